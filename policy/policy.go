@@ -1,0 +1,27 @@
+// Package policy holds the decisions of a shared HTTP cache: under which key a
+// request is looked up, which route it takes, whether a response may be stored
+// and whether a stored one may be served.
+//
+// It is pure: values in, verdict out. No I/O, no clock, no logger; the time is
+// an argument. It leaves fetching, storing and serving to others.
+package policy
+
+import (
+	"net/http"
+	"time"
+)
+
+// Key is a cache key: the method-independent, normalised URL that selects an
+// object (RFC 9111 §2). It may be long and may contain a query.
+type Key string
+
+// Stored holds what policy must know of a stored response.
+type Stored struct {
+	Status       int         `json:"status"`
+	Header       http.Header `json:"header"`
+	RequestTime  time.Time   `json:"request_time"`  // when the request was sent (RFC 9111 §4.2.3)
+	ResponseTime time.Time   `json:"response_time"` // when the header arrived
+	// Selecting holds the request's values of the fields that Vary names
+	// (RFC 9111 §4.1); nil without Vary.
+	Selecting http.Header `json:"selecting,omitempty"`
+}

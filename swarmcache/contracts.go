@@ -1,0 +1,252 @@
+// Package swarmcache keeps HTTP objects on this node and shares them with the
+// cluster through a BitTorrent swarm.
+//
+// At most one node is meant to fetch a span from the origin. A lost lease can
+// make it two: that costs bandwidth, never correctness. The directory and the
+// swarm are accelerators: when they fail, this node fills for itself.
+package swarmcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache/layout"
+)
+
+// NodeID names a node for as long as its data directory lives.
+type NodeID string
+
+// Node is what a node tells the others about itself. Its record stands under
+// the node's lease.
+type Node struct {
+	ID       NodeID           `json:"id"`
+	Peers    []netip.AddrPort `json:"peers"`             // where its swarm listens, every address family
+	Tracker  string           `json:"tracker,omitempty"` // announce URL, should it lead
+	Zone     string           `json:"zone,omitempty"`
+	Rack     string           `json:"rack,omitempty"`
+	Version  string           `json:"version,omitempty"`
+	Draining bool             `json:"draining,omitempty"`
+}
+
+var (
+	// ErrNotFound: the catalogue or the directory has no such thing.
+	ErrNotFound = errors.New("not found")
+	// ErrUnavailable: the directory cannot be asked now. The caller goes on alone.
+	ErrUnavailable = errors.New("directory unavailable")
+	// ErrFillEnded: the fill cannot be completed; see FillRecord.Ended. Bytes
+	// that were read stay right, the rest must come from elsewhere.
+	ErrFillEnded = errors.New("fill ended")
+	// ErrPoisoned: a piece was landed with two different hashes, so the origin
+	// has two contents under one validator.
+	ErrPoisoned = errors.New("fill poisoned: two contents under one validator")
+	// ErrStale: the directory has a newer version than the one offered.
+	ErrStale = errors.New("a newer version is published")
+	// ErrNoSpace: the object does not fit into the cache now.
+	ErrNoSpace = errors.New("no space in the cache")
+)
+
+// ClaimedError says that somebody else holds what was to be claimed.
+type ClaimedError struct{ Holder NodeID }
+
+func (e *ClaimedError) Error() string { return fmt.Sprintf("claimed by node %s", e.Holder) }
+
+// Index is the local, durable catalogue of what this node has. All methods may
+// be called concurrently. What a method returned nil for survives kill -9.
+type Index interface {
+	// Put records an object, replacing an older record of the same id.
+	Put(Record) error
+	// Get returns the record of id, or ErrNotFound.
+	Get(id ObjectID) (Record, error)
+	// Current returns the id that key selects on this node, or ErrNotFound.
+	Current(key policy.Key) (ObjectID, error)
+	// SetCurrent makes id what key selects; an empty id forgets the key.
+	SetCurrent(key policy.Key, id ObjectID) error
+	// Delete forgets id, and its key if the key still selects it.
+	Delete(id ObjectID) error
+	// Each calls f for every record until f returns false.
+	Each(f func(Record) bool) error
+	// Setting and SetSetting keep small values such as the node's id.
+	// A setting never written is ErrNotFound.
+	Setting(name string) ([]byte, error)
+	SetSetting(name string, value []byte) error
+	Close() error
+}
+
+// Record is what the catalogue keeps of an object.
+type Record struct {
+	Version  Version `json:"version"`
+	Complete bool    `json:"complete"`
+	// Pieces has bit i (LSB first) set when piece i is flushed to disk and right;
+	// not kept when Complete.
+	Pieces []byte `json:"pieces,omitempty"`
+	// Hashes are the pieces' SHA-1, 20 bytes each; empty until sealed.
+	Hashes   []byte `json:"hashes,omitempty"`
+	Pinned   bool   `json:"pinned,omitempty"`
+	Hits     int64  `json:"hits,omitempty"`
+	LastUsed int64  `json:"last_used,omitempty"` // Unix seconds
+	Added    int64  `json:"added,omitempty"`     // Unix seconds
+}
+
+// Directory tells what the cluster holds and what is being filled. It is a
+// hint: a replica it promises may be gone, and one it omits may exist.
+//
+// Every method is bounded in time by the implementation (a second or two) and
+// answers ErrUnavailable when the store behind it cannot be reached.
+type Directory interface {
+	// Secret is the cluster's secret for capability infohashes, 32 bytes. It
+	// never changes during a run.
+	Secret() []byte
+
+	// Lookup returns the version that key selects in the cluster and the fill
+	// that is running for it; either may be nil. Neither is ErrNotFound.
+	Lookup(ctx context.Context, key policy.Key) (*Version, *FillRecord, error)
+	// Publish makes v what its key selects, or refreshes its freshness facts
+	// when it already is. ErrStale when the directory's response is newer
+	// (RFC 9111 §4: the most recent by Date).
+	Publish(ctx context.Context, v Version) error
+	// Withdraw makes key select nothing.
+	Withdraw(ctx context.Context, key policy.Key) error
+
+	// ClaimFirst claims the right to send the first GET for key. When another
+	// node has it, it waits until that claim ends or ctx is done, and then
+	// returns a *ClaimedError: look again.
+	ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error)
+
+	// OpenFill creates the fill's record. If a record under that id stands
+	// already, it returns that one and false.
+	OpenFill(ctx context.Context, r FillRecord) (FillRecord, bool, error)
+	// JoinFill takes part in a fill: the node is listed as a participant until
+	// the board is left.
+	JoinFill(ctx context.Context, r FillRecord) (Board, error)
+}
+
+// FillRecord is the shared record of a running fill.
+type FillRecord struct {
+	Version Version `json:"version"`
+	MaxSpan int     `json:"max_span"` // of the layout.Plan, in pieces
+	Opener  NodeID  `json:"opener"`
+	// Single: one claimer streams all spans in order, because the origin has no
+	// ranges or no strong validator.
+	Single bool `json:"single,omitempty"`
+	// Ended says why nobody may go on: "", EndChanged, EndPoisoned or EndLost.
+	Ended string `json:"ended,omitempty"`
+}
+
+// Why a fill ended before its object was complete.
+const (
+	EndChanged  = "changed"  // the origin has another version now
+	EndPoisoned = "poisoned" // two contents under one validator
+	EndLost     = "lost"     // the only claimer of a fill without ranges is gone
+)
+
+// Plan returns the fill's spans.
+func (r *FillRecord) Plan() layout.Plan {
+	return layout.Plan{Layout: r.Version.Layout(), MaxSpan: r.MaxSpan}
+}
+
+// Board is the shared record of one fill's spans. A span is free (no record),
+// claimed (under the claimer's lease) or landed (its hashes are known, without
+// a lease). A landed span whose bytes died with their holder may be claimed
+// again: it then keeps its hashes.
+type Board interface {
+	// Watch calls f, in order and from one goroutine, for what stands on the
+	// board and then for every change. It returns when ctx is done, nil, or when
+	// the board was deleted, ErrNotFound. It survives interruptions by itself.
+	Watch(ctx context.Context, f func(BoardEvent)) error
+	// Claim claims spans whose records are still at the given revisions (0: no
+	// record), each on its own merits, in one transaction where possible. It does
+	// not wait; won[i] tells about spans[i]. hashes of a landed span stay.
+	Claim(ctx context.Context, spans []SpanRecord) (won []bool, err error)
+	// Progress publishes the hashes of the first pieces of a span that this node
+	// claimed and has not finished. The claim stays.
+	Progress(ctx context.Context, span int, hashes []byte) error
+	// Land publishes all hashes of a span and ends the claim. It succeeds whether
+	// or not the claim still stands. ErrPoisoned when other hashes stand there.
+	Land(ctx context.Context, span int, hashes []byte) error
+	// Release gives claims back.
+	Release(ctx context.Context, spans ...int) error
+	// Update changes the fill's record (Single, Ended) for everybody.
+	Update(ctx context.Context, r FillRecord) error
+	// Leave withdraws this node and its claims. The last one to leave a fill
+	// that is sealed or ended deletes the board.
+	Leave(ctx context.Context) error
+}
+
+// SpanRecord is what stands on a board for one span.
+type SpanRecord struct {
+	Span   int
+	Rev    int64  // revision of the record; 0: none
+	Owner  NodeID // who fetches it now; empty: nobody
+	Landed bool
+	Hashes []byte // 20 bytes a piece, from the span's first on; may be partial until landed
+}
+
+// BoardEvent is one change on a board; exactly one field is set.
+type BoardEvent struct {
+	Span   *SpanRecord // a span's record changed
+	Freed  *int        // a span's record is gone: it is free
+	Joined *Node       // a participant, not this node itself
+	Left   NodeID      // a participant is gone
+	Fill   *FillRecord // the fill's record changed
+	Caught bool        // everything that stood at the start has been told
+}
+
+// Origin fetches bytes of one object, with the headers of the client request
+// that wanted it. It outlives that client.
+type Origin interface {
+	// Get asks for r of the body, with Range and If-Range: validator. The zero
+	// Range asks for the whole body without a Range header. The response is as
+	// the origin sent it, of any status; the caller closes its body.
+	Get(ctx context.Context, r layout.Range, validator string) (*http.Response, error)
+}
+
+// Swarm moves pieces between nodes.
+type Swarm interface {
+	// Fill joins the fill torrent of f: it exists before the bytes do, its
+	// infohash follows from the version and the cluster's secret.
+	Fill(f *File) (Torrent, error)
+	// Sealed joins the standard torrent over f. Without f's hashes the metadata
+	// comes from peers, and f learns them.
+	Sealed(f *File) (Torrent, error)
+	// Offer lets peers find complete objects without keeping them in memory: of
+	// asks for a file by either of its infohashes when a handshake names one.
+	Offer(of func(InfoHash) (*File, func(), bool))
+	Close() error
+}
+
+// Torrent is one swarm that this node takes part in. Its methods may be called
+// after Drop and then do nothing.
+type Torrent interface {
+	InfoHash() InfoHash
+	AddPeers([]netip.AddrPort)
+	// Want sets the pieces to fetch from peers.
+	Want(pieces layout.Range)
+	// Window tells the engine that a reader stands at off and will soon need the
+	// bytes up to ahead of it; close it when the reader is done.
+	Window(ahead int64) Window
+	// PieceChanged tells the engine to ask the file again about piece i: its
+	// hash became known, or its bytes came from elsewhere.
+	PieceChanged(i int)
+	// Held reports, of the pieces in r, those that a connected peer has.
+	Held(r layout.Range) func(piece int) bool
+	Stats() TorrentStats
+	Drop()
+}
+
+// Window is the place of one reader.
+type Window interface {
+	MoveTo(off int64)
+	Close()
+}
+
+// TorrentStats are totals since the torrent was joined.
+type TorrentStats struct {
+	Peers        int   // connected now
+	BytesRead    int64 // payload received from peers
+	BytesWritten int64 // payload sent to peers
+	BytesUseful  int64 // received and new
+}
