@@ -1,0 +1,471 @@
+package swarmcache
+
+import (
+	"context"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"shatabdi/swarmcache/layout"
+)
+
+// Lock order in this file: a piece lock before mu. mu is never held across I/O.
+
+// From tells where a piece's bytes came from. The zero value: it is not here.
+type From uint32
+
+const (
+	Missing    From = iota
+	FromStore       // it was here when the file was opened
+	FromPeer        // a peer sent it
+	FromOrigin      // this node fetched it from the origin
+)
+
+// File is the body of one version on this node: the bytes, which pieces of them
+// are right, and what is known of the pieces' hashes. The fill torrent, the
+// sealed torrent, origin streams and readers share it.
+//
+// A piece that is complete never changes again: late or corrupt bytes from a
+// peer cannot reach it.
+type File struct {
+	version Version // all but its InfoHash, which mu guards
+	layout  layout.Layout
+	f       *os.File
+
+	state []atomic.Uint32 // From of each piece
+	known []atomic.Bool   // the piece's hash is known
+	ours  []atomic.Bool   // an origin stream of this node is writing the piece
+
+	// A peer's chunk is written under its piece's read lock, a piece becomes
+	// complete under its write lock.
+	locks [64]sync.RWMutex
+
+	mu       sync.Mutex
+	hashes   []byte        // 20 bytes a piece, where known
+	unknown  int           // pieces without a known hash
+	left     int           // pieces that are not complete
+	dirty    bool          // pieces became complete since the last Flush
+	streams  []*originTail // partial pieces that readers may already read
+	changed  chan struct{} // closed and renewed whenever a reader might go on
+	complete chan struct{} // closed when left is 0
+	sealable chan struct{} // closed when unknown is 0
+	failed   error         // why the missing pieces will not come
+	refs     int
+	onClose  func()
+}
+
+// originTail is what an origin stream has written so far of a piece whose hash
+// is not known yet. Only bytes that this node itself read from the origin.
+type originTail struct{ layout.Range }
+
+// OpenFile opens or creates the body of v at path. rec may hold what the
+// catalogue knows of it.
+func OpenFile(path string, v Version, rec *Record) (*File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Truncate(v.Length); err != nil {
+		f.Close()
+		return nil, err
+	}
+	l := v.Layout()
+	n := l.Pieces()
+	o := &File{
+		version: v, layout: l, f: f,
+		state: make([]atomic.Uint32, n), known: make([]atomic.Bool, n), ours: make([]atomic.Bool, n),
+		hashes: make([]byte, n*sha1.Size), unknown: n, left: n,
+		changed: make(chan struct{}), complete: make(chan struct{}), sealable: make(chan struct{}),
+		refs: 1,
+	}
+	if rec != nil {
+		o.restore(rec)
+	}
+	if n == 0 {
+		close(o.complete)
+		close(o.sealable)
+	}
+	return o, nil
+}
+
+// restore takes over what the catalogue knows. A record that does not fit the
+// layout counts as nothing.
+func (f *File) restore(rec *Record) {
+	n := len(f.state)
+	if len(rec.Hashes) == n*sha1.Size {
+		for i := range n {
+			f.Learn(i, rec.Hashes[i*sha1.Size:(i+1)*sha1.Size])
+		}
+	}
+	for i := range n {
+		if rec.Complete || (i/8 < len(rec.Pieces) && rec.Pieces[i/8]&(1<<(i%8)) != 0) {
+			f.mark(i, FromStore)
+		}
+	}
+	f.dirty = false
+}
+
+// Version returns the file's version, with its infohash if that is known.
+func (f *File) Version() Version {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.version
+}
+
+// SetInfoHash records the infohash of the sealed torrent.
+func (f *File) SetInfoHash(h InfoHash) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.version.InfoHash = h
+}
+
+// Layout returns the arithmetic of the file's pieces.
+func (f *File) Layout() layout.Layout { return f.layout }
+
+// Has reports whether piece i is here and right.
+func (f *File) Has(i int) bool { return f.state[i].Load() != uint32(Missing) }
+
+// Wantable reports whether piece i may be asked from peers: its hash is known,
+// and this node is not reading it from the origin itself. It is the gate that
+// keeps the engine from data nobody could verify.
+func (f *File) Wantable(i int) bool { return f.known[i].Load() && !f.ours[i].Load() }
+
+// Completed is closed when every piece is here.
+func (f *File) Completed() <-chan struct{} { return f.complete }
+
+// Sealable is closed when every piece's hash is known.
+func (f *File) Sealable() <-chan struct{} { return f.sealable }
+
+// Left is the number of pieces that are not here.
+func (f *File) Left() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left
+}
+
+// Hashes returns all pieces' hashes, or nil while one is unknown.
+func (f *File) Hashes() []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unknown > 0 {
+		return nil
+	}
+	return f.hashes
+}
+
+// Learn records the published hash of piece i; news is false if it was known.
+// Another hash than the known one is ErrPoisoned.
+func (f *File) Learn(i int, hash []byte) (news bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	have := f.hashes[i*sha1.Size : (i+1)*sha1.Size]
+	if f.known[i].Load() {
+		if string(have) != string(hash) {
+			return false, ErrPoisoned
+		}
+		return false, nil
+	}
+	copy(have, hash)
+	f.known[i].Store(true)
+	if f.unknown--; f.unknown == 0 {
+		close(f.sealable)
+	}
+	return true, nil
+}
+
+// hash returns the known hash of piece i.
+func (f *File) hash(i int) (h [sha1.Size]byte, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return [sha1.Size]byte(f.hashes[i*sha1.Size : (i+1)*sha1.Size]), f.known[i].Load()
+}
+
+// ReadPieceAt reads from piece i, off bytes into it.
+func (f *File) ReadPieceAt(i int, b []byte, off int64) (int, error) {
+	return f.f.ReadAt(b, f.layout.Piece(i).From+off)
+}
+
+// WriteChunk writes what a peer sent of piece i, off bytes into it. A complete
+// piece stays as it is.
+func (f *File) WriteChunk(i int, b []byte, off int64) (int, error) {
+	l := &f.locks[i%len(f.locks)]
+	l.RLock()
+	defer l.RUnlock()
+	if f.Has(i) || f.ours[i].Load() {
+		return len(b), nil
+	}
+	return f.f.WriteAt(b, f.layout.Piece(i).From+off)
+}
+
+var hashBuffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
+
+// Verify hashes piece i as it is on disk and reports whether it matches its
+// known hash.
+func (f *File) Verify(i int) (bool, error) {
+	want, ok := f.hash(i)
+	if !ok {
+		return false, nil
+	}
+	r := f.layout.Piece(i)
+	h := sha1.New()
+	buf := hashBuffers.Get().(*[]byte)
+	defer hashBuffers.Put(buf)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(f.f, r.From, r.Len()), *buf); err != nil {
+		return false, err
+	}
+	return [sha1.Size]byte(h.Sum(nil)) == want, nil
+}
+
+// MarkFromPeer records that piece i passed Verify.
+func (f *File) MarkFromPeer(i int) { f.mark(i, FromPeer) }
+
+func (f *File) mark(i int, from From) {
+	l := &f.locks[i%len(f.locks)]
+	l.Lock()
+	defer l.Unlock()
+	f.markLocked(i, from)
+}
+
+// markLocked needs the lock of piece i.
+func (f *File) markLocked(i int, from From) {
+	if !f.state[i].CompareAndSwap(uint32(Missing), uint32(from)) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dirty = true
+	if f.left--; f.left == 0 {
+		close(f.complete)
+	}
+	f.wakeLocked()
+}
+
+func (f *File) wakeLocked() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// putPiece writes a whole piece that this node read from the origin and makes
+// it complete. If its hash was known and differs, it is ErrPoisoned.
+func (f *File) putPiece(i int, b []byte, sum [sha1.Size]byte) error {
+	if _, err := f.Learn(i, sum[:]); err != nil {
+		return err
+	}
+	l := &f.locks[i%len(f.locks)]
+	l.Lock()
+	defer l.Unlock()
+	if f.Has(i) {
+		return nil
+	}
+	if _, err := f.f.WriteAt(b, f.layout.Piece(i).From); err != nil {
+		return err
+	}
+	f.markLocked(i, FromOrigin)
+	return nil
+}
+
+// startPiece is called before an origin stream writes piece i bit by bit: peers
+// are kept away from it, and readers may follow what the stream extends. It
+// reports false when that is not safe: the piece is here, another stream has
+// it, or its hash is known so that a peer's chunk may be under way.
+func (f *File) startPiece(i int, t *originTail) bool {
+	l := &f.locks[i%len(f.locks)]
+	l.Lock()
+	defer l.Unlock()
+	if f.Has(i) || f.known[i].Load() || !f.ours[i].CompareAndSwap(false, true) {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	from := f.layout.Piece(i).From
+	if t.To != from {
+		t.From = from
+	}
+	t.To = from
+	if !contains(f.streams, t) {
+		f.streams = append(f.streams, t)
+	}
+	return true
+}
+
+func contains[T comparable](s []T, x T) bool {
+	for _, y := range s {
+		if x == y {
+			return true
+		}
+	}
+	return false
+}
+
+// extend writes the next bytes of a piece that startPiece gave to t.
+func (f *File) extend(t *originTail, b []byte) error {
+	if _, err := f.f.WriteAt(b, t.To); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t.To += int64(len(b))
+	f.wakeLocked()
+	return nil
+}
+
+// finishPiece ends what startPiece began. With a sum the piece is complete;
+// without one it was cut short and its bytes count as nothing.
+func (f *File) finishPiece(i int, t *originTail, sum *[sha1.Size]byte) error {
+	l := &f.locks[i%len(f.locks)]
+	l.Lock()
+	defer l.Unlock()
+	defer f.ours[i].Store(false)
+	if sum == nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.dropTailLocked(t)
+		return nil
+	}
+	// Another node may have landed the span meanwhile: the hashes must agree.
+	if _, err := f.Learn(i, sum[:]); err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.dropTailLocked(t)
+		return err
+	}
+	f.markLocked(i, FromOrigin)
+	return nil
+}
+
+// endTail forgets a stream.
+func (f *File) endTail(t *originTail) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dropTailLocked(t)
+}
+
+func (f *File) dropTailLocked(t *originTail) {
+	for i, s := range f.streams {
+		if s == t {
+			f.streams = append(f.streams[:i], f.streams[i+1:]...)
+			return
+		}
+	}
+}
+
+// fail wakes all readers: the missing pieces will not come.
+func (f *File) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == nil {
+		f.failed = err
+		f.wakeLocked()
+	}
+}
+
+// revive lets readers wait again, because a new attempt is being made.
+func (f *File) revive() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = nil
+}
+
+// availableLocked returns how many bytes can be read from off on, at most to
+// the end of a megabyte or so, and where the first came from.
+func (f *File) availableLocked(off int64) (n int64, from From) {
+	i := f.layout.PieceAt(off)
+	from = From(f.state[i].Load())
+	if from != Missing {
+		end := f.layout.Piece(i).To
+		for i++; i < len(f.state) && From(f.state[i].Load()) == from && end-off < 4<<20; i++ {
+			end = f.layout.Piece(i).To
+		}
+		return end - off, from
+	}
+	for _, t := range f.streams {
+		if off >= t.From && off < t.To {
+			return t.To - off, FromOrigin
+		}
+	}
+	return 0, Missing
+}
+
+// await returns how many bytes can be read from off on once there is one.
+func (f *File) await(ctx context.Context, off int64) (n int64, from From, err error) {
+	for {
+		f.mu.Lock()
+		n, from = f.availableLocked(off)
+		changed, failed := f.changed, f.failed
+		f.mu.Unlock()
+		switch {
+		case n > 0:
+			return n, from, nil
+		case failed != nil:
+			return 0, Missing, failed
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0, Missing, context.Cause(ctx)
+		}
+	}
+}
+
+// snapshot flushes the bytes and returns the pieces that were complete before
+// the flush began: what may be recorded as durable. changed is false when
+// nothing new became complete since the last call.
+func (f *File) snapshot() (pieces []byte, complete, changed bool, err error) {
+	f.mu.Lock()
+	changed, f.dirty = f.dirty, false
+	complete = f.left == 0
+	pieces = make([]byte, (len(f.state)+7)/8)
+	for i := range f.state {
+		if f.Has(i) {
+			pieces[i/8] |= 1 << (i % 8)
+		}
+	}
+	f.mu.Unlock()
+	if !changed {
+		return pieces, complete, false, nil
+	}
+	if err := f.f.Sync(); err != nil {
+		// What the kernel could not write must not be believed, now or later.
+		return nil, false, true, fmt.Errorf("flush %s: %w", f.version.ID, err)
+	}
+	return pieces, complete, true, nil
+}
+
+// Acquire takes a reference; false if the file is closed already.
+func (f *File) Acquire() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refs == 0 {
+		return false
+	}
+	f.refs++
+	return true
+}
+
+// Release gives a reference back; the last one closes the file.
+func (f *File) Release() error {
+	f.mu.Lock()
+	if f.refs == 0 {
+		f.mu.Unlock()
+		return errors.New("file released too often")
+	}
+	f.refs--
+	last := f.refs == 0
+	f.mu.Unlock()
+	if !last {
+		return nil
+	}
+	err := f.f.Close()
+	if f.onClose != nil {
+		f.onClose()
+	}
+	return err
+}
