@@ -1,0 +1,61 @@
+# Every target is a line or two of Go tooling that you could type yourself.
+export CGO_ENABLED ?= 0
+
+BIN         := bin/shatabdi
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 5s
+BENCH       ?=
+E2E         ?= .
+
+.PHONY: help build run demo test race lint fuzz bench e2e check clean
+
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/shatabdi, one static binary
+	go build -trimpath -o $(BIN) ./cmd/shatabdi
+
+run: build ## serve on 127.0.0.1:3128 with embedded etcd, data in out/run
+	@mkdir -p out/run
+	@printf '%s\n' '' \
+	  'Proxy   http://127.0.0.1:3128' \
+	  'Metrics http://127.0.0.1:3180/metrics' '' \
+	  'In a second terminal, an origin to play with:' '' \
+	  '  go run ./e2e/origin' '' \
+	  'In a third one, twice; the second answer is a hit:' '' \
+	  '  export http_proxy=http://127.0.0.1:3128' \
+	  '  curl -s -o /dev/null -D - http://127.0.0.1:8080/size=64MiB/file.bin' '' \
+	  'Any other http:// address will do as well. Ctrl-C ends the node.' ''
+	$(BIN) serve --data-dir out/run --allow-destination 127.0.0.0/8
+
+demo: build ## three nodes, three wgets at once, one download from the origin
+	go run ./e2e/demo
+
+test: ## the fast tests
+	go test ./...
+
+race: ## the fast tests under the race detector (needs gcc)
+	CGO_ENABLED=1 go test -race ./...
+
+lint: ## gofmt, vet, staticcheck, tidy go.mod
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: the files above need gofmt -w'; exit 1; }
+	go vet -tags e2e ./...
+	go run $(STATICCHECK) -tags e2e ./...
+	go mod tidy -diff
+
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	@for p in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; done
+
+bench: build ## measure against the physical limit and nginx (root); BENCH='-quick -run REGEX'
+	go run ./e2e/bench $(BENCH)
+
+e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2); E2E=REGEX
+	go test -tags e2e -count=1 -timeout 20m -v -run '$(E2E)' ./e2e/...
+
+check: lint race build ## what must be green before a commit
+
+clean: ## remove everything that was built or left behind
+	rm -rf bin out
