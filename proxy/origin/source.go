@@ -1,0 +1,90 @@
+package origin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"shatabdi/swarmcache/layout"
+)
+
+// Source fetches the bytes of one URL again and again, with the fields of the
+// client request that wanted it. It holds no tie to that client and may be used
+// long after it is gone. It is a swarmcache.Origin.
+//
+// It carries the client's credentials, in memory and no longer than the fill.
+type Source struct {
+	client *Client
+	url    *url.URL
+	header http.Header
+}
+
+// Source captures a GET of u with the fields of h, less those that concern one
+// connection, one range or one state of the client's own copy.
+func (c *Client) Source(u *url.URL, h http.Header) *Source {
+	h = h.Clone()
+	if h == nil {
+		h = make(http.Header)
+	}
+	RemoveHopByHop(h)
+	for _, name := range []string{
+		"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+		"Expect", "Content-Length",
+	} {
+		h.Del(name)
+	}
+	own := *u
+	own.Fragment = ""
+	return &Source{client: c, url: &own, header: h}
+}
+
+// URL is where the bytes come from.
+func (s *Source) URL() string { return s.url.String() }
+
+// Get asks for r of the body, with If-Range: validator unless that is empty.
+// The zero r asks for all of it, without Range. It waits for one of the host's
+// streams. The response is as the origin sent it, of any status; the caller
+// closes its body, which gives the stream back.
+func (s *Source) Get(ctx context.Context, r layout.Range, validator string) (*http.Response, error) {
+	req := &http.Request{
+		Method: http.MethodGet,
+		URL:    s.url,
+		Host:   s.url.Host,
+		Header: s.header.Clone(),
+	}
+	if r != (layout.Range{}) {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", r.From, r.To-1))
+		if validator != "" {
+			req.Header.Set("If-Range", validator)
+		}
+	}
+	release, err := s.client.streams.acquire(ctx, s.url.Host)
+	if err != nil {
+		return nil, fmt.Errorf("wait for a stream from %s: %w", s.url.Host, err)
+	}
+	res, err := s.client.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		release()
+		return nil, err
+	}
+	s.client.metrics.streams.Inc()
+	res.Body = &streamBody{ReadCloser: res.Body, done: sync.OnceFunc(func() {
+		s.client.metrics.streams.Dec()
+		release()
+	})}
+	return res, nil
+}
+
+// streamBody gives its stream back once, on Close.
+type streamBody struct {
+	io.ReadCloser
+	done func()
+}
+
+func (b *streamBody) Close() error {
+	defer b.done()
+	return b.ReadCloser.Close()
+}
