@@ -1,0 +1,291 @@
+package cachetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"sync"
+	"time"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+)
+
+// Directories is a directory in memory, shared by the nodes of a test. It keeps
+// the contract of swarmcache.Directory to the letter, and can be made to fail.
+type Directories struct {
+	mu      sync.Mutex // guards everything below; never held while a caller is told
+	rev     int64
+	away    chan struct{} // closed while the directory is away
+	delay   time.Duration
+	counts  DirectoryCounts
+	objects map[policy.Key]swarmcache.Version
+	filling map[policy.Key]*pointer
+	boards  map[swarmcache.ObjectID]*sheet
+	first   map[policy.Key]*first
+}
+
+// DirectoryCounts is what the nodes asked of a directory. Claims are spans asked
+// for, of which LostClaims went to somebody else.
+type DirectoryCounts struct {
+	Lookups, Publishes, Withdraws, FirstClaims  int
+	Opens, Joins, Leaves                        int
+	Claims, LostClaims, Progresses, Lands, Free int
+}
+
+// pointer leads from a key to the fill that runs for it, and remembers restarts.
+type pointer struct {
+	fill     swarmcache.ObjectID // empty: none runs
+	restarts int
+	last     time.Time
+	poisoned bool
+}
+
+// first is one node's claim on the first GET for a key.
+type first struct {
+	holder swarmcache.NodeID
+	over   chan struct{}
+}
+
+// NewDirectory returns an empty directory.
+func NewDirectory() *Directories {
+	return &Directories{
+		away:    make(chan struct{}),
+		objects: map[policy.Key]swarmcache.Version{},
+		filling: map[policy.Key]*pointer{},
+		boards:  map[swarmcache.ObjectID]*sheet{},
+		first:   map[policy.Key]*first{},
+	}
+}
+
+// Node returns the directory as n sees it.
+func (d *Directories) Node(n swarmcache.Node) swarmcache.Directory { return &directory{d, n} }
+
+// SetAvailable(false) makes every method answer ErrUnavailable, also those that
+// wait. Watches stay, and are silent because nothing can change.
+func (d *Directories) SetAvailable(yes bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch down := d.downLocked(); {
+	case yes && down:
+		d.away = make(chan struct{})
+	case !yes && !down:
+		close(d.away)
+	}
+}
+
+// SetDelay makes every later change reach the watchers that much later.
+func (d *Directories) SetDelay(by time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.delay = by
+}
+
+// Expire takes a node's lease away: its claims and its participations end.
+func (d *Directories) Expire(id swarmcache.NodeID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k, f := range d.first {
+		if f.holder == id {
+			close(f.over)
+			delete(d.first, k)
+		}
+	}
+	for _, s := range d.boards {
+		s.departLocked(id)
+	}
+}
+
+// Counts returns what was asked so far.
+func (d *Directories) Counts() DirectoryCounts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.counts
+}
+
+func (d *Directories) downLocked() bool {
+	select {
+	case <-d.away:
+		return true
+	default:
+		return false
+	}
+}
+
+// lock locks the directory for one request and counts it, or tells why it
+// cannot be asked; then it is not locked.
+func (d *Directories) lock(ctx context.Context, counter *int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	if d.downLocked() {
+		d.mu.Unlock()
+		return swarmcache.ErrUnavailable
+	}
+	*counter++
+	return nil
+}
+
+// directory is one node's view.
+type directory struct {
+	*Directories
+	self swarmcache.Node
+}
+
+func (d *directory) Secret() []byte {
+	s := sha256.Sum256([]byte("the secret of a test"))
+	return s[:]
+}
+
+func (d *directory) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Version, *swarmcache.FillRecord, error) {
+	if err := d.lock(ctx, &d.counts.Lookups); err != nil {
+		return nil, nil, err
+	}
+	defer d.mu.Unlock()
+	var version *swarmcache.Version
+	if v, ok := d.objects[key]; ok {
+		version = &v
+	}
+	var fill *swarmcache.FillRecord
+	if p := d.filling[key]; p != nil {
+		if s := d.boards[p.fill]; s != nil && s.fill.Ended == "" {
+			r := s.fill
+			fill = &r
+		}
+	}
+	if version == nil && fill == nil {
+		return nil, nil, swarmcache.ErrNotFound
+	}
+	return version, fill, nil
+}
+
+func (d *directory) Publish(ctx context.Context, v swarmcache.Version) error {
+	if err := d.lock(ctx, &d.counts.Publishes); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	old, ok := d.objects[v.Key]
+	switch {
+	case ok && old.ID == v.ID:
+		v = merge(old, v)
+	case ok && date(old).After(date(v)):
+		return swarmcache.ErrStale
+	}
+	d.objects[v.Key] = v
+	return nil
+}
+
+func (d *directory) Withdraw(ctx context.Context, key policy.Key) error {
+	if err := d.lock(ctx, &d.counts.Withdraws); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	delete(d.objects, key)
+	delete(d.filling, key)
+	return nil
+}
+
+func (d *directory) ClaimFirst(ctx context.Context, key policy.Key) (func(), error) {
+	if err := d.lock(ctx, &d.counts.FirstClaims); err != nil {
+		return nil, err
+	}
+	if f := d.first[key]; f != nil {
+		away := d.away
+		d.mu.Unlock()
+		select {
+		case <-f.over:
+		case <-ctx.Done():
+		case <-away:
+			return nil, swarmcache.ErrUnavailable
+		}
+		return nil, &swarmcache.ClaimedError{Holder: f.holder}
+	}
+	defer d.mu.Unlock()
+	f := &first{d.self.ID, make(chan struct{})}
+	d.first[key] = f
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.first[key] == f { // not released, and not lost with the lease
+			close(f.over)
+			delete(d.first, key)
+		}
+	}, nil
+}
+
+func (d *directory) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.FillRecord, bool, error) {
+	if err := d.lock(ctx, &d.counts.Opens); err != nil {
+		return swarmcache.FillRecord{}, false, err
+	}
+	defer d.mu.Unlock()
+	if s := d.boards[r.Version.ID]; s != nil {
+		return s.fill, false, nil
+	}
+	p := d.filling[r.Version.Key]
+	if p == nil {
+		p = &pointer{}
+		d.filling[r.Version.Key] = p
+	}
+	if time.Since(p.last) < restartWindow && (p.restarts >= 2 || p.poisoned) {
+		r.Single = true
+	}
+	other := d.boards[p.fill]
+	if other == nil || other.fill.Ended != "" || !date(other.fill.Version).After(date(r.Version)) {
+		p.fill = r.Version.ID
+	}
+	d.boards[r.Version.ID] = &sheet{
+		dir: d.Directories, fill: r,
+		spans: map[int]swarmcache.SpanRecord{}, nodes: map[swarmcache.NodeID]swarmcache.Node{},
+		watchers: map[*watcher]bool{},
+	}
+	return r, true, nil
+}
+
+func (d *directory) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.Board, error) {
+	if err := d.lock(ctx, &d.counts.Joins); err != nil {
+		return nil, err
+	}
+	defer d.mu.Unlock()
+	s := d.boards[r.Version.ID]
+	if s == nil {
+		return nil, swarmcache.ErrNotFound
+	}
+	s.nodes[d.self.ID] = d.self
+	self := d.self
+	s.tellLocked(swarmcache.BoardEvent{Joined: &self})
+	return &board{s, d.self.ID}, nil
+}
+
+// restartWindow is how long the restart of a fill counts against its key.
+const restartWindow = 2 * time.Minute
+
+// date is when the origin made the response (RFC 9110 §6.6.1), or when it came.
+func date(v swarmcache.Version) time.Time {
+	if t, err := http.ParseTime(v.Stored.Header.Get("Date")); err == nil {
+		return t
+	}
+	return v.Stored.ResponseTime
+}
+
+// merge refreshes the facts of a version: the more recent response counts, and
+// what is known of the bytes is never forgotten.
+func merge(old, v swarmcache.Version) swarmcache.Version {
+	if date(old).After(date(v)) {
+		v.Stored = old.Stored
+	}
+	if v.SHA256 == "" {
+		v.SHA256 = old.SHA256
+	}
+	if v.InfoHash.IsZero() {
+		v.InfoHash = old.InfoHash
+	}
+	return v
+}
+
+// agree reports whether two lists of hashes say the same where both say something.
+func agree(a, b []byte) bool {
+	n := min(len(a), len(b))
+	return bytes.Equal(a[:n], b[:n])
+}
