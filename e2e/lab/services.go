@@ -1,0 +1,200 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"shatabdi/e2e/testorigin"
+)
+
+// Etcd is a real etcd process.
+type Etcd struct {
+	*Process
+	URL string
+
+	args []string
+}
+
+// Etcd starts an etcd of one member.
+func (m *Machine) Etcd() *Etcd {
+	m.lab.Helper()
+	url, peer := "http://"+m.IP+":2379", "http://"+m.IP+":2380"
+	e := &Etcd{URL: url, args: []string{m.lab.etcdBinary(),
+		"--name", "lab", "--data-dir", filepath.Join(m.Dir, "etcd"),
+		"--listen-client-urls", url, "--advertise-client-urls", url,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+		"--initial-cluster", "lab=" + peer, "--log-level", "warn"}}
+	e.Process = m.Start("etcd", e.args...)
+	e.untilServing(url+"/health", 20*time.Second)
+	return e
+}
+
+// Restart starts an etcd that was killed, on its old data.
+func (e *Etcd) Restart() {
+	m := e.Machine
+	m.lab.Helper()
+	e.Process = m.Start("etcd", e.args...)
+	e.untilServing(e.URL+"/health", 20*time.Second)
+}
+
+// Origin is a process of package testorigin.
+type Origin struct {
+	*Process
+	URL string
+}
+
+// Origin starts an origin that misbehaves on order, on port 80.
+func (m *Machine) Origin() *Origin {
+	m.lab.Helper()
+	o := &Origin{URL: "http://" + m.IP}
+	o.Process = m.Start("origin", m.lab.originBinary(), "-listen", m.IP+":80")
+	o.untilServing(o.URL+"/_/stats", 10*time.Second)
+	return o
+}
+
+// Stats returns what the origin sent under a path.
+func (o *Origin) Stats(path string) testorigin.Counts {
+	o.Machine.lab.Helper()
+	var all map[string]testorigin.Counts
+	o.Machine.lab.must(json.Unmarshal([]byte(o.Machine.Run("curl", "-sf", o.URL+"/_/stats")), &all))
+	return all[path]
+}
+
+// Change makes the object under a path another one.
+func (o *Origin) Change(path string) {
+	o.Machine.lab.Helper()
+	o.Machine.Run("curl", "-sf", "-X", "POST", o.URL+"/_/change"+path)
+}
+
+// Node is a running shatabdi.
+type Node struct {
+	*Process
+	DataDir string
+
+	args []string
+}
+
+// Where a node listens, as seen from its own machine.
+const (
+	proxyURL = "http://127.0.0.1:3128"
+	adminURL = "http://127.0.0.1:3180"
+)
+
+// Shatabdi starts a node with its default settings and these flags, and waits
+// until it is ready. Without --etcd-endpoints it embeds an etcd that the others
+// may use by EtcdURL.
+func (m *Machine) Shatabdi(flags ...string) *Node {
+	m.lab.Helper()
+	n := m.ShatabdiUnready(flags...)
+	n.UntilReady(30 * time.Second)
+	return n
+}
+
+// ShatabdiUnready is Shatabdi for a node that may never be ready.
+func (m *Machine) ShatabdiUnready(flags ...string) *Node {
+	m.lab.Helper()
+	n := &Node{DataDir: filepath.Join(m.Dir, "data")}
+	n.args = append([]string{m.lab.Binary(), "serve",
+		"--data-dir", n.DataDir,
+		"--tracker-listen", m.IP + ":6969",
+		"--peer-listen", m.IP + ":42069",
+		"--advertise", m.IP}, flags...)
+	if !strings.Contains(strings.Join(flags, " "), "--etcd-endpoints") {
+		n.args = append(n.args, "--etcd-listen-client", "http://"+m.IP+":2379")
+	}
+	n.Process = m.Start("shatabdi", n.args...)
+	return n
+}
+
+// EtcdURL is where the node's embedded etcd serves.
+func (n *Node) EtcdURL() string { return "http://" + n.Machine.IP + ":2379" }
+
+// UntilReady waits for /readyz.
+func (n *Node) UntilReady(within time.Duration) {
+	n.Machine.lab.Helper()
+	n.untilServing(adminURL+"/readyz", within)
+}
+
+// Restart starts the node again, which must have ended, with the flags it had.
+func (n *Node) Restart() {
+	n.Machine.lab.Helper()
+	n.Process = n.Machine.Start("shatabdi", n.args...)
+	n.UntilReady(30 * time.Second)
+}
+
+// Wget and Curl prepare downloads through the node by a client on its machine.
+func (n *Node) Wget(url string, args ...string) *Client {
+	return n.Machine.Wget(proxyURL, url, args...)
+}
+func (n *Node) Curl(url string, args ...string) *Client {
+	return n.Machine.Curl(proxyURL, url, args...)
+}
+
+// ProxyURL is the node's proxy, for programs on its machine.
+func (n *Node) ProxyURL() string { return proxyURL }
+
+// Metric returns the sum of a metric's samples that have all these labels,
+// given as name="value". A metric without samples is 0.
+func (n *Node) Metric(name string, labels ...string) (sum float64) {
+	n.Machine.lab.Helper()
+	for line := range strings.Lines(n.Machine.Run("curl", "-sf", adminURL+"/metrics")) {
+		sample, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		metric, labelled, _ := strings.Cut(sample, "{")
+		if metric != name || !hasAll(labelled, labels) {
+			continue
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			n.Machine.lab.Fatalf("metric %s on %s: %v", name, n.Machine.Name, err)
+		}
+		sum += v
+	}
+	return sum
+}
+
+func hasAll(labelled string, labels []string) bool {
+	for _, l := range labels {
+		if !strings.Contains(","+labelled, ","+l) {
+			return false
+		}
+	}
+	return true
+}
+
+// Cluster starts a node on every machine, all at once, with an external etcd or
+// (etcd == "") with the first node's embedded one.
+func Cluster(ms []*Machine, etcd string, flags ...string) []*Node {
+	l := ms[0].lab
+	l.Helper()
+	var nodes []*Node
+	for _, m := range ms {
+		own := flags
+		if etcd != "" {
+			own = append([]string{"--etcd-endpoints", etcd}, flags...)
+		}
+		n := m.ShatabdiUnready(own...)
+		if etcd == "" {
+			etcd = n.EtcdURL()
+		}
+		nodes = append(nodes, n)
+	}
+	for _, n := range nodes {
+		n.UntilReady(60 * time.Second)
+	}
+	return nodes
+}
+
+// Sum adds up a metric over nodes.
+func Sum(nodes []*Node, metric string, labels ...string) (sum float64) {
+	for _, n := range nodes {
+		sum += n.Metric(metric, labels...)
+	}
+	return sum
+}
+
+// MiB prints bytes as people compare them.
+func MiB[N int64 | float64](n N) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
