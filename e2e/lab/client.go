@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +38,7 @@ type Client struct {
 	stdout  io.Reader
 	stderr  bytes.Buffer
 	done    chan struct{}
+	got     atomic.Int64
 }
 
 // Deadline is how long a client may take before it is killed.
@@ -112,6 +114,7 @@ func (c *Client) read(start time.Time) {
 		}
 		hash.Write(buf[:n])
 		c.Bytes += int64(n)
+		c.got.Store(c.Bytes)
 		if err != nil {
 			break // the end, or the process was killed: Wait tells
 		}
@@ -123,6 +126,9 @@ func (c *Client) read(start time.Time) {
 	c.Time = time.Since(start)
 	c.SHA256 = hex.EncodeToString(hash.Sum(nil))
 }
+
+// Progress is how many bytes have come by now.
+func (c *Client) Progress() int64 { return c.got.Load() }
 
 // Wait waits for the client's end.
 func (c *Client) Wait() *Client { <-c.done; return c }

@@ -46,7 +46,9 @@ type Lab struct {
 	T
 	Dir string // for data and logs; removed at the end
 
-	id       string
+	id      string
+	closing sync.Mutex // held while closing; before mu
+
 	mu       sync.Mutex // guards the fields below
 	machines []*Machine
 	undo     []func() // last first
@@ -101,8 +103,11 @@ func (l *Lab) onClose(f func()) {
 	l.undo = append(l.undo, f)
 }
 
-// close may be called twice, and from two goroutines.
+// close may be called twice, and from two goroutines: the second waits for the
+// first, so that the process does not end in between.
 func (l *Lab) close() {
+	l.closing.Lock()
+	defer l.closing.Unlock()
 	l.mu.Lock()
 	undo := l.undo
 	l.undo = nil
