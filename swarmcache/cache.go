@@ -2,88 +2,412 @@ package swarmcache
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	mrand "math/rand/v2"
 	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"shatabdi/policy"
+	"shatabdi/swarmcache/layout"
 )
 
+// Config is what a cache needs.
+type Config struct {
+	Dir       string // for object files
+	Index     Index
+	Directory Directory
+	Swarm     Swarm // nil: no peers
+	Node      Node  // this node
+
+	// Size bounds the bytes of all objects; 0: no bound but the disk's.
+	Size int64
+	// Streams is how many origin streams an object may have, cluster-wide;
+	// default 4. Sixteen slow ones land late together.
+	Streams int
+
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time // default time.Now
+}
+
 // Cache is this node's part of the swarm cache.
-type Cache struct{}
+type Cache struct {
+	cfg     Config
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+	rates   rates
 
-var errStub = errors.New("stub")
+	ctx    context.Context // of transfers and other work that outlives requests
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup
 
-// Lookup finds what key selects: a local object, one the cluster holds, or one
-// being filled; in that order, and with the directory's answer bounded in time.
-// ErrNotFound: a miss. The object is a handle: Close it. o serves the spans
-// that this node may have to fetch while the handle's readers want them.
+	mu      sync.Mutex // guards the fields below; never held across I/O
+	closed  bool
+	objects map[ObjectID]*object // with an open file
+	entries map[ObjectID]*entry  // everything that takes space
+	sealed  map[InfoHash]ObjectID
+	used    int64 // bytes reserved by entries
+	firsts  map[policy.Key]chan struct{}
+}
+
+// Open reads the catalogue and removes files that it does not know. Close the
+// cache to stop what it started.
+func Open(cfg Config) (*Cache, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Streams == 0 {
+		cfg.Streams = 4
+	}
+	c := &Cache{
+		cfg: cfg, log: cfg.Logger.With("component", "cache"), now: cfg.Now,
+		metrics: newMetrics(cfg.Registerer), rates: rates{m: map[string]float64{}},
+		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, sealed: map[InfoHash]ObjectID{},
+		firsts: map[policy.Key]chan struct{}{},
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := c.load(); err != nil {
+		return nil, err
+	}
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(cacheCollector{c})
+	}
+	if cfg.Swarm != nil {
+		cfg.Swarm.Offer(c)
+	}
+	return c, nil
+}
+
+// Close stops all transfers; what they have is recorded.
+func (c *Cache) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel(errors.New("the cache is closing"))
+	c.work.Wait()
+	return nil
+}
+
+// path is where the body of id is.
+func (c *Cache) path(id ObjectID) string {
+	return filepath.Join(c.cfg.Dir, string(id[:2]), string(id))
+}
+
+// Local finds what key selects on this node alone, without asking anybody. The
+// object may be incomplete.
+func (c *Cache) Local(key policy.Key, o Origin) (*Object, error) {
+	id, err := c.cfg.Index.Current(key)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := c.cfg.Index.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	obj, err := c.open(rec.Version, &rec)
+	if err != nil {
+		return nil, err
+	}
+	return obj.handle(o), nil
+}
+
+// Lookup finds what key selects: a local object, one being filled, or one the
+// cluster holds; with the directory's answer bounded in time. ErrNotFound: a
+// miss. The object is a handle: Close it. o serves the spans that this node may
+// have to fetch while the handle's readers want them.
 func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, error) {
-	return nil, errStub
+	local, err := c.Local(key, o)
+	if err == nil && (local.Complete() || local.o.busy()) {
+		return local, nil
+	}
+	v, fill, derr := c.cfg.Directory.Lookup(ctx, key)
+	switch {
+	case derr == nil && fill != nil && fill.Ended == "":
+		v = &fill.Version
+	case derr == nil && v != nil:
+		fill = nil
+	case err == nil: // nothing is known of it elsewhere: what is here counts
+		return local, nil
+	case errors.Is(derr, ErrUnavailable):
+		return nil, fmt.Errorf("%w here, and the %w", ErrNotFound, derr)
+	default:
+		return nil, ErrNotFound
+	}
+	if err == nil {
+		if local.Version().ID == v.ID {
+			local.o.expect(fill)
+			return local, nil
+		}
+		local.Close()
+	}
+	obj, err := c.admit(*v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	obj.expect(fill)
+	return obj.handle(o), nil
+}
+
+// admit opens the file of v, with space reserved and the catalogue told.
+func (c *Cache) admit(v Version) (*object, error) {
+	rec, err := c.cfg.Index.Get(v.ID)
+	known := err == nil
+	if !known {
+		if err := c.reserve(v); err != nil {
+			return nil, err
+		}
+		rec = Record{Version: v, Added: c.now().Unix()}
+		if err := c.cfg.Index.Put(rec); err != nil {
+			c.unreserve(v.ID)
+			return nil, err
+		}
+	} else if !v.InfoHash.IsZero() {
+		rec.Version = v
+	}
+	obj, err := c.open(rec.Version, &rec)
+	if err != nil {
+		c.forget(v.ID, v.Key)
+		return nil, err
+	}
+	if err := c.select_(v.Key, v.ID); err != nil {
+		obj.file.Release()
+		return nil, err
+	}
+	return obj, nil
+}
+
+// select_ makes id what key selects here; the version it replaces goes.
+func (c *Cache) select_(key policy.Key, id ObjectID) error {
+	old, err := c.cfg.Index.Current(key)
+	if err == nil && old == id {
+		return nil
+	}
+	if err := c.cfg.Index.SetCurrent(key, id); err != nil {
+		return err
+	}
+	if err == nil {
+		c.forget(old, key)
+	}
+	return nil
+}
+
+// open returns the in-memory object of v with a reference on its file, opening
+// the file if it is not.
+func (c *Cache) open(v Version, rec *Record) (*object, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errors.New("the cache is closing")
+	}
+	c.touchLocked(v.ID)
+	if o := c.objects[v.ID]; o != nil && o.file.Acquire() {
+		return o, nil
+	}
+	f, err := OpenFile(c.path(v.ID), v, rec)
+	if err != nil {
+		return nil, err
+	}
+	o := &object{c: c, file: f, added: rec.Added, pinned: rec.Pinned}
+	f.onClose = func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.objects[v.ID] == o {
+			delete(c.objects, v.ID)
+		}
+	}
+	c.objects[v.ID] = o
+	return o, nil
 }
 
 // ClaimFirst claims the cluster-wide right to send the first GET for a key that
 // policy expects to be large. A *ClaimedError after a wait: look up again.
 // When the directory is away the claim is for this node only.
 func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error) {
-	return nil, errStub
+	c.mu.Lock()
+	if wait := c.firsts[key]; wait != nil {
+		c.mu.Unlock()
+		select {
+		case <-wait:
+			return nil, &ClaimedError{c.cfg.Node.ID}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	mine := make(chan struct{})
+	c.firsts[key] = mine
+	c.mu.Unlock()
+	unlock := sync.OnceFunc(func() {
+		c.mu.Lock()
+		delete(c.firsts, key)
+		c.mu.Unlock()
+		close(mine)
+	})
+	there, err := c.cfg.Directory.ClaimFirst(ctx, key)
+	switch {
+	case err == nil:
+		return func() { there(); unlock() }, nil
+	case errors.Is(err, ErrUnavailable):
+		return unlock, nil
+	}
+	unlock()
+	return nil, err
 }
 
 // Fill opens the fill of v, or joins it if somebody else opened it first. v.ID
-// is set by Fill. body is the origin's response body from byte 0 on, or nil
-// (the answer to a Range request); Fill owns it: the opener reads its first
+// and v.PieceLen are set by Fill. ranges tells that the origin takes Range
+// requests. body is the origin's response body from byte 0 on, or nil (after
+// the answer to a Range request); Fill owns it: the opener reads its first
 // spans from it, a loser closes it unread. ErrNoSpace: body is untouched and
 // still the caller's.
 func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCloser, o Origin) (*Object, error) {
-	return nil, errStub
+	v.PieceLen = layout.PieceLenFor(v.Length)
+	if v.Validator == "" {
+		v.Nonce = nonce()
+	}
+	if err := c.fits(v.Length); err != nil {
+		return nil, err
+	}
+	rec, opener, alone, err := c.openFill(ctx, v, !ranges || v.Validator == "")
+	if err != nil {
+		return nil, err
+	}
+	obj, err := c.admit(rec.Version)
+	if err != nil {
+		return nil, err
+	}
+	h := obj.handle(o)
+	if !obj.fill(&rec, opener || alone, alone, body, o) && body != nil {
+		body.Close()
+	}
+	return h, nil
+}
+
+// openFill creates the fill's record or finds the one that stands. A poisoned
+// fill is begun again, with one claimer.
+func (c *Cache) openFill(ctx context.Context, v Version, single bool) (rec FillRecord, opener, alone bool, err error) {
+	for v.Attempt = 0; v.Attempt < 4; v.Attempt++ {
+		v.Identify()
+		rec = FillRecord{
+			Version: v, MaxSpan: layout.PlanFor(v.Layout()).MaxSpan,
+			Opener: c.cfg.Node.ID, Single: single || v.Attempt > 0,
+		}
+		mine := rec
+		rec, opener, err = c.cfg.Directory.OpenFill(ctx, rec)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			return mine, true, true, nil
+		case err != nil:
+			return rec, false, false, err
+		case rec.Ended == "":
+			return rec, opener, false, nil
+		}
+	}
+	return rec, false, false, fmt.Errorf("%w: %d attempts: %s", ErrFillEnded, v.Attempt, rec.Ended)
+}
+
+func nonce() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
 }
 
 // Refresh records new freshness facts of obj's version, here and in the
 // directory, after a 304.
-func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error { return errStub }
+func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error {
+	f := obj.o.file
+	f.mu.Lock()
+	f.version.Stored = s
+	f.mu.Unlock()
+	v := f.Version()
+	if err := obj.o.rewrite(); err != nil {
+		return err
+	}
+	err := c.cfg.Directory.Publish(ctx, v)
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrStale) {
+		return nil
+	}
+	return err
+}
 
 // Withdraw makes key select nothing, here and in the directory.
-func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error { return errStub }
+func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
+	if id, err := c.cfg.Index.Current(key); err == nil {
+		c.forget(id, key)
+	}
+	err := c.cfg.Directory.Withdraw(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
 
-// Spool receives a storable body whose length is not known. Commit makes it an
-// object when at least atLeast bytes came; Abort, or Commit of less, leaves no trace.
-func (c *Cache) Spool(v Version) (*Spool, error) { return nil, errStub }
+// publishLater tells the directory of a complete object, unless it knows, and
+// tries again while it is away.
+func (c *Cache) publishLater(v Version, wait time.Duration) {
+	c.work.Go(func() {
+		for ; ; wait = min(max(2*wait, time.Second), time.Minute) {
+			select {
+			case <-c.ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			have, _, err := c.cfg.Directory.Lookup(c.ctx, v.Key)
+			if err == nil && have != nil && have.ID == v.ID && !have.InfoHash.IsZero() {
+				return
+			}
+			err = c.cfg.Directory.Publish(c.ctx, v)
+			if err == nil || errors.Is(err, ErrStale) {
+				return
+			}
+			c.log.Debug("publish", "object", v.ID, "error", err)
+			wait += mrand.N(time.Second)
+		}
+	})
+}
 
-// Spool is an object in the making, of unknown length.
-type Spool struct{}
+// Held implements Held for the swarm.
+func (c *Cache) Held(ih InfoHash) (*File, func(), bool) {
+	c.mu.Lock()
+	id, ok := c.sealed[ih]
+	c.mu.Unlock()
+	if !ok {
+		return nil, nil, false
+	}
+	rec, err := c.cfg.Index.Get(id)
+	if err != nil || !rec.Complete {
+		return nil, nil, false
+	}
+	o, err := c.open(rec.Version, &rec)
+	if err != nil {
+		return nil, nil, false
+	}
+	return o.file, func() { o.file.Release() }, true
+}
 
-func (s *Spool) Write(b []byte) (int, error)                     { return 0, errStub }
-func (s *Spool) Commit(ctx context.Context, atLeast int64) error { return errStub }
-func (s *Spool) Abort()                                          {}
-
-// Object is a handle on one version of an object that is here or coming.
-type Object struct{}
-
-// Version returns the object's facts.
-func (o *Object) Version() Version { return Version{} }
-
-// Complete reports whether every byte is on this node.
-func (o *Object) Complete() bool { return false }
-
-// Open returns an own handle on the file of a complete object, for sendfile.
-func (o *Object) Open() (*os.File, error) { return nil, errStub }
-
-// NewReader returns a reader that waits for bytes as they come. Only the bytes
-// in [from, to) become wanted, so a Range request fills its own spans.
-func (o *Object) NewReader(ctx context.Context, from, to int64) *Reader { return nil }
-
-// Sources tells how many of the bytes read through this handle's readers came
-// from this node's store, from peers and from the origin.
-func (o *Object) Sources() (local, swarm, origin int64) { return 0, 0, 0 }
-
-// Close gives the handle back. A fill goes on if others want it or most of it
-// is here; otherwise it stops.
-func (o *Object) Close() {}
-
-// Reader reads a growing object. It is an io.ReadSeeker, so http.ServeContent
-// serves it. A read fails with ErrFillEnded when the rest cannot come.
-type Reader struct{}
-
-func (r *Reader) Read(b []byte) (int, error)                { return 0, errStub }
-func (r *Reader) Seek(off int64, whence int) (int64, error) { return 0, errStub }
-func (r *Reader) Close() error                              { return nil }
+// EachHeld implements Held for the swarm.
+func (c *Cache) EachHeld(f func(InfoHash) bool) {
+	c.mu.Lock()
+	all := make([]InfoHash, 0, len(c.sealed))
+	for ih := range c.sealed {
+		all = append(all, ih)
+	}
+	c.mu.Unlock()
+	for _, ih := range all {
+		if !f(ih) {
+			return
+		}
+	}
+}

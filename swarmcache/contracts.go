@@ -212,10 +212,21 @@ type Swarm interface {
 	// Sealed joins the standard torrent over f. Without f's hashes the metadata
 	// comes from peers, and f learns them.
 	Sealed(f *File) (Torrent, error)
-	// Offer lets peers find complete objects without keeping them in memory: of
-	// asks for a file by either of its infohashes when a handshake names one.
-	Offer(of func(InfoHash) (*File, func(), bool))
+	// Seal returns the infohash of the standard torrent over f, all of whose
+	// hashes are known.
+	Seal(f *File) InfoHash
+	// Offer lets peers find the objects of h without keeping them in memory.
+	Offer(h Held)
 	Close() error
+}
+
+// Held is what this node could give to peers.
+type Held interface {
+	// Held opens the complete object whose sealed torrent has that infohash.
+	// The file is referenced until release is called. It may do I/O.
+	Held(InfoHash) (f *File, release func(), ok bool)
+	// EachHeld calls f for every such infohash until f returns false.
+	EachHeld(f func(InfoHash) bool)
 }
 
 // Torrent is one swarm that this node takes part in. Its methods may be called
@@ -223,7 +234,7 @@ type Swarm interface {
 type Torrent interface {
 	InfoHash() InfoHash
 	AddPeers([]netip.AddrPort)
-	// Want sets the pieces to fetch from peers.
+	// Want adds to the pieces to fetch from peers.
 	Want(pieces layout.Range)
 	// Window tells the engine that a reader stands at off and will soon need the
 	// bytes up to ahead of it; close it when the reader is done.
@@ -231,8 +242,8 @@ type Torrent interface {
 	// PieceChanged tells the engine to ask the file again about piece i: its
 	// hash became known, or its bytes came from elsewhere.
 	PieceChanged(i int)
-	// Held reports, of the pieces in r, those that a connected peer has.
-	Held(r layout.Range) func(piece int) bool
+	// PeersHave tells which pieces a connected peer has, as of now.
+	PeersHave() func(piece int) bool
 	Stats() TorrentStats
 	Drop()
 }

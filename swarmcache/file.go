@@ -367,6 +367,13 @@ func (f *File) fail(err error) {
 	}
 }
 
+// failure is why missing pieces will not come, or nil.
+func (f *File) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
+}
+
 // revive lets readers wait again, because a new attempt is being made.
 func (f *File) revive() {
 	f.mu.Lock()

@@ -1,0 +1,421 @@
+package swarmcache
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"shatabdi/swarmcache/layout"
+)
+
+// Timing of claims.
+const (
+	// grace is how long a span waits for the node whose turn it is. Without turns
+	// hundreds of claims are lost to each other.
+	grace = 300 * time.Millisecond
+	// lostAfter is how long a landed piece may be without a holder before its
+	// span is fetched again.
+	lostAfter = 5 * time.Second
+	// overdueAfter is how long a claim may stand without any sign of progress.
+	overdueAfter = 15 * time.Second
+	// aheadFor is how far, in time at its rate, a stream's claims run ahead of it.
+	aheadFor = 500 * time.Millisecond
+	// maxRun bounds the spans of one claim.
+	maxRun = 16
+)
+
+// claim starts claims for what this node should fetch next, if anything.
+func (t *transfer) claim(ctx context.Context, now time.Time) {
+	if t.claiming || t.rec.Ended != "" || now.Before(t.retryAt) {
+		return
+	}
+	for s := range t.streams {
+		if s.endless && !s.stopped() {
+			t.extend(ctx, s, now)
+			return
+		}
+	}
+	t.mu.Lock()
+	origin := t.origin
+	t.mu.Unlock()
+	if origin == nil || len(t.streams) >= t.ownStreams() {
+		return
+	}
+	if spans := t.next(now); len(spans) > 0 {
+		t.ask(ctx, spans)
+	}
+}
+
+// ownStreams is how many origin streams this node may have: its share of the
+// object's.
+func (t *transfer) ownStreams() int {
+	if t.rec.Single {
+		return 1
+	}
+	n := len(t.participants())
+	return max(1, (t.c.cfg.Streams+n-1)/n)
+}
+
+// ask claims spans without holding up run.
+func (t *transfer) ask(ctx context.Context, spans []SpanRecord) {
+	t.claiming = true
+	board := t.board
+	t.background.Go(func() {
+		won, err := board.Claim(ctx, spans)
+		t.send(claimed{spans, won, err})
+	})
+}
+
+// next picks the spans to claim: the lowest free one whose turn is ours, or one
+// that was left lying, and the free ones behind it as far as this node's rate
+// carries in half a second.
+func (t *transfer) next(now time.Time) []SpanRecord {
+	slots := t.c.cfg.Streams - t.fetchers()
+	var have func(int) bool
+	for i := t.open; i < len(t.spans); i++ {
+		s := &t.spans[i]
+		if t.here(i) {
+			if i == t.open && s.Landed {
+				t.open++
+			}
+			continue
+		}
+		if s.mine || !t.wanted(i) {
+			continue
+		}
+		switch {
+		case s.Landed:
+			if now.Sub(s.since) < lostAfter+rand.N(time.Second) {
+				continue
+			}
+			if have == nil {
+				have = t.peersHave()
+			}
+			if !t.lost(i, have) {
+				continue
+			}
+		case s.Owner != "":
+			if now.Sub(s.since) < max(overdueAfter, 3*t.spanTime(i)) {
+				continue
+			}
+		case t.rec.Single:
+			// Somebody has a stream, or had one until a moment ago.
+			if t.fetchers() > 0 || now.Sub(t.freeSince(i)) < 2*time.Second {
+				return nil
+			}
+		default:
+			if slots <= 0 {
+				return nil
+			}
+			slots--
+			if !t.turn(i, now) {
+				continue
+			}
+		}
+		return t.runFrom(i)
+	}
+	return nil
+}
+
+// runFrom returns span i and the free, wanted ones behind it that one stream
+// should take.
+func (t *transfer) runFrom(i int) []SpanRecord {
+	run := []SpanRecord{t.spans[i].SpanRecord}
+	run[0].Span = i
+	want := int64(t.rate() * aheadFor.Seconds())
+	bytes := t.plan.Bytes(t.plan.Span(i)).Len()
+	for k := i + 1; k < len(t.spans) && len(run) < maxRun && bytes < want; k++ {
+		s := &t.spans[k]
+		if s.Landed || s.Owner != "" || s.mine || t.here(k) || !t.wanted(k) {
+			break
+		}
+		rec := s.SpanRecord
+		rec.Span = k
+		run = append(run, rec)
+		bytes += t.plan.Bytes(t.plan.Span(k)).Len()
+	}
+	return run
+}
+
+// fetchers counts the origin streams of the object: another node with claims
+// has one.
+func (t *transfer) fetchers() int {
+	var others []NodeID
+	for i := t.open; i < len(t.spans); i++ {
+		if id := t.spans[i].Owner; id != "" && id != t.c.cfg.Node.ID && !slices.Contains(others, id) {
+			others = append(others, id)
+		}
+	}
+	return len(others) + len(t.streams)
+}
+
+// turn reports whether this node may take the free span i now: it is its turn,
+// or the node whose turn it is lets it lie; then the others try one by one.
+func (t *transfer) turn(i int, now time.Time) bool {
+	nodes := t.participants()
+	self := slices.Index(nodes, t.c.cfg.Node.ID)
+	behind := (self - i%len(nodes) + len(nodes)) % len(nodes)
+	return behind == 0 || now.Sub(t.freeSince(i)) > grace+time.Duration(behind)*grace/4
+}
+
+// freeSince is since when span i could be claimed, as seen from here.
+func (t *transfer) freeSince(i int) time.Time {
+	if s := &t.spans[i]; s.since.IsZero() {
+		s.since = t.c.now()
+	}
+	return t.spans[i].since
+}
+
+// lost reports whether a landed span's bytes seem to have died with their
+// holders: a piece is missing here and no connected peer has it.
+func (t *transfer) lost(i int, have func(int) bool) bool {
+	pieces := t.plan.Span(i)
+	for p := pieces.From; p < pieces.To; p++ {
+		if !t.file.Has(int(p)) && !have(int(p)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *transfer) peersHave() func(int) bool {
+	var fs []func(int) bool
+	for _, tor := range []Torrent{t.fill, t.sealed} {
+		if tor != nil {
+			fs = append(fs, tor.PeersHave())
+		}
+	}
+	return func(i int) bool {
+		return slices.ContainsFunc(fs, func(f func(int) bool) bool { return f(i) })
+	}
+}
+
+// here reports whether every piece of span i is on this node.
+func (t *transfer) here(i int) bool {
+	s := &t.spans[i]
+	if s.isHere {
+		return true
+	}
+	pieces := t.plan.Span(i)
+	for p := pieces.From; p < pieces.To; p++ {
+		if !t.file.Has(int(p)) {
+			return false
+		}
+	}
+	s.isHere = true
+	return true
+}
+
+// wanted reports whether a reader here wants a piece of span i.
+func (t *transfer) wanted(i int) bool {
+	pieces := t.plan.Span(i)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for w := range t.wants {
+		if !w.pieces.Intersect(pieces).Empty() {
+			return true
+		}
+	}
+	return false
+}
+
+// rate is how fast this node's streams were lately, in bytes a second.
+func (t *transfer) rate() float64 { return t.c.rates.of(t.originHost()) }
+
+// spanTime is how long span i should take at that rate.
+func (t *transfer) spanTime(i int) time.Duration {
+	r := t.rate()
+	if r <= 0 {
+		return 0
+	}
+	return time.Duration(float64(t.plan.Bytes(t.plan.Span(i)).Len()) / r * float64(time.Second))
+}
+
+// onClaimed starts streams for what was won.
+func (t *transfer) onClaimed(ctx context.Context, e claimed) {
+	now := t.c.now()
+	if e.err != nil {
+		if t.downSince.IsZero() {
+			t.downSince = now
+		}
+		// The board is away. What readers here need now comes straight from the
+		// origin: this node for itself, after a wait that spreads the nodes.
+		if !errors.Is(e.err, ErrUnavailable) || now.Sub(t.downSince) < patienceBoard+rand.N(patienceBoard) {
+			t.retryAt = now.Add(200 * time.Millisecond)
+			return
+		}
+		e.won = make([]bool, len(e.spans))
+		e.won[0] = true
+		t.c.metrics.claims.WithLabelValues("unasked").Inc()
+	} else {
+		t.downSince = time.Time{}
+	}
+	s := t.claimingStream(e)
+	var run []int
+	for k, won := range e.won {
+		if !won {
+			t.c.metrics.claims.WithLabelValues("lost").Inc()
+			continue
+		}
+		i := e.spans[k].Span
+		t.c.metrics.claims.WithLabelValues("won").Inc()
+		t.spans[i].mine = true
+		switch {
+		case s != nil && i == s.limitNow():
+			s.grant(i + 1)
+		case s == nil && (len(run) == 0 || run[len(run)-1]+1 == i):
+			run = append(run, i)
+		default: // a hole before it: not worth a second stream
+			t.giveBack(ctx, i)
+		}
+	}
+	if s == nil && len(run) > 0 {
+		t.startStream(ctx, run)
+	}
+}
+
+// claimingStream is the endless stream for which e was asked, if any.
+func (t *transfer) claimingStream(e claimed) *stream {
+	for s := range t.streams {
+		if s.endless && !s.stopped() {
+			return s
+		}
+	}
+	return nil
+}
+
+// giveBack releases claims of this node.
+func (t *transfer) giveBack(ctx context.Context, spans ...int) {
+	for _, i := range spans {
+		t.spans[i].mine = false
+	}
+	board := t.board
+	t.background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := board.Release(ctx, spans...); err != nil {
+			t.log.Debug("release claims", "error", err) // the lease ends them too
+		}
+	})
+}
+
+// extend lets an endless stream go on, or ends it where others have taken over.
+// A stream of a fill without ranges goes on to the end.
+func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
+	i := s.limitNow()
+	if i >= len(t.spans) {
+		return
+	}
+	left := t.plan.Span(i).From*t.plan.PieceLen - s.pos.Load()
+	if float64(left) > t.rate()*aheadFor.Seconds() && i > s.first+1 {
+		return
+	}
+	sp := &t.spans[i]
+	switch {
+	case t.rec.Single:
+		run := t.runFrom(i)
+		if sp.Landed || sp.Owner != "" {
+			s.grant(i + 1) // read over it: the body has no other way
+			return
+		}
+		t.ask(ctx, run)
+	case sp.Landed || sp.Owner != "" || t.here(i) || !t.wanted(i):
+		s.stop()
+	case !t.turn(i, now):
+		if left <= 0 {
+			s.stop()
+		}
+	default:
+		t.ask(ctx, t.runFrom(i))
+	}
+}
+
+// startStream fetches a run of consecutive spans that this node has claimed.
+func (t *transfer) startStream(ctx context.Context, run []int) {
+	first, last := run[0], run[len(run)-1]
+	bytes := t.plan.Bytes(layout.Range{From: t.plan.Span(first).From, To: t.plan.Span(last).To})
+	t.mu.Lock()
+	origin := t.origin
+	t.mu.Unlock()
+	s := newStream(t, first, last+1)
+	if t.rec.Single {
+		// The only way to any byte is the whole body.
+		s.endless, s.first, bytes = true, 0, layout.Range{}
+		s.pos.Store(0)
+	}
+	t.streams[s] = true
+	t.background.Go(func() { t.send(streamEnded{s, s.fetch(ctx, origin, bytes)}) })
+}
+
+// startFirst reads the spans at the start from the response that opened the
+// fill.
+func (t *transfer) startFirst(ctx context.Context) {
+	s := newStream(t, 0, 1)
+	s.endless = true
+	t.streams[s] = true
+	t.spans[0].mine = true
+	body := t.body
+	t.body = nil
+	t.ask(ctx, []SpanRecord{{Span: 0}})
+	t.background.Go(func() { t.send(streamEnded{s, s.read(ctx, body.ReadCloser)}) })
+}
+
+// onStreamEnded takes back what a stream did not land.
+func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
+	delete(t.streams, e.s)
+	var unlanded []int
+	for i := e.s.first; i < e.s.limitNow(); i++ {
+		if t.spans[i].mine && i >= e.s.next {
+			unlanded = append(unlanded, i)
+		}
+		t.spans[i].mine = false
+	}
+	if len(unlanded) > 0 {
+		t.giveBack(ctx, unlanded...)
+	}
+	now := t.c.now()
+	switch {
+	case e.err == nil || ctx.Err() != nil:
+		t.tries = 0
+		return nil
+	case errors.Is(e.err, ErrPoisoned):
+		t.log.Error("the origin has two contents under one validator")
+		return t.end(ctx, EndPoisoned)
+	case errors.Is(e.err, errChanged):
+		t.log.Info("the origin's object changed during the fill", "detail", e.err)
+		return t.end(ctx, EndChanged)
+	case errors.Is(e.err, errNoRanges):
+		t.log.Info("the origin ignores ranges: one stream from now on")
+		t.rec.Single = true
+		board, rec := t.board, *t.rec
+		t.background.Go(func() { board.Update(ctx, rec) })
+		return nil
+	case errors.Is(e.err, errDisk):
+		return e.err
+	case t.rec.Single && t.rec.Version.Validator == "":
+		// Nobody can tell whether another body would be the same.
+		t.log.Warn("the only stream broke", "error", e.err)
+		return t.end(ctx, EndLost)
+	}
+	t.c.metrics.streamErrors.Inc()
+	if e.s.landedAny() {
+		t.tries = 0
+	}
+	if t.tries++; t.tries > maxTries {
+		return e.err
+	}
+	wait := min(time.Duration(1<<t.tries)*100*time.Millisecond, 5*time.Second)
+	var later *retryAfter
+	if errors.As(e.err, &later) {
+		wait = max(wait, min(later.wait, 30*time.Second))
+	}
+	t.retryAt = now.Add(wait + rand.N(wait/2))
+	t.log.Debug("span not fetched", "span", e.s.next, "error", e.err, "again_in", wait)
+	return nil
+}
+
+// maxTries is how many fruitless origin errors in a row a node bears before it
+// gives up on a fill.
+const maxTries = 6

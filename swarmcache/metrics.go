@@ -1,0 +1,58 @@
+package swarmcache
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics of the cache. claims = won + lost + unasked.
+type metrics struct {
+	fills        *prometheus.CounterVec // by role: opened, joined, alone
+	completed    prometheus.Counter
+	ended        *prometheus.CounterVec // by reason
+	claims       *prometheus.CounterVec // by outcome
+	landed       prometheus.Counter
+	evicted      prometheus.Counter
+	originBytes  prometheus.Counter
+	streamErrors prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "shatabdi", Name: name, Help: help})
+	}
+	vec := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "shatabdi", Name: name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		fills:        vec("fills_total", "Fills this node took part in, by role.", "role"),
+		completed:    counter("objects_completed_total", "Objects that became complete on this node."),
+		ended:        vec("fills_ended_total", "Fills that this node ended before the object was complete, by reason.", "reason"),
+		claims:       vec("claims_total", "Claims of spans, by outcome. unasked: the directory was away.", "outcome"),
+		landed:       counter("spans_landed_total", "Spans that this node fetched from the origin and published."),
+		evicted:      counter("objects_evicted_total", "Objects evicted for space."),
+		originBytes:  counter("fill_origin_bytes_total", "Body bytes that fills read from origins."),
+		streamErrors: counter("fill_stream_errors_total", "Origin streams of fills that broke."),
+	}
+	if r != nil {
+		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.evicted, m.originBytes, m.streamErrors)
+	}
+	return m
+}
+
+var (
+	descCacheBytes   = prometheus.NewDesc("shatabdi_cache_bytes", "Bytes reserved by objects on this node.", nil, nil)
+	descCacheObjects = prometheus.NewDesc("shatabdi_cache_objects", "Objects on this node, complete or not.", nil, nil)
+	descCacheLimit   = prometheus.NewDesc("shatabdi_cache_limit_bytes", "Bytes that objects may take; 0: no bound.", nil, nil)
+)
+
+// cacheCollector reads the cache's books when asked.
+type cacheCollector struct{ c *Cache }
+
+func (k cacheCollector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(k, ch) }
+
+func (k cacheCollector) Collect(ch chan<- prometheus.Metric) {
+	k.c.mu.Lock()
+	used, n := k.c.used, len(k.c.entries)
+	k.c.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(descCacheBytes, prometheus.GaugeValue, float64(used))
+	ch <- prometheus.MustNewConstMetric(descCacheObjects, prometheus.GaugeValue, float64(n))
+	ch <- prometheus.MustNewConstMetric(descCacheLimit, prometheus.GaugeValue, float64(k.c.cfg.Size))
+}

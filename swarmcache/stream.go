@@ -1,0 +1,334 @@
+package swarmcache
+
+import (
+	"context"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"shatabdi/swarmcache/layout"
+)
+
+var (
+	errChanged  = errors.New("the origin answers with another version")
+	errNoRanges = errors.New("the origin ignores ranges")
+	errDisk     = errors.New("writing to the cache")
+	errStalled  = errors.New("the origin sends nothing")
+)
+
+// retryAfter is an origin that asks for patience.
+type retryAfter struct {
+	status int
+	wait   time.Duration
+}
+
+func (e *retryAfter) Error() string { return fmt.Sprintf("origin status %d", e.status) }
+
+// Streams.
+const (
+	readSize     = 256 << 10
+	publishEvery = time.Second     // hashes are at most this far behind the bytes
+	stallMin     = 5 * time.Second // without a byte; then the span is given back
+)
+
+// firstBody is the body of the response that opened a fill, from byte 0 on.
+type firstBody struct{ io.ReadCloser }
+
+// stream reads consecutive spans from the origin, writes their pieces into the
+// file and lands the spans. It may read the spans in [first, limit).
+type stream struct {
+	t       *transfer
+	first   int
+	endless bool // the body goes on behind limit: the claim may be extended
+	pos     atomic.Int64
+	next    int // the first span that was not read to its end; read after the stream ended
+
+	mu    sync.Mutex
+	limit int
+	ended bool          // no extension will come
+	wake  chan struct{} // closed and renewed when limit or ended changes
+}
+
+func newStream(t *transfer, first, limit int) *stream {
+	s := &stream{t: t, first: first, next: first, limit: limit, wake: make(chan struct{})}
+	s.pos.Store(t.plan.Bytes(t.plan.Span(first)).From)
+	return s
+}
+
+func (s *stream) limitNow() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limit
+}
+
+func (s *stream) grant(limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = max(s.limit, limit)
+	close(s.wake)
+	s.wake = make(chan struct{})
+}
+
+// stop ends the stream where its claim ends.
+func (s *stream) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.ended = true
+		close(s.wake)
+		s.wake = make(chan struct{})
+	}
+}
+
+func (s *stream) stopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
+func (s *stream) landedAny() bool { return s.next > s.first }
+
+// mayRead waits until the stream may read span i; false: it is at its end.
+func (s *stream) mayRead(ctx context.Context, i int) bool {
+	for i < len(s.t.spans) {
+		s.mu.Lock()
+		limit, ended, wake := s.limit, s.ended || !s.endless, s.wake
+		s.mu.Unlock()
+		if i < limit {
+			return true
+		}
+		if ended {
+			return false
+		}
+		s.t.poke()
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return false
+}
+
+// fetch asks the origin for r (the zero range: the whole body) and reads it.
+func (s *stream) fetch(ctx context.Context, o Origin, r layout.Range) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	v := s.t.rec.Version
+	resp, err := o.Get(ctx, r, v.Validator)
+	if err != nil {
+		return err
+	}
+	if err := checkResponse(resp, r, v); err != nil {
+		resp.Body.Close()
+		return err
+	}
+	return s.read(ctx, resp.Body)
+}
+
+// checkResponse accepts only bytes of the version that is being filled. Every
+// 206 must repeat its validator and its length (RFC 9110 §15.3.7).
+func checkResponse(resp *http.Response, r layout.Range, v Version) error {
+	same := v.Validator != "" && sameValidator(resp.Header, v.Validator)
+	switch c := resp.StatusCode; {
+	case c == http.StatusPartialContent && !r.Empty():
+		want := fmt.Sprintf("bytes %d-%d/%d", r.From, r.To-1, v.Length)
+		if got := resp.Header.Get("Content-Range"); got != want {
+			return fmt.Errorf("%w: Content-Range %q, want %q", errChanged, got, want)
+		}
+		if !same {
+			return fmt.Errorf("%w: validator", errChanged)
+		}
+		if e := resp.Header.Get("Content-Encoding"); e != v.Stored.Header.Get("Content-Encoding") {
+			return fmt.Errorf("%w: Content-Encoding %q", errChanged, e)
+		}
+		return nil
+	case c == http.StatusOK && same && resp.ContentLength == v.Length:
+		if r.Empty() {
+			return nil
+		}
+		return errNoRanges
+	case c == http.StatusOK, c == http.StatusPartialContent, c == http.StatusRequestedRangeNotSatisfiable,
+		c == http.StatusNotFound, c == http.StatusGone, c == http.StatusPreconditionFailed:
+		return fmt.Errorf("%w: status %d", errChanged, c)
+	default:
+		e := &retryAfter{status: c}
+		if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
+			e.wait = time.Duration(n) * time.Second
+		}
+		return e
+	}
+}
+
+// sameValidator compares strongly: a validator is an entity tag or a date,
+// verbatim.
+func sameValidator(h http.Header, validator string) bool {
+	if strings.HasPrefix(validator, `"`) {
+		return h.Get("ETag") == validator
+	}
+	return h.Get("Last-Modified") == validator
+}
+
+// read lands span after span from body until the claim or the body ends.
+func (s *stream) read(ctx context.Context, body io.ReadCloser) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stall := max(stallMin, 3*s.t.spanTime(s.first))
+	watchdog := time.AfterFunc(stall, func() { cancel(errStalled) })
+	defer watchdog.Stop()
+	// Closing the body is the one thing that surely ends a blocked Read.
+	stopClose := context.AfterFunc(ctx, func() { body.Close() })
+	defer stopClose()
+	defer body.Close()
+
+	r := &pieceReader{f: s.t.file, body: body, buf: make([]byte, readSize), progress: func(n int) {
+		watchdog.Reset(stall)
+		s.pos.Add(int64(n))
+		s.t.c.metrics.originBytes.Add(float64(n))
+	}}
+	defer func() { s.t.file.endTail(&r.tail) }()
+
+	for i := s.first; ; i++ {
+		// Waiting for a claim is not the origin's fault.
+		watchdog.Stop()
+		if !s.mayRead(ctx, i) {
+			return nil
+		}
+		watchdog.Reset(stall)
+		if err := s.span(r, i); err != nil {
+			if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrPoisoned) {
+				err = cause
+			}
+			return err
+		}
+		s.next = i + 1
+	}
+}
+
+// span reads the pieces of span i and has their hashes published.
+func (s *stream) span(r *pieceReader, i int) error {
+	pieces := s.t.plan.Span(i)
+	hashes := make([]byte, 0, pieces.Len()*sha1.Size)
+	began, published := time.Now(), time.Now()
+	for p := pieces.From; p < pieces.To; p++ {
+		sum, err := r.piece(int(p))
+		if err != nil {
+			return err
+		}
+		hashes = append(hashes, sum[:]...)
+		if p+1 < pieces.To && time.Since(published) > publishEvery {
+			published = time.Now()
+			s.t.lander.progress(i, hashes)
+		}
+	}
+	s.t.c.rates.add(s.t.originHost(), s.t.plan.Bytes(pieces).Len(), time.Since(began))
+	s.t.lander.land(i, hashes)
+	return nil
+}
+
+// pieceReader turns a body into pieces of the file.
+type pieceReader struct {
+	f        *File
+	body     io.Reader
+	buf      []byte
+	whole    []byte // a piece that readers must not see before it is checked
+	tail     originTail
+	progress func(n int)
+}
+
+// piece reads piece i. Where no peer can interfere the bytes are written, and
+// shown to readers, as they come.
+func (r *pieceReader) piece(i int) (sum [sha1.Size]byte, err error) {
+	n := r.f.layout.Piece(i).Len()
+	h := sha1.New()
+	if r.f.startPiece(i, &r.tail) {
+		err := r.copy(n, func(b []byte) error {
+			h.Write(b)
+			if err := r.f.extend(&r.tail, b); err != nil {
+				return fmt.Errorf("%w: %w", errDisk, err)
+			}
+			return nil
+		})
+		if err != nil {
+			r.f.finishPiece(i, &r.tail, nil)
+			return sum, err
+		}
+		sum = [sha1.Size]byte(h.Sum(nil))
+		return sum, r.f.finishPiece(i, &r.tail, &sum)
+	}
+	r.whole = r.whole[:0]
+	if err := r.copy(n, func(b []byte) error { r.whole = append(r.whole, b...); return nil }); err != nil {
+		return sum, err
+	}
+	sum = sha1.Sum(r.whole)
+	if err := r.f.putPiece(i, r.whole, sum); err != nil {
+		if errors.Is(err, ErrPoisoned) {
+			return sum, err
+		}
+		return sum, fmt.Errorf("%w: %w", errDisk, err)
+	}
+	return sum, nil
+}
+
+// copy passes n bytes of the body to f, as they come.
+func (r *pieceReader) copy(n int64, f func([]byte) error) error {
+	for n > 0 {
+		k, err := r.body.Read(r.buf[:min(n, int64(len(r.buf)))])
+		if k > 0 {
+			n -= int64(k)
+			r.progress(k)
+			if err := f(r.buf[:k]); err != nil {
+				return err
+			}
+		}
+		if err != nil && n > 0 {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("read from the origin: %w", err)
+		}
+	}
+	return nil
+}
+
+// rates remembers how fast origins were, per host: what one stream achieved.
+type rates struct {
+	mu sync.Mutex
+	m  map[string]float64 // bytes a second, smoothed
+}
+
+func (r *rates) add(host string, n int64, d time.Duration) {
+	if d <= 0 {
+		d = time.Microsecond
+	}
+	now := float64(n) / d.Seconds()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old, ok := r.m[host]; ok {
+		now = 0.7*old + 0.3*now
+	} else if len(r.m) > 1000 {
+		clear(r.m)
+	}
+	r.m[host] = now
+}
+
+func (r *rates) of(host string) float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.m[host]
+}
+
+func (t *transfer) originHost() string {
+	if u, err := url.Parse(t.file.version.URL); err == nil {
+		return u.Host
+	}
+	return ""
+}
