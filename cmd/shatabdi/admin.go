@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// newRegistry returns a registry with what every process has: the Go runtime,
+// the process, and shatabdi_build_info.
+func newRegistry(b build) *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace:   "shatabdi",
+		Name:        "build_info",
+		Help:        "Always 1; the labels tell what is running.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": b.Go},
+	})
+	info.Set(1)
+	reg.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return reg
+}
+
+// adminServer serves the operator: /livez, /readyz, /metrics. More can be added
+// to mux before it is served.
+type adminServer struct {
+	mux *http.ServeMux
+}
+
+func newAdmin(ready *readiness, reg *prometheus.Registry) *adminServer {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, ready.report()) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
+	return &adminServer{mux: mux}
+}
+
+// server is the http.Server around the handlers, with limits of its own.
+func (a *adminServer) server() *http.Server {
+	return &http.Server{
+		Handler:           localNames(a.mux),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+// localNames refuses requests for host names that are not this machine's. A web
+// page may have any name resolve to 127.0.0.1 and so read what a browser on
+// this machine can reach (DNS rebinding), but it cannot do that with an address.
+func localNames(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+		if _, err := netip.ParseAddr(host); err != nil && !strings.EqualFold(host, "localhost") {
+			http.Error(w, "the admin listener answers to addresses and to localhost only", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func serveReady(w http.ResponseWriter, r *http.Request, report readyReport) {
+	asJSON := strings.Contains(r.Header.Get("Accept"), "application/json")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if asJSON {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	if !report.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	switch {
+	case asJSON:
+		json.NewEncoder(w).Encode(report)
+	case r.URL.Query().Has("verbose"):
+		writeReady(w, report)
+	default:
+		fmt.Fprintln(w, report.State)
+	}
+}
+
+// writeReady prints a report as a table.
+func writeReady(w io.Writer, report readyReport) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range report.Checks {
+		fmt.Fprintln(tw, strings.TrimRight(c.Name+"\t"+c.State+"\t"+c.Reason, "\t"))
+	}
+	tw.Flush()
+	fmt.Fprintln(w, report.State)
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"shatabdi/policy"
+)
+
+// Config is everything an operator can set. Its fields in order are the keys of
+// the configuration file; settings.go says what each one means.
+type Config struct {
+	DataDir      string        `yaml:"data_dir"`
+	Mode         string        `yaml:"mode"`
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	Node         Node          `yaml:"node"`
+	Proxy        Proxy         `yaml:"proxy"`
+	Admin        Admin         `yaml:"admin"`
+	Tracker      Tracker       `yaml:"tracker"`
+	Peer         Peer          `yaml:"peer"`
+	Cache        Cache         `yaml:"cache"`
+	Origin       Origin        `yaml:"origin"`
+	Resolver     Resolver      `yaml:"resolver"`
+	Etcd         Etcd          `yaml:"etcd"`
+	Log          Log           `yaml:"log"`
+	Rules        []policy.Rule `yaml:"rules"`
+}
+
+// Policy is what the rules and the settings beside them mean together.
+func (c *Config) Policy() *policy.Rules {
+	return &policy.Rules{
+		Default: policy.Defaults{
+			Threshold: policy.Size(c.Cache.SwarmThreshold),
+			Streams:   c.Origin.Streams,
+		},
+		Rules: c.Rules,
+	}
+}
+
+// Modes of the whole node.
+const (
+	ModeSwarm = "swarm" // cache and share
+	ModePass  = "pass"  // pass everything through
+)
+
+// Node is who this machine is to the others.
+type Node struct {
+	Name      string       `yaml:"name"`
+	Advertise []netip.Addr `yaml:"advertise"`
+	Zone      string       `yaml:"zone"`
+	Rack      string       `yaml:"rack"`
+}
+
+// Proxy is the listener that clients use.
+type Proxy struct {
+	Listen           string         `yaml:"listen"`
+	Allow            []netip.Prefix `yaml:"allow"`
+	AllowDestination []netip.Prefix `yaml:"allow_destination"`
+	ConnectPorts     []uint16       `yaml:"connect_ports"`
+	MaxHeader        Size           `yaml:"max_header"`
+	MaxBody          Size           `yaml:"max_body"`
+	MaxConnections   int            `yaml:"max_connections"`
+	HeaderTimeout    time.Duration  `yaml:"header_timeout"`
+	IdleTimeout      time.Duration  `yaml:"idle_timeout"`
+}
+
+// Admin is the operator's listener.
+type Admin struct {
+	Listen string `yaml:"listen"`
+}
+
+// Tracker is the listener for announces.
+type Tracker struct {
+	Listen string `yaml:"listen"`
+}
+
+// Peer is this node's place in the swarms.
+type Peer struct {
+	Listen        string `yaml:"listen"`
+	Uplink        Rate   `yaml:"uplink"`
+	UploadLimit   Rate   `yaml:"upload_limit"`
+	DownloadLimit Rate   `yaml:"download_limit"`
+}
+
+// Upload is the limit the swarm gets: the one given, or 95 % of the uplink, so
+// that requests and acknowledgements find room in the queue.
+func (p Peer) Upload() Rate {
+	if p.Uplink > 0 {
+		return p.Uplink - p.Uplink/20
+	}
+	return p.UploadLimit
+}
+
+// Cache is what is kept on disk, and what takes part in the swarm.
+type Cache struct {
+	Size           Share  `yaml:"size"`
+	MinFree        Share  `yaml:"min_free"`
+	SwarmThreshold Size   `yaml:"swarm_threshold"`
+	Small          string `yaml:"small"`
+}
+
+// What happens to responses below the threshold.
+const (
+	SmallPass  = "pass"  // passed through
+	SmallCache = "cache" // kept on this node
+)
+
+// Origin is how origins are talked to.
+type Origin struct {
+	Streams       int           `yaml:"streams"`
+	DialTimeout   time.Duration `yaml:"dial_timeout"`
+	TLSTimeout    time.Duration `yaml:"tls_timeout"`
+	HeaderTimeout time.Duration `yaml:"header_timeout"`
+	StallTimeout  time.Duration `yaml:"stall_timeout"`
+}
+
+// Resolver overrides name resolution for origins.
+type Resolver struct {
+	Hosts map[string]netip.Addr `yaml:"hosts"`
+}
+
+// Etcd is the cluster's directory: endpoints of an existing one, or, without
+// them, an etcd inside this process.
+type Etcd struct {
+	Endpoints    []string `yaml:"endpoints"`
+	CAFile       string   `yaml:"ca_file"`
+	CertFile     string   `yaml:"cert_file"`
+	KeyFile      string   `yaml:"key_file"`
+	User         string   `yaml:"user"`
+	PasswordFile string   `yaml:"password_file"`
+
+	ListenClient   []string          `yaml:"listen_client"`
+	ListenPeer     []string          `yaml:"listen_peer"`
+	InitialCluster map[string]string `yaml:"initial_cluster"`
+	ClusterToken   string            `yaml:"cluster_token"`
+	Quota          Size              `yaml:"quota"`
+}
+
+// Embedded reports whether this process runs an etcd itself.
+func (e Etcd) Embedded() bool { return len(e.Endpoints) == 0 }
+
+// Log is what is told on standard error.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// DefaultConfig is the one list of defaults.
+func DefaultConfig() Config {
+	return Config{
+		DataDir:      defaultDataDir(),
+		Mode:         ModeSwarm,
+		DrainTimeout: 10 * time.Second,
+		Node:         Node{Name: hostname()},
+		Proxy: Proxy{
+			Listen:        "127.0.0.1:3128",
+			ConnectPorts:  []uint16{443, 8443},
+			MaxHeader:     64 << 10,
+			HeaderTimeout: 10 * time.Second,
+			IdleTimeout:   2 * time.Minute,
+		},
+		Admin:   Admin{Listen: "127.0.0.1:3180"},
+		Tracker: Tracker{Listen: ":6969"},
+		Peer:    Peer{Listen: ":42069"},
+		Cache: Cache{
+			Size:           Share{Percent: 80},
+			MinFree:        Share{Percent: 5},
+			SwarmThreshold: Size(policy.DefaultThreshold),
+			Small:          SmallPass,
+		},
+		Origin: Origin{
+			Streams:       policy.DefaultStreams,
+			DialTimeout:   10 * time.Second,
+			TLSTimeout:    10 * time.Second,
+			HeaderTimeout: 5 * time.Minute, // long polls
+			StallTimeout:  time.Minute,
+		},
+		Etcd: Etcd{
+			ListenClient: []string{"http://127.0.0.1:2379"},
+			ListenPeer:   []string{"http://127.0.0.1:2380"},
+			ClusterToken: "shatabdi",
+			Quota:        2 << 30,
+		},
+		Log: Log{Level: "info", Format: "auto"},
+	}
+}
+
+// defaultDataDir is the system's place for a daemon that may write there, and
+// the user's own otherwise.
+func defaultDataDir() string {
+	const system = "/var/lib/shatabdi"
+	if os.Geteuid() == 0 {
+		return system
+	}
+	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
+		return filepath.Join(data, "shatabdi")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "share", "shatabdi")
+	}
+	return system
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// setting is one key of the configuration and its other ways in. Every key but
+// the rules can also come from the environment; flags exist for what an
+// operator changes at the prompt.
+type setting struct {
+	key  string // path in the file
+	flag string // without "--"; empty: file and environment only
+	arg  string // what the value looks like
+	help string
+}
+
+// settings lists every key in the order of the fields of Config.
+var settings = []setting{
+	{"data_dir", "data-dir", "DIR", "where objects, the catalogue and the embedded etcd are kept"},
+	{"mode", "mode", "MODE", "swarm, or pass: pass everything through and keep nothing"},
+	{"drain_timeout", "drain-timeout", "DURATION", "how long running requests get to finish when the daemon stops"},
+
+	{"node.name", "node-name", "NAME", "name of this node in logs, in Via and among the members of an embedded etcd; the host's name by default"},
+	{"node.advertise", "advertise", "IP", "address at which other nodes reach this one, once per address family; found out by default (repeatable)"},
+	{"node.zone", "zone", "ZONE", "zone of this node; peers in the same zone are preferred"},
+	{"node.rack", "rack", "RACK", "rack of this node; peers in the same rack come first"},
+
+	{"proxy.listen", "proxy-listen", "ADDR", "where clients connect: the address for http_proxy"},
+	{"proxy.allow", "allow", "CIDR", "networks whose machines may use the proxy; needed when it listens beyond loopback (repeatable)"},
+	{"proxy.allow_destination", "allow-destination", "CIDR", "networks that may be fetched from although they are loopback, link-local or metadata addresses (repeatable)"},
+	{"proxy.connect_ports", "", "PORTS", "ports that CONNECT may reach"},
+	{"proxy.max_header", "", "SIZE", "largest request header accepted"},
+	{"proxy.max_body", "", "SIZE", "largest request body accepted; 0: no limit"},
+	{"proxy.max_connections", "", "N", "client connections at a time; 0: no limit"},
+	{"proxy.header_timeout", "", "DURATION", "time a client has to send its request header"},
+	{"proxy.idle_timeout", "", "DURATION", "how long an idle client connection is kept"},
+
+	{"admin.listen", "admin-listen", "ADDR", "where /livez, /readyz and /metrics are; loopback only"},
+	{"tracker.listen", "tracker-listen", "ADDR", "where this node answers announces while it leads"},
+
+	{"peer.listen", "peer-listen", "ADDR", "where other nodes fetch pieces"},
+	{"peer.uplink", "uplink", "RATE", "speed of this machine's uplink; uploads take 95 % of it"},
+	{"peer.upload_limit", "upload-limit", "RATE", "limit of uploads to peers, used as given"},
+	{"peer.download_limit", "download-limit", "RATE", "limit of downloads from peers, used as given"},
+
+	{"cache.size", "cache-size", "SIZE", "disk for objects: bytes, or a percentage of the file system"},
+	{"cache.min_free", "cache-min-free", "SIZE", "disk that is left free for others: bytes, or a percentage of the file system"},
+	{"cache.swarm_threshold", "swarm-threshold", "SIZE", "responses from this size on are shared through the swarm"},
+	{"cache.small", "small", "pass|cache", "smaller responses: pass them through, or cache them on this node"},
+
+	{"origin.streams", "", "N", "connections to the origin for one object, over the whole cluster"},
+	{"origin.dial_timeout", "", "DURATION", "time to connect to an origin"},
+	{"origin.tls_timeout", "", "DURATION", "time for a TLS handshake with an origin"},
+	{"origin.header_timeout", "", "DURATION", "time an origin has to begin its response"},
+	{"origin.stall_timeout", "", "DURATION", "how long a response may stand still"},
+
+	{"resolver.hosts", "", "NAME=IP", "addresses of names, used before DNS"},
+
+	{"etcd.endpoints", "etcd-endpoints", "URLS", "an existing etcd cluster; without it one runs inside this process (repeatable)"},
+	{"etcd.ca_file", "etcd-ca-file", "FILE", "certificates that sign the endpoints' (PEM)"},
+	{"etcd.cert_file", "etcd-cert-file", "FILE", "certificate of this client (PEM)"},
+	{"etcd.key_file", "etcd-key-file", "FILE", "key of this client's certificate (PEM)"},
+	{"etcd.user", "etcd-user", "NAME", "user to authenticate as"},
+	{"etcd.password_file", "etcd-password-file", "FILE", "file with the user's password"},
+	{"etcd.listen_client", "etcd-listen-client", "URL", "where the embedded etcd serves this node and others (repeatable)"},
+	{"etcd.listen_peer", "etcd-listen-peer", "URL", "where the embedded etcd talks to its other members (repeatable)"},
+	{"etcd.initial_cluster", "etcd-initial-cluster", "NAME=URL", "members of an embedded cluster, node names and peer URLs; the same on each (repeatable)"},
+	{"etcd.cluster_token", "", "NAME", "keeps embedded clusters of different teams apart"},
+	{"etcd.quota", "etcd-quota", "SIZE", "largest database of the embedded etcd"},
+
+	{"log.level", "log-level", "LEVEL", "debug, info, warn or error"},
+	{"log.format", "log-format", "FORMAT", "text, json, or auto: text on a terminal"},
+
+	{"rules", "", "RULES", "what to do with which requests; the first rule that matches decides"},
+}
+
+// env is the setting's environment variable, named after its flag if it has
+// one: SHATABDI_PROXY_LISTEN for --proxy-listen.
+func (s setting) env() string {
+	name := s.flag
+	if name == "" {
+		name = s.key
+	}
+	return "SHATABDI_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(name))
+}
+
+// flagValue keeps what was given; it is interpreted together with the file and
+// the environment, so that all problems are reported at once.
+type flagValue struct {
+	arg   string
+	given []string
+}
+
+func (f *flagValue) Set(text string) error { f.given = append(f.given, text); return nil }
+func (f *flagValue) String() string        { return "" }
+func (f *flagValue) Type() string          { return f.arg }
+
+// flags are the values that were given on one command line, by key.
+type flags struct {
+	file   string // --config
+	values map[string]*flagValue
+}
+
+// bind gives cmd the flags of the named settings, or of all of them.
+func bind(cmd *cobra.Command, keys ...string) *flags {
+	f := &flags{values: map[string]*flagValue{}}
+	set := cmd.Flags()
+	set.SortFlags = false
+	set.StringVar(&f.file, "config", "", "configuration `FILE` (YAML); also SHATABDI_CONFIG")
+	defaults := DefaultConfig()
+	for _, s := range settings {
+		if s.flag == "" || len(keys) > 0 && !contains(keys, s.key) {
+			continue
+		}
+		v := &flagValue{arg: s.arg}
+		f.values[s.key] = v
+		set.Var(v, s.flag, s.help)
+		field, _ := fieldAt(reflect.ValueOf(&defaults).Elem(), s.key)
+		set.Lookup(s.flag).DefValue = strings.Join(texts(field), ",")
+	}
+	return f
+}
+
+func contains(keys []string, key string) bool {
+	for _, k := range keys {
+		if k == key {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"shatabdi/policy"
+)
+
+// Validate returns every problem of the configuration, by key. It looks at
+// nothing outside it: no file, no name service.
+func (c *Config) Validate() []problem {
+	v := &validator{}
+	v.oneOf("mode", c.Mode, ModeSwarm, ModePass)
+	v.node(c.Node)
+	v.listeners(c)
+	v.proxy(c.Proxy)
+	v.peer(c.Peer)
+	v.cache(c.Cache)
+	v.origin(c.Origin)
+	v.etcd(c.Etcd, c.Node.Name)
+	v.rules(c)
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "auto", "text", "json")
+	v.require(c.DataDir != "", "data_dir", "empty; want a directory")
+	v.require(c.DrainTimeout >= 0, "drain_timeout", "negative; want a duration such as 10s, or 0s")
+	return v.problems
+}
+
+// warnings are doubtful choices that are allowed all the same.
+func (c *Config) warnings() []string {
+	var w []string
+	if c.Etcd.Embedded() {
+		for _, raw := range slices.Concat(c.Etcd.ListenClient, c.Etcd.ListenPeer) {
+			if u, err := url.Parse(raw); err == nil && !loopbackHost(u.Hostname()) {
+				w = append(w, "the embedded etcd listens on "+u.Host+" without authentication: whoever reaches it controls the cache")
+			}
+		}
+	}
+	return w
+}
+
+type validator struct{ problems []problem }
+
+func (v *validator) add(key, format string, args ...any) {
+	v.problems = append(v.problems, problem{key, fmt.Sprintf(format, args...)})
+}
+
+func (v *validator) require(ok bool, key, format string, args ...any) {
+	if !ok {
+		v.add(key, format, args...)
+	}
+}
+
+func (v *validator) oneOf(key, got string, accepted ...string) {
+	v.require(slices.Contains(accepted, got), key, "%q; want %s", got, strings.Join(accepted, " or "))
+}
+
+func (v *validator) node(n Node) {
+	v.require(n.Name != "" && !strings.ContainsAny(n.Name, " \t,=/"), "node.name", "%q; want a name without blanks, commas, = and /", n.Name)
+	for i, a := range n.Advertise {
+		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() {
+			v.add(fmt.Sprintf("node.advertise[%d]", i), "%s is no address another node could connect to", a)
+		}
+	}
+}
+
+func (v *validator) listeners(c *Config) {
+	all := []struct{ key, addr string }{
+		{"proxy.listen", c.Proxy.Listen}, {"admin.listen", c.Admin.Listen},
+		{"tracker.listen", c.Tracker.Listen}, {"peer.listen", c.Peer.Listen},
+	}
+	taken := map[string]string{} // address → key
+	for _, l := range all {
+		host, port, err := splitAddr(l.addr)
+		if err != nil {
+			v.add(l.key, "%q is not an address to listen on; want HOST:PORT such as 127.0.0.1:3128, or :3128 for all addresses", l.addr)
+			continue
+		}
+		if other, ok := taken[l.addr]; ok && port != "0" {
+			v.add(l.key, "%s is the address of %s already", l.addr, other)
+		}
+		taken[l.addr] = l.key
+		switch {
+		case l.key == "proxy.listen" && !loopbackHost(host) && len(c.Proxy.Allow) == 0:
+			v.add(l.key, "%s is reachable from other machines, so say which may use it: proxy.allow (--allow), such as 10.0.0.0/8", l.addr)
+		case l.key == "admin.listen" && !loopbackHost(host):
+			v.add(l.key, "%s is reachable from other machines; want a loopback address such as 127.0.0.1:3180", l.addr)
+		}
+	}
+}
+
+func (v *validator) proxy(p Proxy) {
+	for i, port := range p.ConnectPorts {
+		v.require(port > 0, fmt.Sprintf("proxy.connect_ports[%d]", i), "0 is not a port; want 1 to 65535")
+	}
+	v.require(p.MaxHeader >= 4<<10, "proxy.max_header", "%s is too small; want at least 4KiB", p.MaxHeader)
+	v.require(p.MaxConnections >= 0, "proxy.max_connections", "negative; want 0 (no limit) or more")
+	v.require(p.HeaderTimeout > 0, "proxy.header_timeout", "want a duration above 0s: without one a slow client holds a connection for ever")
+	v.require(p.IdleTimeout > 0, "proxy.idle_timeout", "want a duration above 0s")
+}
+
+func (v *validator) peer(p Peer) {
+	if p.Uplink > 0 && p.UploadLimit > 0 {
+		v.add("peer.upload_limit", "set together with peer.uplink; want one of them: uplink takes 95 %% of the given rate, upload_limit all of it")
+	}
+	for _, r := range []struct {
+		key  string
+		rate Rate
+	}{{"peer.uplink", p.Uplink}, {"peer.upload_limit", p.UploadLimit}, {"peer.download_limit", p.DownloadLimit}} {
+		// Below this a single chunk takes longer than peers are willing to wait.
+		v.require(r.rate == 0 || r.rate >= 16<<10, r.key, "%s is too slow for a swarm; want at least 16KiB/s, or unlimited", r.rate)
+	}
+}
+
+func (v *validator) cache(c Cache) {
+	v.require(c.Size.Percent > 0 || c.Size.Bytes > 0, "cache.size", "nothing would fit; want a size such as 50GiB or 80%% (to keep nothing, set mode: pass)")
+	v.require(c.SwarmThreshold > 0, "cache.swarm_threshold", "want a size above 0, such as 4MiB")
+	v.oneOf("cache.small", c.Small, SmallPass, SmallCache)
+}
+
+func (v *validator) origin(o Origin) {
+	v.require(o.Streams >= 1, "origin.streams", "%d; want at least 1", o.Streams)
+	v.require(o.DialTimeout > 0, "origin.dial_timeout", "want a duration above 0s")
+	v.require(o.TLSTimeout > 0, "origin.tls_timeout", "want a duration above 0s")
+	v.require(o.HeaderTimeout > 0, "origin.header_timeout", "want a duration above 0s")
+	v.require(o.StallTimeout > 0, "origin.stall_timeout", "want a duration above 0s")
+}
+
+func (v *validator) etcd(e Etcd, self string) {
+	v.urls("etcd.endpoints", e.Endpoints, "http", "https")
+	v.require((e.CertFile == "") == (e.KeyFile == ""), "etcd.cert_file", "want etcd.cert_file and etcd.key_file together")
+	v.require((e.User == "") == (e.PasswordFile == ""), "etcd.user", "want etcd.user and etcd.password_file together")
+	if !e.Embedded() {
+		v.require(len(e.InitialCluster) == 0, "etcd.initial_cluster", "is for the embedded etcd, and etcd.endpoints names another; want one of them")
+		return
+	}
+	v.require(e.CAFile == "" && e.CertFile == "" && e.User == "", "etcd.endpoints", "empty, but there are credentials for it; want URLs such as https://etcd1:2379")
+	v.require(len(e.ListenClient) > 0, "etcd.listen_client", "empty; want a URL such as http://127.0.0.1:2379")
+	v.require(len(e.ListenPeer) > 0, "etcd.listen_peer", "empty; want a URL such as http://127.0.0.1:2380")
+	v.urls("etcd.listen_client", e.ListenClient, "http")
+	v.urls("etcd.listen_peer", e.ListenPeer, "http")
+	v.require(e.Quota >= 16<<20 && e.Quota <= 8<<30, "etcd.quota", "%s; want 16MiB to 8GiB", e.Quota)
+	v.require(e.ClusterToken != "", "etcd.cluster_token", "empty; want a name")
+	if len(e.InitialCluster) == 0 {
+		return
+	}
+	if n := len(e.InitialCluster); n%2 == 0 || n > 7 {
+		v.add("etcd.initial_cluster", "%d members; want 1, 3, 5 or 7, so that a majority exists", n)
+	}
+	_, listed := e.InitialCluster[self]
+	v.require(listed, "etcd.initial_cluster", "does not list this node, %q; want its node.name among the members", self)
+	for _, name := range sortedKeys(e.InitialCluster) {
+		v.url("etcd.initial_cluster."+name, e.InitialCluster[name], "http")
+	}
+}
+
+func (v *validator) urls(key string, urls []string, schemes ...string) {
+	for i, raw := range urls {
+		v.url(fmt.Sprintf("%s[%d]", key, i), raw, schemes...)
+	}
+}
+
+func (v *validator) url(key, raw string, schemes ...string) {
+	u, err := url.Parse(raw)
+	ok := err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != "" && u.Port() != "" && strings.Trim(u.Path, "/") == ""
+	v.require(ok, key, "%q; want %s://HOST:PORT", redact(raw), strings.Join(schemes, ":// or "))
+}
+
+// rules asks policy, whose errors begin with the path of the setting.
+func (v *validator) rules(c *Config) {
+	rules := policy.Rules{Rules: c.Rules}
+	for _, err := range rules.Validate() {
+		key, text, _ := strings.Cut(err.Error(), ": ")
+		v.add(key, "%s", text)
+	}
+}
+
+// splitAddr takes an address to listen on apart.
+func splitAddr(addr string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(addr)
+	if err != nil {
+		return "", "", err
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return host, port, err
+}
+
+// loopbackHost reports whether host can be reached from this machine only. An
+// unknown name is taken for reachable.
+func loopbackHost(host string) bool {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Unmap().IsLoopback()
+	}
+	return host == "localhost"
+}
+
+// redact hides a password in a URL.
+func redact(text string) string {
+	if u, err := url.Parse(text); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return text
+}
