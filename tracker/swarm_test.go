@@ -1,0 +1,143 @@
+package tracker
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"shatabdi/tracker/wire"
+)
+
+// TestStoreAgreesWithAMap runs the store beside the simplest thing that could
+// be right.
+func TestStoreAgreesWithAMap(t *testing.T) {
+	type mirrored struct {
+		seeder bool
+		seen   int64
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var s store
+		s.init(10, 1000)
+		model := map[wire.InfoHash]map[identity]mirrored{{1}: {}, {2}: {}}
+		hash := rapid.SampledFrom([]wire.InfoHash{{1}, {2}})
+		who := rapid.Custom(func(t *rapid.T) identity {
+			port := rapid.Uint16Range(1, 30).Draw(t, "port")
+			return outsider(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), port))
+		})
+		now := int64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"announce": func(t *rapid.T) {
+				now++
+				h, seeder := hash.Draw(t, "swarm"), rapid.Bool().Draw(t, "seeder")
+				a := announcement{
+					infohash: h, peer: peer{identity: who.Draw(t, "who"), seen: now}, seeder: seeder,
+					want: rapid.IntRange(0, 40).Draw(t, "want"), rnd: rapid.Uint64().Draw(t, "rnd"),
+				}
+				got, _, _ := s.announce(nil, &a)
+				model[h][a.peer.identity] = mirrored{seeder, now}
+				eligible := 0
+				for other, m := range model[h] {
+					if other != a.peer.identity && !(seeder && m.seeder) {
+						eligible++
+					}
+				}
+				if len(got) != min(a.want, eligible) {
+					t.Fatalf("%d peers of %d, wanted %d", len(got), eligible, a.want)
+				}
+				given := map[identity]bool{a.peer.identity: true}
+				for _, p := range got {
+					m, ok := model[h][p.identity]
+					if !ok || given[p.identity] || seeder && m.seeder {
+						t.Fatalf("was given %v", p)
+					}
+					given[p.identity] = true
+				}
+			},
+			"stop": func(t *rapid.T) {
+				h := hash.Draw(t, "swarm")
+				a := announcement{infohash: h, peer: peer{identity: who.Draw(t, "who")}, event: wire.Stopped}
+				s.announce(nil, &a)
+				delete(model[h], a.peer.identity)
+			},
+			"sweep": func(t *rapid.T) {
+				before := now - rapid.Int64Range(0, 20).Draw(t, "age")
+				s.sweep(before)
+				for _, peers := range model {
+					for id, m := range peers {
+						if m.seen < before {
+							delete(peers, id)
+						}
+					}
+				}
+			},
+			"": func(t *rapid.T) {
+				swarms, seeders, leechers := int64(0), int64(0), int64(0)
+				for h, peers := range model {
+					want := wire.Swarm{InfoHash: h}
+					for _, m := range peers {
+						if m.seeder {
+							want.Complete++
+						} else {
+							want.Incomplete++
+						}
+					}
+					got, ok := s.stat(h)
+					if got != want || ok != (len(peers) > 0) {
+						t.Fatalf("got %+v, want %+v", got, want)
+					}
+					seeders, leechers = seeders+int64(want.Complete), leechers+int64(want.Incomplete)
+					if ok {
+						swarms++
+					}
+				}
+				if s.swarms.Load() != swarms || s.seeders.Load() != seeders || s.leechers.Load() != leechers {
+					t.Fatalf("totals %d %d %d, want %d %d %d", s.swarms.Load(), s.seeders.Load(), s.leechers.Load(),
+						swarms, seeders, leechers)
+				}
+			},
+		})
+	})
+}
+
+func TestWalkVisitsEachOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 500).Draw(t, "n")
+		visited := slices.Sorted(walk(n, rapid.Uint64().Draw(t, "rnd")))
+		for i, v := range visited {
+			if i != v {
+				t.Fatalf("%v", visited)
+			}
+		}
+		if len(visited) != n {
+			t.Fatalf("%d of %d", len(visited), n)
+		}
+	})
+}
+
+// TestSelectionIsFair: each of 100 peers is given about as often as any other.
+func TestSelectionIsFair(t *testing.T) {
+	s := newSwarm()
+	for port := range uint16(101) {
+		s.put(peer{identity: outsider(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), port))}, port%2 == 0)
+	}
+	given := map[uint16]int{}
+	rnd := uint64(1)
+	const rounds, want = 20_000, 10
+	for range rounds {
+		rnd = rnd*6364136223846793005 + 1442695040888963407 // Knuth's MMIX
+		mixed := rnd ^ rnd>>29
+		for _, p := range s.pick(nil, s.peers[0].identity, false, want, mixed) {
+			given[p.port]++
+		}
+	}
+	for port, n := range given {
+		if n < 1600 || n > 2400 { // 2,000 expected, standard deviation about 42
+			t.Errorf("port %d was given %d times", port, n)
+		}
+	}
+	if len(given) != 100 {
+		t.Errorf("%d of 100 peers were given", len(given))
+	}
+}
