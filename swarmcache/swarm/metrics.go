@@ -1,0 +1,68 @@
+package swarm
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"shatabdi/swarmcache"
+)
+
+var (
+	descPeerBytes = prometheus.NewDesc("shatabdi_peer_bytes_total",
+		"Payload exchanged with peers, by direction. received = useful + wasted.", []string{"direction"}, nil)
+	descWasted = prometheus.NewDesc("shatabdi_peer_wasted_bytes_total",
+		"Payload received from peers that this node had already.", nil, nil)
+	descPeers = prometheus.NewDesc("shatabdi_peers",
+		"Connected peers, summed over torrents.", nil, nil)
+	descTorrents = prometheus.NewDesc("shatabdi_torrents",
+		"Torrents in memory: being filled, read, or in use by peers.", nil, nil)
+	descBanned = prometheus.NewDesc("shatabdi_peers_banned",
+		"Addresses banned for sending corrupt pieces.", nil, nil)
+)
+
+// metrics adds up what the torrents in memory count and what the dropped ones
+// counted.
+type metrics struct{ s *Swarm }
+
+func newMetrics(s *Swarm) prometheus.Collector { return metrics{s} }
+
+func (m metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+func (m metrics) Collect(ch chan<- prometheus.Metric) {
+	live := m.s.list()
+	m.s.mu.Lock()
+	sum := m.s.past
+	m.s.mu.Unlock()
+	for _, t := range live {
+		sum.add(t.Stats())
+	}
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v int) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
+	}
+	counter(descPeerBytes, sum.BytesRead, "received")
+	counter(descPeerBytes, sum.BytesWritten, "sent")
+	counter(descWasted, sum.BytesRead-sum.BytesUseful)
+	gauge(descPeers, sum.Peers)
+	gauge(descTorrents, len(live))
+	gauge(descBanned, len(m.s.client.BadPeerIPs()))
+}
+
+// totals are TorrentStats added up.
+type totals swarmcache.TorrentStats
+
+func (a *totals) add(b swarmcache.TorrentStats) {
+	a.Peers += b.Peers
+	a.BytesRead += b.BytesRead
+	a.BytesWritten += b.BytesWritten
+	a.BytesUseful += b.BytesUseful
+}
+
+// count keeps the totals of a torrent that leaves.
+func (s *Swarm) count(st swarmcache.TorrentStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Peers = 0
+	s.past.add(st)
+}

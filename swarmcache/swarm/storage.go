@@ -1,0 +1,116 @@
+package swarm
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/anacrolix/torrent/metainfo"
+	"github.com/anacrolix/torrent/storage"
+
+	"shatabdi/swarmcache"
+)
+
+// store is the engine's storage: every torrent is bound to a swarmcache.File
+// before it is added. The engine calls it under its client-wide lock, so
+// nothing here blocks or does I/O but reading and writing pieces.
+type store struct {
+	mu    sync.Mutex
+	bound map[metainfo.Hash]binding
+}
+
+type binding struct {
+	file *swarmcache.File
+	fill bool // the info's piece hashes are placeholders
+}
+
+func (s *store) bind(ih metainfo.Hash, b binding) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bound[ih] = b
+}
+
+func (s *store) unbind(ih metainfo.Hash) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.bound, ih)
+}
+
+// OpenTorrent implements storage.ClientImpl. For a sealed torrent whose
+// metadata came from a peer this is where the file learns its hashes.
+func (s *store) OpenTorrent(_ context.Context, info *metainfo.Info, ih metainfo.Hash) (storage.TorrentImpl, error) {
+	s.mu.Lock()
+	b, ok := s.bound[ih]
+	s.mu.Unlock()
+	if !ok {
+		return storage.TorrentImpl{}, fmt.Errorf("torrent %s is not bound to a file", ih)
+	}
+	l := b.file.Layout()
+	if info.PieceLength != l.PieceLen || info.TotalLength() != l.Length || info.NumPieces() != l.Pieces() {
+		return storage.TorrentImpl{}, fmt.Errorf("torrent %s: %d bytes in pieces of %d, want %d in %d",
+			ih, info.TotalLength(), info.PieceLength, l.Length, l.PieceLen)
+	}
+	if !b.fill {
+		for i := range info.NumPieces() {
+			if _, err := b.file.Learn(i, info.Pieces[i*20:(i+1)*20]); err != nil {
+				return storage.TorrentImpl{}, fmt.Errorf("torrent %s, piece %d: %w", ih, i, err)
+			}
+		}
+	}
+	if !b.file.Acquire() {
+		return storage.TorrentImpl{}, fmt.Errorf("torrent %s: its file is closed", ih)
+	}
+	var once sync.Once
+	return storage.TorrentImpl{
+		Piece: func(p metainfo.Piece) storage.PieceImpl { return &piece{b.file, p, b.fill} },
+		Close: func() (err error) {
+			once.Do(func() { err = b.file.Release() })
+			return err
+		},
+	}, nil
+}
+
+type piece struct {
+	f    *swarmcache.File
+	p    metainfo.Piece
+	fill bool
+}
+
+func (p *piece) ReadAt(b []byte, off int64) (int, error) { return p.f.ReadPieceAt(p.p.Index(), b, off) }
+
+func (p *piece) WriteAt(b []byte, off int64) (int, error) { return p.f.WriteChunk(p.p.Index(), b, off) }
+
+// Completion is also the gate: the engine never requests a piece of unknown
+// completion, whatever readers and priorities say. Without it, data whose hash
+// has not arrived yet would convict an honest sender.
+func (p *piece) Completion() storage.Completion {
+	i := p.p.Index()
+	if p.f.Has(i) {
+		return storage.Completion{Ok: true, Complete: true}
+	}
+	return storage.Completion{Ok: p.f.Wantable(i)}
+}
+
+// SelfHash answers the info's hash when the bytes match the true one.
+func (p *piece) SelfHash() (metainfo.Hash, error) {
+	i := p.p.Index()
+	ok := p.f.Has(i)
+	if !ok {
+		var err error
+		if ok, err = p.f.Verify(i); err != nil {
+			return metainfo.Hash{}, err
+		}
+	}
+	if !ok {
+		return metainfo.Hash{}, nil
+	}
+	return p.p.V1Hash().Unwrap(), nil
+}
+
+func (p *piece) MarkComplete() error {
+	p.f.MarkFromPeer(p.p.Index())
+	return nil
+}
+
+// MarkNotComplete: a piece that is complete stays so.
+func (p *piece) MarkNotComplete() error { return nil }
