@@ -8,12 +8,23 @@ package policy
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 )
 
 // Key is a cache key: the method-independent, normalised URL that selects an
 // object (RFC 9111 §2). It may be long and may contain a query.
 type Key string
+
+// Request holds what policy must know of a request.
+type Request struct {
+	Method string
+	URL    *url.URL // absolute
+	Header http.Header
+	// HasBody: the request has content. What that asks of a GET nobody knows
+	// (RFC 9110 §9.3.1), so it goes past the cache.
+	HasBody bool
+}
 
 // Stored holds what policy must know of a stored response.
 type Stored struct {

@@ -78,6 +78,9 @@ func tokenLen(s string) int {
 	return len(s)
 }
 
+// IsToken reports whether s is a token, as methods and field names are.
+func IsToken(s string) bool { return s != "" && tokenLen(s) == len(s) }
+
 func isTokenChar(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
 		strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
@@ -103,7 +106,7 @@ func fieldNames(lines []string) (names []string, ok bool) {
 			if !more {
 				break
 			}
-			if tokenLen(m) != len(m) {
+			if !IsToken(m) {
 				ok = false
 				continue
 			}

@@ -1,0 +1,118 @@
+package policy
+
+import (
+	"net/http"
+	"time"
+
+	"shatabdi/policy/httpheader"
+)
+
+// Heuristic freshness (RFC 9111 §4.2.2): a tenth of the time since the last
+// modification, but never more than a day.
+const (
+	heuristicFraction = 10
+	heuristicMax      = 24 * time.Hour
+)
+
+// CurrentAge is the time since the origin generated or validated s, as well as
+// it can be known (RFC 9111 §4.2.3). It never falls when now rises.
+func CurrentAge(s Stored, now time.Time) time.Duration { return currentAge(&s, now) }
+
+func currentAge(s *Stored, now time.Time) time.Duration {
+	ageValue, _ := httpheader.ParseAge(s.Header["Age"])
+	apparentAge := max(0, s.ResponseTime.Sub(dateOf(s)))
+	responseDelay := max(0, s.ResponseTime.Sub(s.RequestTime))
+	correctedAge := add(ageValue, responseDelay)
+	residentTime := max(0, now.Sub(s.ResponseTime))
+	return add(max(apparentAge, correctedAge), residentTime)
+}
+
+// add saturates: a date in the year 1 makes an age that a Duration cannot hold.
+func add(a, b time.Duration) time.Duration {
+	if sum := a + b; sum >= a {
+		return sum
+	}
+	return 1<<63 - 1
+}
+
+// FreshnessLifetime is for how long s is fresh after it was generated, and
+// whether the origin said so itself or it is a guess by Last-Modified (RFC 9111
+// §4.2.1, §4.2.2). What is invalid or contradicts itself is 0: stale.
+func FreshnessLifetime(s Stored) (lifetime time.Duration, explicit bool) {
+	cc := httpheader.ParseResponseControl(s.Header["Cache-Control"])
+	return freshnessLifetime(&s, &cc)
+}
+
+func freshnessLifetime(s *Stored, cc *httpheader.ResponseControl) (lifetime time.Duration, explicit bool) {
+	switch {
+	case cc.SMaxAge.Present:
+		return cc.SMaxAge.Value, true
+	case cc.MaxAge.Present:
+		return cc.MaxAge.Value, true
+	case len(s.Header["Expires"]) > 0:
+		return expiresIn(s), true
+	}
+	return heuristicLifetime(s), false
+}
+
+// expiresIn is Expires less Date; 0 for a value that is no date, such as "0"
+// (RFC 9111 §5.3), and for two values that differ.
+func expiresIn(s *Stored) time.Duration {
+	value, ok := single(s.Header, "Expires")
+	expires, valid := httpheader.ParseDate(value, s.ResponseTime)
+	if !ok || !valid {
+		return 0
+	}
+	return max(0, expires.Sub(dateOf(s)))
+}
+
+func heuristicLifetime(s *Stored) time.Duration {
+	if len(s.Header["Pragma"]) > 0 && len(s.Header["Cache-Control"]) == 0 {
+		return 0 // an old server that means no-cache
+	}
+	modified, ok := lastModified(s.Header, s.ResponseTime)
+	if !ok {
+		return 0
+	}
+	return min(heuristicMax, max(0, dateOf(s).Sub(modified))/heuristicFraction)
+}
+
+// dateOf is when s was generated: its Date, or when it arrived (RFC 9110 §6.6.1).
+func dateOf(s *Stored) time.Time {
+	if d, ok := headerDate(s.Header, s.ResponseTime); ok {
+		return d
+	}
+	return s.ResponseTime
+}
+
+// headerDate is the Date field. ref is a time near which it must be.
+func headerDate(h http.Header, ref time.Time) (time.Time, bool) {
+	value, ok := single(h, "Date")
+	if !ok {
+		return time.Time{}, false
+	}
+	return httpheader.ParseDate(value, ref)
+}
+
+func lastModified(h http.Header, ref time.Time) (time.Time, bool) {
+	value, ok := single(h, "Last-Modified")
+	if !ok {
+		return time.Time{}, false
+	}
+	return httpheader.ParseDate(value, ref)
+}
+
+// single returns the value of a field that may stand only once. Lines that
+// repeat the same value are forgiven. name must be in canonical form.
+func single(h http.Header, name string) (string, bool) {
+	lines := h[name]
+	if len(lines) == 0 {
+		return "", false
+	}
+	for _, l := range lines[1:] {
+		if l != lines[0] {
+			return "", false
+		}
+	}
+	return lines[0], true
+}

@@ -1,0 +1,202 @@
+package policy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Route is what the rules make of a request.
+type Route struct {
+	Kind RouteKind
+	// Reason says why Kind is not swarm although no rule says so: "method",
+	// "content", "upgrade" (to another protocol) or "scheme"; else "rule" or "default".
+	Reason string
+	// Rule is the index of the rule that decided Kind, -1 for none.
+	Rule int
+
+	Key Key // empty for URLs that are not http or https
+	// FetchURL is where to fetch from: the request's URL, by https if a rule
+	// upgrades it, without fragment and userinfo. A fresh copy.
+	FetchURL *url.URL
+
+	Threshold   int64 // bytes; smaller bodies pass through
+	Streams     int   // parallel origin streams for one object
+	ExpectLarge bool  // worth a claim before the first GET
+	// Store goes to Storable, with Partial as the caller needs it.
+	Store StoreOptions
+
+	subject subject
+}
+
+// Route applies the rules to a request. Settings that depend on the response are
+// provisional: where a rule on content type or size may yet say swarm, the route
+// is swarm, so that the cache is asked; AtResponse settles it.
+func (r *Rules) Route(req Request) Route {
+	rt := Route{subject: subjectOf(req), FetchURL: fetchURL(req.URL)}
+	early := r.early(&rt.subject)
+	if early.upgrade {
+		upgradeToHTTPS(rt.FetchURL)
+	}
+	web := isWeb(rt.FetchURL)
+	if web {
+		rt.Key = KeyOf(rt.FetchURL, early.key)
+		rt.Store.SharedQuery = sharedQuery(rt.FetchURL, early.key)
+	}
+	r.settle(&rt)
+
+	if rt.Kind == Swarm {
+		if reason := uncacheable(req); reason != "" {
+			rt.Kind, rt.Reason, rt.Rule = Pass, reason, -1
+		} else if !web {
+			rt.Kind, rt.Reason, rt.Rule = Pass, "scheme", -1
+		}
+	}
+	if rt.Kind == Swarm {
+		rt.ExpectLarge = early.expectLarge(req, rt)
+	}
+	return rt
+}
+
+// AtResponse settles rt when the head of the response is here. length is that of
+// the whole body in bytes (for a 206, from Content-Range), -1 when not told. Only
+// responses that could be stored are looked at; a route never becomes deny here.
+func (r *Rules) AtResponse(rt Route, status int, h http.Header, length int64) Route {
+	if rt.Kind != Swarm || status != http.StatusOK && status != http.StatusPartialContent {
+		return rt
+	}
+	rt.subject.response = true
+	rt.subject.contentType = h.Get("Content-Type")
+	rt.subject.length = length
+	r.settle(&rt)
+	return rt
+}
+
+// settle sets what may depend on the response, as far as the subject is known.
+func (r *Rules) settle(rt *Route) {
+	rt.Kind, rt.Reason, rt.Rule = "", "", -1
+	rt.Threshold, rt.Streams, rt.Store.Public = 0, 0, false
+	mayBeSwarm := -1
+	for i := range r.Rules {
+		rule := &r.Rules[i]
+		yes, maybe := rule.matches(&rt.subject)
+		if maybe && rule.Route == Swarm && rt.Kind == "" && mayBeSwarm < 0 {
+			mayBeSwarm = i
+		}
+		if !yes {
+			continue
+		}
+		if rt.Kind == "" && rule.Route != "" {
+			rt.Kind, rt.Reason, rt.Rule = rule.Route, "rule", i
+		}
+		if rt.Threshold == 0 {
+			rt.Threshold = int64(rule.Threshold)
+		}
+		if rt.Streams == 0 {
+			rt.Streams = rule.Streams
+		}
+		rt.Store.Public = rt.Store.Public || rule.Public
+	}
+	if rt.Kind == "" {
+		rt.Kind, rt.Reason = first(r.Default.Route, Swarm), "default"
+	}
+	if rt.Kind == Pass && mayBeSwarm >= 0 {
+		rt.Kind, rt.Reason, rt.Rule = Swarm, "rule", mayBeSwarm
+	}
+	rt.Threshold = first(rt.Threshold, int64(r.Default.Threshold), int64(DefaultThreshold))
+	rt.Streams = first(rt.Streams, r.Default.Streams, DefaultStreams)
+}
+
+// first returns the first of vs that is set.
+func first[T comparable](vs ...T) (v T) {
+	for _, v = range vs {
+		var unset T
+		if v != unset {
+			break
+		}
+	}
+	return v
+}
+
+// early is what the rules say about sending the request.
+type early struct {
+	upgrade bool
+	key     KeyRule
+	large   *bool
+}
+
+func (r *Rules) early(s *subject) (e early) {
+	for i := range r.Rules {
+		rule := &r.Rules[i]
+		if yes, _ := rule.matches(s); !yes {
+			continue
+		}
+		e.upgrade = e.upgrade || rule.Upgrade == "https"
+		if e.key.isZero() {
+			e.key = rule.Key
+		}
+		if e.large == nil {
+			e.large = rule.ExpectLarge
+		}
+	}
+	return e
+}
+
+// expectLarge is the rule's word, or else a guess. A request with credentials is
+// not worth a claim by guess: if its response turns out private, those who
+// waited for the claim waited for nothing, one after the other.
+func (e early) expectLarge(req Request, rt Route) bool {
+	switch {
+	case e.large != nil:
+		return *e.large
+	case !rt.Store.Public && credentials(req, rt.Store) != "":
+		return false
+	}
+	return looksLarge(rt.subject.path)
+}
+
+func subjectOf(req Request) subject {
+	s := subject{method: req.Method}
+	if u := req.URL; u != nil {
+		scheme := lowerASCII(u.Scheme)
+		s.host, s.port, s.path = lowerASCII(u.Hostname()), first(u.Port(), defaultPort(scheme)), first(u.Path, "/")
+	}
+	return s
+}
+
+func fetchURL(u *url.URL) *url.URL {
+	if u == nil {
+		return &url.URL{}
+	}
+	c := *u
+	c.User, c.Fragment, c.RawFragment = nil, "", ""
+	c.Scheme = lowerASCII(c.Scheme)
+	c.RawQuery = rawQuery(u)
+	return &c
+}
+
+// upgradeToHTTPS turns http into https. A port that is spelled out stays, unless
+// it is http's own.
+func upgradeToHTTPS(u *url.URL) {
+	if u.Scheme != "http" {
+		return
+	}
+	if port := u.Port(); port == "" || port == "80" {
+		u.Host = strings.TrimSuffix(strings.TrimSuffix(u.Host, port), ":")
+	}
+	u.Scheme = "https"
+}
+
+func isWeb(u *url.URL) bool {
+	return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.Opaque == ""
+}
+
+// sharedQuery reports whether the key leaves the credentials of a signed URL
+// out: by that the operator says that what they open is for everybody.
+func sharedQuery(u *url.URL, k KeyRule) bool {
+	if k.isZero() || !signed(rawQuery(u)) {
+		return false
+	}
+	kept, _ := keyQuery(u, k)
+	return !signed(kept)
+}
