@@ -103,3 +103,25 @@ func checkTable(name string, c options.CompressionType) (err error) {
 	}
 	return t.Close(-1)
 }
+
+// sweep removes the empty logs that a crash leaves when it comes between a
+// file's creation and its growth, or its truncation and its removal. They hold
+// nothing, and badger does not open with them.
+func sweep(dir string) error {
+	for _, pattern := range []string{"*.vlog", "*.mem"} {
+		names, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			info, err := os.Stat(name)
+			if err == nil && info.Size() == 0 {
+				err = os.Remove(name)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -85,6 +85,9 @@ func Open(o Options) (x *Index, err error) {
 	if err := checkWritable(o.Dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
+	if err := sweep(o.Dir); err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
 	db, err := openBadger(o, log)
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w: %s: %w", ErrDamaged, o.Dir, err)

@@ -96,6 +96,21 @@ func TestOpenOfDamagedCatalogue(t *testing.T) {
 	}
 }
 
+func TestEmptyLogsOfACrashAreNoHindrance(t *testing.T) {
+	dir := t.TempDir()
+	x := open(t, dir)
+	r := cachetest.NewRecord(1, 1000)
+	must(t, x.Put(r))
+	must(t, x.Close())
+	for _, name := range []string{"000007.vlog", "00007.mem"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	x = open(t, dir)
+	if got, err := x.Get(r.Version.ID); err != nil || string(got.Hashes) != string(r.Hashes) {
+		t.Errorf("Get: %d bytes of hashes, %v", len(got.Hashes), err)
+	}
+}
+
 func TestDamagedHashesAreNotReturned(t *testing.T) {
 	dir := t.TempDir()
 	x := open(t, dir)
