@@ -234,7 +234,7 @@ func TestCompletedCountsOncePerPeer(t *testing.T) { // BEP 48 "downloaded"
 
 func TestMembersAreListedByTheirRecord(t *testing.T) {
 	dir := &nodes{}
-	dir.set("n1", "192.0.2.1:42069", "[fd00::1]:42069", "0.0.0.0:1")
+	dir.set("n1", "192.0.2.1:42069", "[fd00::1]:42069", "0.0.0.0:1", "192.0.2.1:0")
 	dir.set("n2", "192.0.2.2:42069")
 	now := time.Unix(1e9, 0)
 	tr := New(Config{Members: dir.Members, Now: func() time.Time { return now }})

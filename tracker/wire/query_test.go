@@ -10,7 +10,7 @@ import (
 
 // What clients really send.
 const (
-	aria2Query = `info_hash=%d1%f2%97%f5%f9%da%a9%ba%a2%ca6%cd%f6%22%fc%cd%8dL%0b%ce&peer_id=A2-1-37-0-%e7%90X%a1%0d%81%f6%a0%25%7e&uploaded=0&downloaded=0&left=1048576&compact=1&key=%e7%90X%a1&numwant=50&no_peer_id=1&port=6881&event=started&supportcrypto=1`
+	aria2Query = `info_hash=%B3%87%B5%8Cb%89%9E%9D7%22%E5%0Es%0E%9F%60K%FD%A0%27&peer_id=A2-1-36-0-%21%B5%0C%AE1u%1F%BB%F2%0B&uploaded=0&downloaded=0&left=3145728&compact=1&key=%0C%AE1u%1F%BB%F2%0B&numwant=50&no_peer_id=1&port=46882&event=started&supportcrypto=1`
 	qbitQuery  = `info_hash=%C4%D2%3AHello%20World%2Bplus%00&peer_id=-qB4500-abcdefghijkl&port=8999&uploaded=0&downloaded=0&left=0&corrupt=0&key=1A2B3C4D&event=completed&numwant=200&compact=1&no_peer_id=1&supportcrypto=1&redundant=0`
 	anacrolix  = `node=n1&key=proof&compact=1&downloaded=0&event=stopped&info_hash=aaaaaaaaaaaaaaaaaaaa&key=0&left=9223372036854775807&peer_id=-GT0003-123456789012&port=42069&supportcrypto=1&uploaded=0`
 )
@@ -30,9 +30,9 @@ func TestParseRequest(t *testing.T) {
 		err   string
 	}{
 		{"aria2", aria2Query, Request{
-			InfoHash: InfoHash([]byte("\xd1\xf2\x97\xf5\xf9\xda\xa9\xba\xa2\xca6\xcd\xf6\x22\xfc\xcd\x8dL\x0b\xce")),
-			PeerID:   PeerID([]byte("A2-1-37-0-\xe7\x90X\xa1\x0d\x81\xf6\xa0\x25~")),
-			Port:     6881, Left: 1 << 20, Event: Started, NumWant: 50, NoPeerID: true, Key: "\xe7\x90X\xa1",
+			InfoHash: InfoHash([]byte("\xb3\x87\xb5\x8cb\x89\x9e\x9d7\x22\xe5\x0es\x0e\x9f`K\xfd\xa0'")),
+			PeerID:   PeerID([]byte("A2-1-36-0-!\xb5\x0c\xae1u\x1f\xbb\xf2\x0b")),
+			Port:     46882, Left: 3 << 20, Event: Started, NumWant: 50, NoPeerID: true, Key: "\x0c\xae1u\x1f\xbb\xf2\x0b",
 		}, ""},
 		{"qBittorrent", qbitQuery, Request{
 			InfoHash: InfoHash([]byte("\xc4\xd2:Hello World+plus\x00")),
