@@ -26,9 +26,19 @@ func testConfig(t *testing.T) Config {
 	for _, addr := range []*string{&c.Proxy.Listen, &c.Admin.Listen, &c.Tracker.Listen, &c.Peer.Listen} {
 		*addr = "127.0.0.1:0"
 	}
-	c.Etcd.ListenClient = []string{"http://127.0.0.1:0"}
-	c.Etcd.ListenPeer = []string{"http://127.0.0.1:0"}
+	c.Etcd.ListenClient = []string{"http://" + freeAddr(t)}
+	c.Etcd.ListenPeer = []string{"http://" + freeAddr(t)}
 	return c
+}
+
+// freeAddr is for who cannot be given port 0. Another process may take it first.
+func freeAddr(t *testing.T) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
 }
 
 func TestListenErrorsHelp(t *testing.T) {
