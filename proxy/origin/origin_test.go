@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -107,26 +108,28 @@ func TestFailuresHaveAKind(t *testing.T) {
 	silent := raw(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	tlsServer := httptest.NewTLSServer(http.NotFoundHandler())
 	defer tlsServer.Close()
-	tlsServer.Config.ErrorLog = nil
+	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0)
 
+	const soon = 100 * time.Millisecond
 	for _, tt := range []struct {
 		name string
 		url  string
 		want Kind
+		soon time.Duration // limit of the waiting; 0: more than enough
 	}{
-		{"nobody listens", "http://" + refusing, KindRefused},
-		{"name does not exist", "http://no-such-name.invalid/", KindDNS},
-		{"connection closed before the header", "http://" + unused, KindTerminated},
-		{"header never comes", "http://" + silent, KindHeaderTimeout},
-		{"answer is not HTTP", "http://" + raw(t, answer("SSH-2.0-hello\r\n\r\n")), KindProtocol},
-		{"header too large", "http://" + raw(t, answer("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 2<<20)+"\r\n\r\n")), KindHeaderSize},
-		{"certificate of nobody we know", tlsServer.URL, KindCertificate},
-		{"TLS handshake never answered", "https://" + silent, KindDialTimeout},
-		{"no TLS there", "https://" + raw(t, answer("HTTP/1.1 200 OK\r\n\r\n")), KindTLS},
-		{"scheme we cannot fetch", "ftp://127.0.0.1/", KindScheme},
+		{"nobody listens", "http://" + refusing, KindRefused, 0},
+		{"name does not exist", "http://no-such-name.invalid/", KindDNS, 0},
+		{"connection closed before the header", "http://" + unused, KindTerminated, 0},
+		{"header never comes", "http://" + silent, KindHeaderTimeout, soon},
+		{"answer is not HTTP", "http://" + raw(t, answer("SSH-2.0-hello\r\n\r\n")), KindProtocol, 0},
+		{"header too large", "http://" + raw(t, answer("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 2<<20)+"\r\n\r\n")), KindHeaderSize, 0},
+		{"certificate of nobody we know", tlsServer.URL, KindCertificate, 0},
+		{"TLS handshake never answered", "https://" + silent, KindDialTimeout, soon},
+		{"no TLS there", "https://" + raw(t, answer("HTTP/1.1 200 OK\r\n\r\n")), KindTLS, 0},
+		{"scheme we cannot fetch", "ftp://127.0.0.1/", KindScheme, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := open(t, Config{ResponseHeaderTimeout: 150 * time.Millisecond, TLSHandshakeTimeout: 150 * time.Millisecond})
+			c := open(t, Config{ResponseHeaderTimeout: tt.soon, TLSHandshakeTimeout: tt.soon})
 			res, err := get(t, c, tt.url, nil)
 			if err == nil {
 				res.Body.Close()

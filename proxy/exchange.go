@@ -1,0 +1,251 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"shatabdi/proxy/origin"
+)
+
+// How a request ended; also the metric's label and a word of the access log.
+const (
+	outcomeHit         = "hit"
+	outcomeMiss        = "miss"
+	outcomeRevalidated = "revalidated"
+	outcomeStale       = "stale"
+	outcomeBypass      = "bypass"
+	outcomeCollapsed   = "collapsed"
+)
+
+// Where most of the body came from.
+const (
+	sourceNone   = "none" // we made it up: an error
+	sourceLocal  = "local"
+	sourceSwarm  = "swarm"
+	sourceOrigin = "origin"
+	sourceTunnel = "tunnel"
+)
+
+// exchange is one request on its way through the proxy. One goroutine at a
+// time owns it.
+type exchange struct {
+	id      string
+	w       *recorder
+	r       *http.Request // as received
+	start   time.Time
+	outcome string
+	bytes   sourceBytes // of the response's body
+	failure string      // the error type of the answer we made up, or why the body ended early
+	err     error
+
+	// respond sees the origin's response before anything of it is passed on. An
+	// instead error takes the exchange over; any other one fails it.
+	respond func(*http.Response) error
+	// prepare changes the request that goes out.
+	prepare func(*http.Request)
+
+	detached bool // the end is somebody else's to call
+}
+
+// sourceBytes are bytes of bodies by where they came from.
+type sourceBytes struct{ local, swarm, origin, tunnel int64 }
+
+func (b sourceBytes) main() string {
+	name, most := sourceNone, int64(0)
+	for _, s := range []struct {
+		name string
+		n    int64
+	}{{sourceOrigin, b.origin}, {sourceSwarm, b.swarm}, {sourceLocal, b.local}, {sourceTunnel, b.tunnel}} {
+		if s.n > most {
+			name, most = s.name, s.n
+		}
+	}
+	return name
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
+
+func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	p.metrics.inFlight.Inc()
+	x := &exchange{
+		id:      newID(),
+		w:       &recorder{ResponseWriter: w, old: !r.ProtoAtLeast(1, 1)},
+		start:   p.cfg.Now(),
+		outcome: outcomeBypass,
+	}
+	x.r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	return x
+}
+
+// end is deferred by ServeHTTP. A panic with ErrAbortHandler comes through here
+// on its way to net/http, which then breaks the framing of the response.
+func (p *Proxy) end(x *exchange) {
+	v := recover()
+	if v != nil && x.failure == "" {
+		x.failure = "proxy_internal_error"
+		if v == http.ErrAbortHandler { // and no reading has failed: the client has left
+			x.failure = string(origin.KindCanceled)
+		}
+	}
+	if v == http.ErrAbortHandler && x.w.old {
+		x.w.reset()
+	}
+	if !x.detached {
+		p.finish(x)
+	}
+	if v != nil {
+		panic(v)
+	}
+}
+
+// finish counts and logs what x has become.
+func (p *Proxy) finish(x *exchange) {
+	b, source := x.bytes, x.bytes.main()
+	p.metrics.inFlight.Dec()
+	p.metrics.requests.WithLabelValues(x.outcome, source).Inc()
+	p.metrics.clientBytes.WithLabelValues(sourceLocal).Add(float64(b.local))
+	p.metrics.clientBytes.WithLabelValues(sourceSwarm).Add(float64(b.swarm))
+	p.metrics.clientBytes.WithLabelValues(sourceOrigin).Add(float64(b.origin))
+	if x.failure != "" {
+		p.metrics.errors.WithLabelValues(x.failure).Inc()
+	}
+	if p.cfg.AccessLog == nil {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("client", x.r.RemoteAddr),
+		slog.String("method", x.r.Method),
+		slog.String("host", x.r.Host),
+		slog.String("path", x.r.URL.Path),
+		slog.Int("status", x.w.status),
+		slog.String("outcome", x.outcome),
+		slog.String("source", source),
+		slog.Int64("bytes", x.w.bytes),
+		slog.Group("from", "local", b.local, "swarm", b.swarm, "origin", b.origin),
+		slog.Duration("duration", p.cfg.Now().Sub(x.start)),
+		slog.String("id", x.id),
+	}
+	if x.r.URL.RawQuery != "" {
+		attrs = append(attrs, slog.String("query", "redacted")) // it may be a signature
+	}
+	if x.failure != "" {
+		attrs = append(attrs, slog.String("error_type", x.failure))
+	}
+	if x.err != nil {
+		attrs = append(attrs, slog.String("error", x.err.Error()))
+	}
+	p.cfg.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...)
+}
+
+func newID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// recorder notes what the client was sent.
+type recorder struct {
+	http.ResponseWriter
+	old     bool // the client speaks HTTP/1.0
+	status  int
+	bytes   int64 // of the body
+	readErr error // why ReadFrom's source ended early
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		if !w.old { // RFC 9110 §15.2: none to HTTP/1.0
+			w.ResponseWriter.WriteHeader(status)
+		}
+		return
+	}
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom copies src to the client: a file by sendfile, anything else as it
+// comes. http.ServeContent does not tell how its copying ended; readErr does.
+func (w *recorder) ReadFrom(src io.Reader) (n int64, err error) {
+	if l, ok := src.(*io.LimitedReader); ok {
+		if _, ok := l.R.(*os.File); ok {
+			want := l.N
+			n, err = w.ResponseWriter.(io.ReaderFrom).ReadFrom(src)
+			w.bytes += n
+			if err == nil && n < want {
+				w.readErr = io.ErrUnexpectedEOF
+			}
+			return n, err
+		}
+	}
+	http.NewResponseController(w.ResponseWriter).Flush() // the head need not wait for the body
+	buf := buffers.Get()
+	defer buffers.Put(buf)
+	for {
+		m, rerr := src.Read(buf)
+		if m > 0 {
+			k, werr := w.Write(buf[:m])
+			n += int64(k)
+			if werr != nil {
+				return n, werr
+			}
+		}
+		if rerr == io.EOF {
+			return n, nil
+		}
+		if rerr != nil {
+			w.readErr = rerr
+			return n, rerr
+		}
+	}
+}
+
+// Unwrap lets http.ResponseController flush and hijack.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// reset ends the connection with RST. An HTTP/1.0 client knows the end of a
+// body without a length by the end of the connection, so that must not look
+// like a clean one.
+func (w *recorder) reset() {
+	conn, _, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+// buffers are shared by everything that copies bodies.
+var buffers bufferPool
+
+type bufferPool struct{ pool sync.Pool }
+
+const bufferSize = 64 << 10
+
+func (p *bufferPool) Get() []byte {
+	if b, ok := p.pool.Get().(*[bufferSize]byte); ok {
+		return b[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[bufferSize]byte)(b)) }

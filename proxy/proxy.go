@@ -1,0 +1,167 @@
+// Package proxy is the life of one request: refuse it, tunnel it, pass it
+// through, or serve it from the swarm cache.
+//
+// It promises that a client never does worse than without it: bytes pass as
+// they were sent, a body that ends early looks like one that ended early, and
+// whatever the cache cannot do goes to the origin. It leaves the rules of
+// caching to policy, where bytes come from to swarmcache, and the talking to
+// origins to proxy/origin.
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/elazarl/goproxy"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"shatabdi/proxy/origin"
+)
+
+// Config of a Proxy. Origin is required, the rest has defaults.
+type Config struct {
+	// Origin reaches origins. Its Node is our name in Via, Cache-Status and
+	// Proxy-Status.
+	Origin *origin.Client
+
+	// Allow lists the networks of those who may use the proxy; this machine
+	// always may.
+	Allow []netip.Prefix
+	// ConnectPorts are the ports that tunnels may lead to; default 443 and 8443.
+	ConnectPorts []int
+	// MaxRequestBody bounds what a client may send, in bytes; 0: no bound.
+	MaxRequestBody int64
+	// TunnelIdle is after how long without a byte in either direction a tunnel
+	// is closed; default 1 h.
+	TunnelIdle time.Duration
+
+	Logger     *slog.Logger          // nil: silent
+	AccessLog  *slog.Logger          // one line per request; nil: none
+	Registerer prometheus.Registerer // nil: metrics are not registered
+	Now        func() time.Time      // default time.Now
+}
+
+// Proxy is an http.Handler for a forward proxy's listener. Use Server for an
+// http.Server that suits it.
+type Proxy struct {
+	cfg     Config
+	origin  *origin.Client
+	engine  *httputil.ReverseProxy   // sends and streams, on every path that reaches an origin
+	tunnel  *goproxy.ProxyHttpServer // CONNECT only
+	log     *slog.Logger
+	metrics *metrics
+
+	ctx     context.Context // ends with Close; parent of what outlives a handler
+	stop    context.CancelFunc
+	tunnels sync.WaitGroup
+}
+
+// New returns a Proxy. It starts nothing.
+func New(cfg Config) (*Proxy, error) {
+	if cfg.Origin == nil {
+		return nil, fmt.Errorf("proxy: no origin client")
+	}
+	if len(cfg.ConnectPorts) == 0 {
+		cfg.ConnectPorts = []int{443, 8443}
+	}
+	if cfg.TunnelIdle == 0 {
+		cfg.TunnelIdle = time.Hour
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	p := &Proxy{cfg: cfg, origin: cfg.Origin, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	p.engine = p.newEngine()
+	p.tunnel = p.newTunnel()
+	return p, nil
+}
+
+// Server returns an http.Server that serves p. It bounds headers in size and
+// time, and idle connections; bodies take the time they take.
+func (p *Proxy) Server() *http.Server {
+	return &http.Server{
+		Handler:           p,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return p.ctx },
+
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is answered like other requests that are not for a proxy
+	}
+}
+
+// Close cuts what still runs - transfers of a Server, upgraded connections,
+// tunnels - and waits for the tunnels. Shut the server down first.
+func (p *Proxy) Close() {
+	p.stop()
+	p.tunnels.Wait()
+}
+
+// ServeHTTP answers one request.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := p.begin(w, r)
+	defer p.end(x)
+	r = x.r
+	if err := p.admit(r); err != nil {
+		p.fail(x, err)
+		return
+	}
+	if r.Method == http.MethodConnect {
+		p.connect(x)
+		return
+	}
+	if err := p.checkForm(r); err != nil {
+		p.fail(x, err)
+		return
+	}
+	if limit := p.cfg.MaxRequestBody; limit > 0 {
+		if r.ContentLength > limit {
+			p.fail(x, refused(http.StatusRequestEntityTooLarge, "http_request_error",
+				fmt.Sprintf("a request body may have %d bytes here", limit)))
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
+	p.pass(x)
+}
+
+// admit checks who asks.
+func (p *Proxy) admit(r *http.Request) error {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return refused(http.StatusForbidden, "http_request_denied", "your address is not known here")
+	}
+	ip := ap.Addr().Unmap().WithZone("")
+	if ip.IsLoopback() || slices.ContainsFunc(p.cfg.Allow, func(n netip.Prefix) bool { return n.Contains(ip) }) {
+		return nil
+	}
+	return refused(http.StatusForbidden, "http_request_denied",
+		fmt.Sprintf("%s may not use this proxy; its operator can allow your network with --allow", ip))
+}
+
+// checkForm checks that the request is one for a proxy.
+func (p *Proxy) checkForm(r *http.Request) error {
+	switch {
+	case r.URL.Host == "":
+		return refused(http.StatusBadRequest, "http_request_error", fmt.Sprintf(
+			"this is a forward proxy: it wants the whole URL in the request line, which clients send when told so; try: http_proxy=http://%s curl http://%s/", r.Host, "example.com"))
+	case r.URL.User != nil:
+		// RFC 9110 §4.2.4. What it would turn into is an Authorization that no
+		// rule of caching has seen.
+		return refused(http.StatusBadRequest, "http_request_error", "user and password do not belong into the URL; send them in Authorization")
+	}
+	return nil
+}
