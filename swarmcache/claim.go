@@ -20,6 +20,9 @@ const (
 	lostAfter = 5 * time.Second
 	// overdueAfter is how long a claim may stand without any sign of progress.
 	overdueAfter = 15 * time.Second
+	// singleAfter is how long the only stream of a fill without ranges may give
+	// no sign before another node begins one.
+	singleAfter = 2 * time.Second
 	// aheadFor is how far, in time at its rate, a stream's claims run ahead of it.
 	aheadFor = 500 * time.Millisecond
 	// maxRun bounds the spans of one claim.
@@ -86,6 +89,9 @@ func (t *transfer) next(now time.Time) []SpanRecord {
 			continue
 		}
 		switch {
+		case now.Sub(s.lostAt) < grace: // taken, and the watch will say by whom
+			slots--
+			continue
 		case s.Landed:
 			if now.Sub(s.since) < lostAfter+rand.N(time.Second) {
 				continue
@@ -102,7 +108,7 @@ func (t *transfer) next(now time.Time) []SpanRecord {
 			}
 		case t.rec.Single:
 			// Somebody has a stream, or had one until a moment ago.
-			if t.fetchers() > 0 || now.Sub(t.freeSince(i)) < 2*time.Second {
+			if t.fetchers() > 0 || now.Sub(t.freeSince(i)) < singleAfter || now.Sub(t.news) < singleAfter {
 				return nil
 			}
 		default:
@@ -256,6 +262,7 @@ func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 	var run []int
 	for k, won := range e.won {
 		if !won {
+			t.spans[e.spans[k].Span].lostAt = now
 			t.c.metrics.claims.WithLabelValues("lost").Inc()
 			continue
 		}
@@ -327,6 +334,8 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 		if left <= 0 {
 			s.stop()
 		}
+	case now.Sub(sp.lostAt) < grace:
+		s.stop()
 	default:
 		t.ask(ctx, t.runFrom(i))
 	}

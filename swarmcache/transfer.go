@@ -59,6 +59,7 @@ type transfer struct {
 	sealed     Torrent          // nil until needed
 	started    time.Time
 	progress   time.Time // when a piece last became complete
+	news       time.Time // when the board last told of a span
 	left       int       // pieces missing at that time
 	flushed    time.Time
 	tries      int // origin errors in a row
@@ -79,6 +80,7 @@ type want struct {
 type spanState struct {
 	SpanRecord
 	since  time.Time // of this record, as seen here
+	lostAt time.Time // when a claim was lost that the watch has not told of yet
 	mine   bool      // one of this node's streams has it
 	isHere bool
 }
@@ -414,7 +416,8 @@ func (t *transfer) onBoard(e BoardEvent) error {
 		if e.Span.Rev < s.Rev {
 			return nil
 		}
-		s.SpanRecord, s.since = *e.Span, now
+		s.SpanRecord, s.since, t.news = *e.Span, now, now
+		s.lostAt = time.Time{}
 		return t.learn(e.Span)
 	case e.Freed != nil:
 		if i := *e.Freed; i >= 0 && i < len(t.spans) {

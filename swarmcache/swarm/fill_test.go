@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
@@ -37,10 +38,11 @@ func TestMain(m *testing.M) {
 // site is an origin with one object. It counts the body bytes it sends.
 type site struct {
 	*httptest.Server
-	data []byte
-	etag atomic.Pointer[string]
-	sent atomic.Int64
-	gets atomic.Int64
+	data  []byte
+	etag  atomic.Pointer[string]
+	sent  atomic.Int64
+	gets  atomic.Int64
+	limit *rate.Limiter // bytes a second, all responses together; nil: none
 	// serve replaces the usual answer.
 	serve func(w http.ResponseWriter, r *http.Request)
 }
@@ -52,7 +54,7 @@ func newSite(t *testing.T, size int) *site {
 	s.etag.Store(&etag)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.gets.Add(1)
-		w = counted{w, &s.sent}
+		w = counted{w, s}
 		if s.serve != nil {
 			s.serve(w, r)
 			return
@@ -64,14 +66,23 @@ func newSite(t *testing.T, size int) *site {
 	return s
 }
 
+// counted counts, and keeps to the site's rate: what a faster origin has in
+// flight when a stream is closed would count as sent.
 type counted struct {
 	http.ResponseWriter
-	n *atomic.Int64
+	s *site
 }
 
-func (c counted) Write(b []byte) (int, error) {
-	n, err := c.ResponseWriter.Write(b)
-	c.n.Add(int64(n))
+func (c counted) Write(b []byte) (n int, err error) {
+	for len(b) > 0 && err == nil {
+		k := min(len(b), 16<<10)
+		if c.s.limit != nil {
+			c.s.limit.WaitN(context.Background(), k)
+		}
+		k, err = c.ResponseWriter.Write(b[:k])
+		c.s.sent.Add(int64(k))
+		n, b = n+k, b[k:]
+	}
 	return n, err
 }
 
@@ -213,6 +224,7 @@ func TestOneNodeFillsAndHits(t *testing.T) {
 
 func TestEightNodesReadTheOriginOnce(t *testing.T) {
 	s := newSite(t, 32<<20)
+	s.limit = rate.NewLimiter(16<<20, 64<<10)
 	l := newLab(t, 8)
 	l.all(t, s)
 	if x := float64(s.sent.Load()) / float64(len(s.data)); x > 1.05 {
