@@ -28,7 +28,7 @@ run: build ## serve on 127.0.0.1:3128 with embedded etcd, data in out/run
 	  'Any other http:// address will do as well. Ctrl-C ends the node.' ''
 	$(BIN) serve --data-dir out/run --allow-destination 127.0.0.0/8
 
-demo: build ## three nodes, three wgets at once, one download from the origin
+demo: ## three nodes, three wgets at once, one download from the origin
 	go run ./e2e/demo
 
 test: ## the fast tests

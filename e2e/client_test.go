@@ -88,7 +88,7 @@ func TestClientGoesAway(t *testing.T) {
 	l.Until("the fill is finished without its client", 15*time.Second, func() bool {
 		return origin.Stats(late).Bytes >= 64*mib
 	})
-	untilComplete(l, []*lab.Node{node}, origin.URL+late)
+	untilComplete(l, node)
 	again := node.Wget(origin.URL + late)
 	lab.Together(again)
 	l.Check(content.Object{Seed: 73, Size: 64 * mib}, again)

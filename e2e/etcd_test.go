@@ -30,7 +30,7 @@ func TestEtcdGoneAtStart(t *testing.T) {
 	lab.Together(c)
 	l.Check(large, c)
 	t.Logf("64 MiB alone: first byte %v, %v", c.FirstByte, c.Time)
-	untilComplete(l, []*lab.Node{node}, origin.Object(large))
+	untilComplete(l, node)
 	before := origin.Machine.Sent()
 	c = node.Wget(origin.Object(large))
 	lab.Together(c)

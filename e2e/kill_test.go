@@ -53,7 +53,7 @@ func TestRestartedNodeKeepsWhatItHad(t *testing.T) {
 	first := node.Wget(origin.Object(whole))
 	lab.Together(first)
 	l.Check(whole, first)
-	untilComplete(l, []*lab.Node{node}, origin.Object(whole))
+	untilComplete(l, node)
 	node.Kill()
 	node.Restart()
 	before := origin.Machine.Sent()

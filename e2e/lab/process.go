@@ -119,7 +119,11 @@ func (p *Process) CPU() time.Duration {
 func (p *Process) LogTail(lines int) string {
 	b, _ := os.ReadFile(p.Log)
 	all := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	all = all[max(0, len(all)-lines):]
+	for i, line := range all {
+		all[i] = line[:min(len(line), 400)]
+	}
+	return strings.Join(all, "\n")
 }
 
 // Until waits for a condition and ends the scenario when it does not come.
