@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 )
@@ -28,7 +29,7 @@ func configCheckCommand() *cobra.Command {
 	}
 	f := bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		l, err := load(f, environ())
+		l, err := load(f, os.Environ())
 		if err != nil {
 			return err
 		}
@@ -53,7 +54,7 @@ Passwords in URLs are hidden.`,
 	}
 	f := bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		l, err := load(f, environ())
+		l, err := load(f, os.Environ())
 		if err != nil {
 			return err
 		}

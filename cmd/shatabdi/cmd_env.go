@@ -65,7 +65,7 @@ where they go.`,
 	f := bind(cmd, "proxy.listen", "proxy.allow")
 	cmd.Flags().StringVar(&shell, "shell", "", "`SHELL` to write for: sh or fish; that of $SHELL by default")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		l, err := load(f, environ())
+		l, err := load(f, os.Environ())
 		if err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ the file.`,
 	}
 	f := bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		l, err := load(f, environ())
+		l, err := load(f, os.Environ())
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ does not answer in time and 5 when there is none.`,
 	f := bind(cmd, "admin.listen")
 	outputFlag(cmd, &output)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		l, err := load(f, environ())
+		l, err := load(f, os.Environ())
 		if err != nil {
 			return err
 		}

@@ -145,6 +145,8 @@ func TestProblems(t *testing.T) {
 		{name: "two members", args: []string{"--node-name=a", "--etcd-initial-cluster=a=http://h:1,b=http://i:1"}, want: []string{"want 1, 3, 5 or 7"}},
 		{name: "not a member", args: []string{"--node-name=z", "--etcd-initial-cluster=a=http://h:1"}, want: []string{`does not list this node, "z"`}},
 		{name: "member without URL", yaml: "node: {name: a}\netcd: {initial_cluster: {a: nothing}}", want: []string{"c.yaml:2:29: etcd.initial_cluster.a:"}},
+		{name: "member without URL, by flag", args: []string{"--node-name=a", "--etcd-initial-cluster=a=nothing"}, want: []string{"--etcd-initial-cluster: \"nothing\"; want http://HOST:PORT"}},
+		{name: "a key that is not there", yaml: "etcd:\n  user: u\n  password_file: p", want: []string{"c.yaml:1:1: etcd.endpoints: empty, but"}},
 		{name: "rule", yaml: "rules:\n- route: swarm\n- host: a\n  route: elsewhere", want: []string{`c.yaml:4:10: rules[1].route: "elsewhere" is not known, want swarm, pass or deny`}},
 		{name: "rule key", yaml: "rules:\n- route: swarm\n  key: {ignore_qeury: true}", want: []string{"did you mean ignore_query?"}},
 		{name: "unknown key", yaml: "proxy:\n  lissten: a", want: []string{"c.yaml:2:3: proxy.lissten: unknown key; did you mean listen?\n     2 |   lissten: a\n           ^"}},

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -71,13 +70,9 @@ func load(f *flags, environ []string) (*loaded, error) {
 // value it replaces no longer matters.
 func (l *loaded) override(problems []problem, key string, field reflect.Value, from string, given []string) []problem {
 	problems = slices.DeleteFunc(problems, func(p problem) bool {
-		return p.key == key || strings.HasPrefix(p.key, key+"[") || strings.HasPrefix(p.key, key+".")
+		s, _ := settingOf(p.key)
+		return s.key == key
 	})
-	for k := range l.from {
-		if strings.HasPrefix(k, key+"[") || strings.HasPrefix(k, key+".") {
-			delete(l.from, k)
-		}
-	}
 	l.from[key] = from
 	if err := setTexts(field, given); err != nil {
 		problems = append(problems, problem{key, err.Error()})
@@ -88,7 +83,7 @@ func (l *loaded) override(problems []problem, key string, field reflect.Value, f
 // complain makes one error of all problems, in the order of the file.
 func (l *loaded) complain(problems []problem, read *file) error {
 	line := func(p problem) int {
-		if pos := l.inFile(p.key, read); pos != nil {
+		if _, pos := l.place(p.key, read); pos != nil {
 			return pos.Line
 		}
 		return 0
@@ -96,45 +91,40 @@ func (l *loaded) complain(problems []problem, read *file) error {
 	slices.SortStableFunc(problems, func(a, b problem) int { return line(a) - line(b) })
 	var all []error
 	for _, p := range problems {
-		subject := p.key + ": "
-		if strings.HasPrefix(p.key, "line ") || p.key == "" {
-			subject = ""
+		subject, pos := l.place(p.key, read)
+		text := p.text
+		if subject != "" {
+			text = subject + ": " + text
 		}
-		if pos := l.inFile(p.key, read); pos != nil {
-			all = append(all, fmt.Errorf("%s:%d:%d: %s%s%s", read.name, pos.Line, pos.Column, subject, p.text, read.excerpt(pos)))
-			continue
+		if pos != nil {
+			text = fmt.Sprintf("%s:%d:%d: %s%s", read.name, pos.Line, pos.Column, text, read.excerpt(pos))
 		}
-		if from := l.source(p.key); from != "default" {
-			subject = strings.TrimPrefix(strings.TrimPrefix(from, "flag "), "env ") + ": "
-		}
-		all = append(all, fmt.Errorf("%s%s", subject, p.text))
+		all = append(all, errors.New(text))
 	}
 	return &cliError{exitUsage, errors.Join(all...), "`shatabdi config example` shows every key with its meaning"}
 }
 
-// inFile finds the place in the file that a problem is about, unless the value
-// came from elsewhere.
-func (l *loaded) inFile(key string, read *file) *token.Position {
-	if strings.HasPrefix(key, "line ") || strings.HasPrefix(l.source(key), "file ") {
-		return read.position(key)
+// place tells where to look for the cause of a problem: the flag, the variable,
+// or the key and its position in the file.
+func (l *loaded) place(key string, read *file) (subject string, pos *token.Position) {
+	if s, ok := settingOf(key); ok {
+		if flag, ok := strings.CutPrefix(l.from[s.key], "flag "); ok {
+			return flag, nil
+		}
+		if env, ok := strings.CutPrefix(l.from[s.key], "env "); ok {
+			return env, nil
+		}
 	}
-	if _, known := l.from[key]; !known && read.at[key] != nil {
-		return read.at[key]
+	if strings.HasPrefix(key, "line ") {
+		return "", read.at[key]
 	}
-	return nil
+	return key, read.position(key)
 }
 
-// source tells where the value of key came from.
+// source tells where the value of a setting came from.
 func (l *loaded) source(key string) string {
-	for key != "" {
-		if from, ok := l.from[key]; ok {
-			return from
-		}
-		i := strings.LastIndex(key, "[")
-		if i < 0 {
-			break
-		}
-		key = key[:i]
+	if from, ok := l.from[key]; ok {
+		return from
 	}
 	return "default"
 }
@@ -167,6 +157,3 @@ func unknownVariables(env map[string]string) []string {
 	}
 	return warnings
 }
-
-// environ is the process's environment; commands take it as a value.
-func environ() []string { return os.Environ() }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -87,6 +88,16 @@ func (s setting) env() string {
 	return "SHATABDI_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(name))
 }
 
+// settingOf finds the setting that a key such as "rules[2].route" belongs to.
+func settingOf(key string) (setting, bool) {
+	for _, s := range settings {
+		if rest, ok := strings.CutPrefix(key, s.key); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return s, true
+		}
+	}
+	return setting{}, false
+}
+
 // flagValue keeps what was given; it is interpreted together with the file and
 // the environment, so that all problems are reported at once.
 type flagValue struct {
@@ -112,7 +123,7 @@ func bind(cmd *cobra.Command, keys ...string) *flags {
 	set.StringVar(&f.file, "config", "", "configuration `FILE` (YAML); also SHATABDI_CONFIG")
 	defaults := DefaultConfig()
 	for _, s := range settings {
-		if s.flag == "" || len(keys) > 0 && !contains(keys, s.key) {
+		if s.flag == "" || len(keys) > 0 && !slices.Contains(keys, s.key) {
 			continue
 		}
 		v := &flagValue{arg: s.arg}
@@ -122,13 +133,4 @@ func bind(cmd *cobra.Command, keys ...string) *flags {
 		set.Lookup(s.flag).DefValue = strings.Join(texts(field), ",")
 	}
 	return f
-}
-
-func contains(keys []string, key string) bool {
-	for _, k := range keys {
-		if k == key {
-			return true
-		}
-	}
-	return false
 }
