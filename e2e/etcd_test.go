@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,16 +64,7 @@ func TestEtcdGoneMidFillAndBack(t *testing.T) {
 	t.Logf("without etcd from 30 %% on: origin sent %.3f x", float64(origin.Machine.Sent()-before)/float64(object.Size))
 
 	etcd.Restart()
-	seed := uint64(100)
-	l.Until("one download serves all again", 90*time.Second, func() bool {
-		seed++
-		next := content.Object{Seed: seed, Size: 16 * mib}
-		cs := clients(nodes, origin.Object(next))
-		before := origin.Machine.Sent()
-		lab.Together(cs...)
-		l.Check(next, cs...)
-		return origin.Machine.Sent()-before <= next.Size*105/100
-	})
+	untilSwarming(l, origin, nodes, 100)
 }
 
 // origin --- switch --- two nodes and etcd; one node is cut off the network for
@@ -97,4 +89,50 @@ func TestNodeCutOffAndBack(t *testing.T) {
 	again := nodes[1].Curl(origin.Object(object))
 	lab.Together(again)
 	l.Check(object, again)
+}
+
+// origin --- switch --- 2 nodes, etcd. etcd stands still without closing a
+// connection (SIGSTOP). A small object does not notice; a large one is right; and
+// when etcd goes on, so does the swarm.
+func TestEtcdStandsStill(t *testing.T) {
+	l := lab.New(t)
+	origin := l.Machine("origin", 0).NginxOrigin()
+	etcd := l.Machine("etcd", 0).Etcd()
+	nodes := lab.Cluster(l.Machines(2, "node", 0), etcd.URL)
+	etcd.Signal(syscall.SIGSTOP)
+
+	small := content.Object{Seed: 35, Size: 10_000}
+	cs := clients(nodes, origin.Object(small))
+	lab.Together(cs...)
+	l.Check(small, cs...)
+	for _, c := range cs {
+		if c.Time > time.Second {
+			t.Errorf("%s: a small object took %v", c.Name, c.Time)
+		}
+	}
+	large := content.Object{Seed: 36, Size: 48 * mib}
+	cs = clients(nodes, origin.Object(large))
+	last := lab.Together(cs...)
+	l.Check(large, cs...)
+	t.Logf("48 MiB while etcd stands still: first bytes %v and %v, last client %v", cs[0].FirstByte, cs[1].FirstByte, last)
+	if last > 20*time.Second {
+		t.Errorf("a large object took %v", last)
+	}
+
+	etcd.Signal(syscall.SIGCONT)
+	untilSwarming(l, origin, nodes, 200)
+}
+
+// untilSwarming waits until one download serves all nodes again.
+func untilSwarming(l *lab.Lab, origin *lab.Nginx, nodes []*lab.Node, seed uint64) {
+	l.Helper()
+	l.Until("one download serves all again", 90*time.Second, func() bool {
+		seed++
+		next := content.Object{Seed: seed, Size: 16 * mib}
+		cs := clients(nodes, origin.Object(next))
+		before := origin.Machine.Sent()
+		lab.Together(cs...)
+		l.Check(next, cs...)
+		return origin.Machine.Sent()-before <= next.Size*105/100
+	})
 }

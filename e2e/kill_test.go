@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,4 +88,33 @@ func TestRestartedNodeKeepsWhatItHad(t *testing.T) {
 func untilProgress(l *lab.Lab, c *lab.Client, bytes int64) {
 	l.Helper()
 	l.Until(c.Name+" is half-way", time.Minute, func() bool { return c.Progress() >= bytes })
+}
+
+// origin (16 MiB/s) --- switch --- 3 nodes; one stands still half-way without
+// closing a connection (SIGSTOP), with claims and requests of others in its
+// hands. The others do not wait for it for long.
+func TestSilentNodeHoldsNobodyUp(t *testing.T) {
+	l := lab.New(t)
+	origin := l.Machine("origin", 16*lab.MiBps).NginxOrigin()
+	etcd := l.Machine("etcd", 0).Etcd()
+	nodes := lab.Cluster(l.Machines(3, "node", 0), etcd.URL)
+	object := content.Object{Seed: 24, Size: 96 * mib}
+	cs := clients(nodes, origin.Object(object))
+	before := origin.Machine.Sent()
+	for _, c := range cs {
+		c.Start()
+	}
+	untilProgress(l, cs[2], object.Size/2)
+	nodes[2].Signal(syscall.SIGSTOP)
+	for _, c := range cs[:2] {
+		c.Wait()
+	}
+	sent := origin.Machine.Sent() - before
+	l.Check(object, cs[:2]...)
+	t.Logf("last client %v, origin sent %.3f x", max(cs[0].Time, cs[1].Time).Round(time.Millisecond), float64(sent)/float64(object.Size))
+	if sent > object.Size*130/100 {
+		t.Errorf("the origin sent %s of %s", lab.MiB(sent), lab.MiB(object.Size))
+	}
+	nodes[2].Signal(syscall.SIGCONT)
+	l.Check(object, cs[2].Wait())
 }
