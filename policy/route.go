@@ -149,7 +149,7 @@ func (e early) expectLarge(req Request, rt Route) bool {
 	switch {
 	case e.large != nil:
 		return *e.large
-	case !rt.Store.Public && credentials(req, rt.Store) != "":
+	case !rt.Store.Public && withCredentials(&req, rt.Store):
 		return false
 	}
 	return looksLarge(rt.subject.path)

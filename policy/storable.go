@@ -92,11 +92,14 @@ func notWhole(resp *Stored, o StoreOptions) string {
 func notShared(req *Request, resp *Stored, cc *httpheader.ResponseControl, o StoreOptions) string {
 	public := cc.Public || o.Public
 	shared := public || cc.SMaxAge.Valid
-	switch reason := credentials(*req, o); {
-	case reason == "":
-	case reason == NotAuthorization && cc.MustRevalidate && !cc.Malformed: // RFC 9111 §3.5
-	case !shared:
-		return reason
+	switch {
+	case shared:
+	case authorized(req) && !(cc.MustRevalidate && !cc.Malformed): // RFC 9111 §3.5
+		return NotAuthorization
+	case len(req.Header["Cookie"]) > 0:
+		return NotCookie
+	case bySignedURL(req, o):
+		return NotSignedQuery
 	}
 	if len(resp.Header["Set-Cookie"])+len(resp.Header["Set-Cookie2"]) > 0 && !public {
 		return NotSetCookie
@@ -131,21 +134,18 @@ func isCredential(field string) bool {
 	return false
 }
 
-// credentials says which credential the request carries, as a Not constant.
-func credentials(req Request, o StoreOptions) string {
-	switch {
-	case len(req.Header["Authorization"]) > 0:
-		return NotAuthorization
-	case len(req.Header["Cookie"]) > 0:
-		return NotCookie
-	case req.URL == nil:
-		return ""
-	case req.URL.User != nil:
-		return NotAuthorization
-	case !o.SharedQuery && signed(req.URL.RawQuery):
-		return NotSignedQuery
-	}
-	return ""
+// authorized counts userinfo, from which clients make an Authorization.
+func authorized(req *Request) bool {
+	return len(req.Header["Authorization"]) > 0 || req.URL != nil && req.URL.User != nil
+}
+
+func bySignedURL(req *Request, o StoreOptions) bool {
+	return !o.SharedQuery && req.URL != nil && signed(req.URL.RawQuery)
+}
+
+// withCredentials reports whether the answer to req may be meant for one user only.
+func withCredentials(req *Request, o StoreOptions) bool {
+	return authorized(req) || len(req.Header["Cookie"]) > 0 || bySignedURL(req, o)
 }
 
 func freshOnArrival(resp *Stored, cc *httpheader.ResponseControl) bool {

@@ -6,7 +6,13 @@ import (
 	"testing"
 )
 
-func mustURL(t testing.TB, s string) *url.URL {
+// failer is a *testing.T or a *rapid.T.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func mustURL(t failer, s string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(s)
 	if err != nil {
@@ -20,7 +26,7 @@ func get(fields ...string) Request {
 	return Request{Method: "GET", URL: &url.URL{Scheme: "http", Host: "origin.test", Path: "/f.iso"}, Header: header(fields...)}
 }
 
-func getURL(t testing.TB, s string) Request {
+func getURL(t failer, s string) Request {
 	return Request{Method: "GET", URL: mustURL(t, s), Header: http.Header{}}
 }
 
@@ -35,6 +41,8 @@ func TestStorable(t *testing.T) {
 	userinfo := getURL(t, "http://me:secret@origin.test/f.iso")
 	presigned := getURL(t, "http://s3.test/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=abc")
 	azure := getURL(t, "http://blob.test/b/k?sv=2020&SIG=abc")
+	both := getURL(t, "http://s3.test/b/k?X-Amz-Signature=abc")
+	both.Header = header("Authorization", "Bearer x")
 	public, shared, partial := StoreOptions{Public: true}, StoreOptions{SharedQuery: true}, StoreOptions{Partial: true}
 
 	for _, tc := range []struct {
@@ -72,6 +80,8 @@ func TestStorable(t *testing.T) {
 		{"RFC 9111 §3.5: a malformed permission is none", get("Authorization", "Bearer x"), plus("Cache-Control", "public;x"), StoreOptions{}, NotAuthorization},
 		{"RFC 9111 §3.5: a malformed permission is none", get("Authorization", "Bearer x"), plus("Cache-Control", "s-maxage=x"), StoreOptions{}, NotAuthorization},
 		{"RFC 9111 §3.5: a malformed permission is none", get("Authorization", "Bearer x"), plus("Cache-Control", "must-revalidate;"), StoreOptions{}, NotAuthorization},
+		{"RFC 9111 §3.5: must-revalidate permits no cookie beside it", get("Authorization", "x", "Cookie", "sid=1"), plus("Cache-Control", "must-revalidate"), StoreOptions{}, NotCookie},
+		{"RFC 9111 §3.5: must-revalidate permits no signed URL beside it", both, plus("Cache-Control", "must-revalidate"), StoreOptions{}, NotSignedQuery},
 		{"operator: public", get("Authorization", "Bearer x"), plus(), public, ""},
 		{"userinfo is an authorization", userinfo, plus(), StoreOptions{}, NotAuthorization},
 
