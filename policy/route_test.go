@@ -33,6 +33,8 @@ func TestRouteKind(t *testing.T) {
 		{Host: "guard.test", ContentType: "video/*", Route: Swarm},
 		{Host: "guard.test", Route: Deny},
 		{Methods: []string{"HEAD"}, Host: "head.test", Route: Pass},
+		{Host: "after.test", Route: Pass},
+		{Host: "after.test", ContentType: "video/*", Route: Swarm},
 	}}
 	if errs := rules.Validate(); len(errs) > 0 {
 		t.Fatal(errs)
@@ -59,6 +61,7 @@ func TestRouteKind(t *testing.T) {
 		{"path, decoded", getURL(t, "http://o.test/%70rivate/x"), Pass, "rule", 2},
 		{"a rule on the response does not hold yet", getURL(t, "http://late.test/"), Swarm, "default", -1},
 		{"may yet be swarm", getURL(t, "http://video.test/"), Swarm, "rule", 4},
+		{"a later rule cannot make it swarm", getURL(t, "http://after.test/"), Pass, "rule", 9},
 		{"deny does not wait for the response", getURL(t, "http://guard.test/"), Deny, "rule", 7},
 		{"method rule", withMethod("HEAD", "http://head.test/"), Pass, "rule", 8},
 		{"method rule, other method", getURL(t, "http://head.test/"), Swarm, "default", -1},

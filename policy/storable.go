@@ -37,7 +37,9 @@ const (
 // Storable reports whether a shared cache may store resp, the response to req
 // (RFC 9111 §3), and if not, why: one of the Not constants. In doubt it may not.
 //
-// must-understand does not lift no-store here, as §5.2.2.3 would allow.
+// resp.Header must be as received: ForStorage takes away the Set-Cookie that
+// forbids storing. must-understand does not lift no-store here, as §5.2.2.3
+// would allow.
 func Storable(req Request, resp Stored, o StoreOptions) (ok bool, reason string) {
 	reason = notStorable(&req, &resp, o)
 	return reason == "", reason

@@ -125,6 +125,20 @@ func TestStorable(t *testing.T) {
 	}
 }
 
+// The question to ask after a 304: has the origin taken its permission back?
+func TestStorableWithoutARequestJudgesTheResponseAlone(t *testing.T) {
+	for want, s := range map[string]Stored{
+		"":                 stored("Etag", `"x"`, "Vary", "Accept"),
+		NotNoStore:         stored("Etag", `"x"`, "Cache-Control", "no-store"),
+		NotPrivate:         stored("Etag", `"x"`, "Cache-Control", "private"),
+		NotVaryCredentials: stored("Etag", `"x"`, "Vary", "Cookie"),
+	} {
+		if _, reason := Storable(Request{Method: "GET"}, s, StoreOptions{}); reason != want {
+			t.Errorf("%v: got %q, want %q", s.Header, reason, want)
+		}
+	}
+}
+
 func TestForStorage(t *testing.T) {
 	in := header("Connection", "close, X-Hop, cache-control, Content-Encoding", "X-Hop", "1", "Keep-Alive", "5",
 		"Proxy-Authenticate", "Basic", "Transfer-Encoding", "chunked", "Trailer", "X", "Upgrade", "h2c", "Te", "x",

@@ -10,6 +10,7 @@ import (
 // ForStorage returns a copy of a response's header without what belongs to one
 // connection or one client (RFC 9111 §3.1, RFC 9110 §7.6.1): hop-by-hop fields,
 // those that Connection lists, Proxy-*, and Set-Cookie, which is never shared.
+// Ask Storable before, with the original.
 func ForStorage(h http.Header) http.Header {
 	out := h.Clone()
 	if out == nil {

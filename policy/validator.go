@@ -118,8 +118,11 @@ func sameVary(a, b []string) bool {
 }
 
 // Freshened returns old with its header updated from a 304 that Confirms it (RFC
-// 9111 §3.2, §4.3.4). The times are those of the exchange. Ask Storable again:
-// the origin may have taken its permission back. old is not changed.
+// 9111 §3.2, §4.3.4). The times are those of the exchange. old is not changed.
+//
+// Ask Storable about the result. With Request{Method: "GET"}, which carries no
+// credentials, it says whether the origin took its permission back, and old must
+// go; with the request that was sent, whether the new facts may be shared.
 func Freshened(old Stored, h304 http.Header, requestTime, responseTime time.Time) Stored {
 	h := old.Header.Clone()
 	if h == nil {
