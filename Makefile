@@ -53,7 +53,7 @@ bench: build ## measure against the physical limit and nginx (root); BENCH='-qui
 	go run ./e2e/bench $(BENCH)
 
 e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2); E2E=REGEX
-	go test -tags e2e -count=1 -timeout 20m -v -run '$(E2E)' ./e2e/...
+	go test -tags e2e -count=1 -p 1 -timeout 20m -v -run '$(E2E)' ./e2e/...
 
 check: lint race build ## what must be green before a commit
 

@@ -79,5 +79,6 @@ func sparse(l *lab.Lab, quick bool, add func(row)) {
 		Note: fmt.Sprintf("256 MiB took %v; 1000 bytes of the far end %v; stored: %.0f objects",
 			c.Time.Round(time.Millisecond), far.Time.Round(time.Millisecond), node.Metric("shatabdi_cache_objects"))}
 	r.Load.CPU = 0
-	add(r.atMost("MiB", float64(peak)/mib, 500))
+	// A disk too small for the reservation passes it through, which shows nothing.
+	add(r.atMost("MiB", float64(peak)/mib, 500).atLeast("fills", node.Metric("shatabdi_fills_total"), 1))
 }
