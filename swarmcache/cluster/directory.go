@@ -1,0 +1,215 @@
+package cluster
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+)
+
+// Lookup asks in one round trip for the version that key selects and the fill
+// that runs for it.
+func (c *Cluster) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Version, *swarmcache.FillRecord, error) {
+	var version *swarmcache.Version
+	var fill *swarmcache.FillRecord
+	err := c.do(ctx, opLookup, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Txn(ctx).Then(
+			clientv3.OpGet(c.keys.object(key)),
+			clientv3.OpGet(c.keys.filling(key)),
+		).Commit()
+		if err != nil {
+			return err
+		}
+		if kv := only(r, 0); kv != nil {
+			version = new(swarmcache.Version)
+			if err := decode("version", kv.Value, version); err != nil {
+				return err
+			}
+		}
+		if kv := only(r, 1); kv != nil {
+			var p pointer
+			if err := decode("pointer", kv.Value, &p); err != nil {
+				return err
+			}
+			fill = p.running()
+		}
+		if version == nil && fill == nil {
+			return swarmcache.ErrNotFound
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return version, fill, nil
+}
+
+// only returns the key that the i-th operation of a transaction read, or nil.
+func only(r *clientv3.TxnResponse, i int) *mvccpb.KeyValue {
+	if kvs := r.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
+		return kvs[0]
+	}
+	return nil
+}
+
+// Publish makes v current unless the directory's response is newer. Of the same
+// version the more recent facts stay, and what is known of its bytes is kept.
+func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
+	key := c.keys.object(v.Key)
+	return c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
+		var old *swarmcache.Version // at first we suppose that there is none
+		var rev int64
+		for {
+			next := v
+			switch {
+			case old == nil:
+			case old.ID == v.ID:
+				next = merge(*old, v)
+			case date(*old).After(date(v)):
+				return swarmcache.ErrStale
+			}
+			r, err := client.Txn(ctx).
+				If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
+				Then(clientv3.OpPut(key, encode(next))).
+				Else(clientv3.OpGet(key)).Commit()
+			if err != nil || r.Succeeded {
+				return err
+			}
+			old, rev = nil, 0
+			if kv := only(r, 0); kv != nil {
+				old, rev = new(swarmcache.Version), kv.ModRevision
+				if err := decode("version", kv.Value, old); err != nil {
+					old = nil // replace it
+				}
+			}
+		}
+	})
+}
+
+// Withdraw makes key select nothing, and lead to no fill: one that runs goes on
+// for those who take part in it.
+func (c *Cluster) Withdraw(ctx context.Context, key policy.Key) error {
+	return c.do(ctx, opWithdraw, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.Txn(ctx).Then(
+			clientv3.OpDelete(c.keys.object(key)),
+			clientv3.OpDelete(c.keys.filling(key)),
+		).Commit()
+		return err
+	})
+}
+
+// date is when the origin made the response (RFC 9110 §6.6.1), or when it came.
+func date(v swarmcache.Version) time.Time {
+	if t, err := http.ParseTime(v.Stored.Header.Get("Date")); err == nil {
+		return t
+	}
+	return v.Stored.ResponseTime
+}
+
+// merge refreshes the facts of a version: the more recent response counts, and
+// what is known of the bytes is never forgotten.
+func merge(old, v swarmcache.Version) swarmcache.Version {
+	if date(old).After(date(v)) {
+		v.Stored = old.Stored
+	}
+	if v.SHA256 == "" {
+		v.SHA256 = old.SHA256
+	}
+	if v.InfoHash.IsZero() {
+		v.InfoHash = old.InfoHash
+	}
+	return v
+}
+
+// ClaimFirst claims the first GET for key, under this node's lease.
+func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (func(), error) {
+	k := c.keys.first(key)
+	var rev int64
+	var holder swarmcache.NodeID
+	err := c.do(ctx, opFirst, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Txn(ctx).
+			If(clientv3.Compare(clientv3.CreateRevision(k), "=", 0)).
+			Then(clientv3.OpPut(k, string(c.cfg.Self.ID), clientv3.WithLease(c.leaseID()))).
+			Else(clientv3.OpGet(k)).Commit()
+		if err != nil {
+			return err
+		}
+		rev = r.Header.Revision
+		if !r.Succeeded {
+			holder = swarmcache.NodeID(only(r, 0).Value)
+			return &swarmcache.ClaimedError{Holder: holder}
+		}
+		return nil
+	})
+	switch {
+	case holder != "":
+		if err := c.untilDeleted(ctx, k, rev+1); err != nil {
+			return nil, err
+		}
+		return nil, err
+	case err != nil:
+		// It may have been made for all we know; it must not stand for ever.
+		c.debts.add(deleteOurs(k, c.leaseID()))
+		return nil, err
+	}
+	return sync.OnceFunc(func() { c.release(k, rev) }), nil
+}
+
+// release deletes a key that we made at rev. When etcd cannot be asked, that
+// becomes a debt.
+func (c *Cluster) release(k string, rev int64) {
+	drop := clientv3.OpTxn(
+		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(k), "=", rev)},
+		[]clientv3.Op{clientv3.OpDelete(k)}, nil)
+	err := c.do(context.Background(), opRelease, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.Do(ctx, drop)
+		return err
+	})
+	if err != nil {
+		c.debts.add(drop)
+	}
+}
+
+// deleteOurs deletes a key if it stands under our lease.
+func deleteOurs(k string, lease clientv3.LeaseID) clientv3.Op {
+	return clientv3.OpTxn(
+		[]clientv3.Cmp{
+			clientv3.Compare(clientv3.LeaseValue(k), "=", lease),
+			clientv3.Compare(clientv3.CreateRevision(k), ">", 0),
+		},
+		[]clientv3.Op{clientv3.OpDelete(k)}, nil)
+}
+
+// untilDeleted waits until a key is gone or ctx is done, and returns nil; or
+// ErrUnavailable when etcd goes away, because then it may never tell.
+func (c *Cluster) untilDeleted(ctx context.Context, k string, from int64) error {
+	client := c.client.Load()
+	if client == nil {
+		return unavailable(errStopped)
+	}
+	wctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	ch := client.Watch(wctx, k, clientv3.WithRev(from), clientv3.WithFilterPut())
+	look := time.NewTicker(retryMin)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+			if err := c.health.state(); err != nil {
+				return unavailable(err)
+			}
+		case r, ok := <-ch:
+			if !ok || r.Err() != nil || len(r.Events) > 0 {
+				return nil // if it is not gone, the caller meets it again
+			}
+		}
+	}
+}

@@ -1,0 +1,11 @@
+package cluster
+
+// LeaseID lets a test end this node's lease behind its back.
+func (c *Cluster) LeaseID() int64 { return c.lease.Load() }
+
+// Debts is how many claims wait to be given back.
+func (c *Cluster) Debts() int {
+	c.debts.mu.Lock()
+	defer c.debts.mu.Unlock()
+	return len(c.debts.due)
+}

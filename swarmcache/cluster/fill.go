@@ -1,0 +1,269 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+)
+
+const (
+	// restartWindow is how long the restart of a fill counts against its key: an
+	// origin whose servers disagree about the validator shows within it.
+	restartWindow = 2 * time.Minute
+	// maxRestarts in a row, and the next fill has one claimer.
+	maxRestarts = 2
+	// maxMembers are listed on a board; more take part without. Each one that
+	// comes is told to all who are there, and nobody dials more than some dozens.
+	maxMembers = 64
+)
+
+// pointer leads from a key to the fill that runs for it. It holds a copy of the
+// record so that Lookup needs one round trip; both are written in one
+// transaction. It outlives the fill for its count of restarts.
+type pointer struct {
+	Record   *swarmcache.FillRecord `json:"record,omitempty"`
+	Restarts int                    `json:"restarts,omitempty"`
+	Poisoned bool                   `json:"poisoned,omitempty"`
+	Last     int64                  `json:"last,omitempty"` // restart, Unix seconds
+}
+
+// running returns the record, unless the fill has ended.
+func (p *pointer) running() *swarmcache.FillRecord {
+	if p.Record == nil || p.Record.Ended != "" {
+		return nil
+	}
+	return p.Record
+}
+
+func (p *pointer) recent(now time.Time) bool { return now.Sub(time.Unix(p.Last, 0)) < restartWindow }
+
+// single reports whether the next fill must do with one claimer.
+func (p *pointer) single(now time.Time) bool {
+	return p.recent(now) && (p.Restarts >= maxRestarts || p.Poisoned)
+}
+
+// ended counts why a fill will have to be restarted.
+func (p *pointer) ended(why string, now time.Time) {
+	if !p.recent(now) {
+		p.Restarts, p.Poisoned = 0, false
+	}
+	switch why {
+	case swarmcache.EndChanged:
+		p.Restarts++
+	case swarmcache.EndPoisoned:
+		p.Poisoned = true
+	}
+	p.Last = now.Unix()
+}
+
+// entry is a pointer as it stands in etcd; rev 0 means there is none.
+type entry struct {
+	pointer
+	rev int64
+}
+
+func readEntry(r *clientv3.TxnResponse, i int) (entry, error) {
+	kv := only(r, i)
+	if kv == nil {
+		return entry{}, nil
+	}
+	e := entry{rev: kv.ModRevision}
+	return e, decode("pointer", kv.Value, &e.pointer)
+}
+
+// OpenFill creates the record of a fill and points its key there, both or none.
+// The pointer goes to the fill of the most recent response; one of an older
+// response gets a record all the same.
+func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.FillRecord, bool, error) {
+	recordKey, pointerKey := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key)
+	opened := false
+	err := c.do(ctx, opOpen, func(ctx context.Context, client *clientv3.Client) error {
+		var at entry // at first we suppose that there is none
+		for {
+			next := at.pointer
+			r.Single = r.Single || next.single(time.Now())
+			then := []clientv3.Op{clientv3.OpPut(recordKey, encode(r))}
+			if old := next.running(); old == nil || !date(old.Version).After(date(r.Version)) {
+				next.Record = &r
+				then = append(then, clientv3.OpPut(pointerKey, encode(next)))
+			}
+			t, err := client.Txn(ctx).
+				If(
+					clientv3.Compare(clientv3.CreateRevision(recordKey), "=", 0),
+					clientv3.Compare(clientv3.ModRevision(pointerKey), "=", at.rev),
+				).
+				Then(then...).
+				Else(clientv3.OpGet(recordKey), clientv3.OpGet(pointerKey)).Commit()
+			if err != nil {
+				return err
+			}
+			if opened = t.Succeeded; opened {
+				return nil
+			}
+			if kv := only(t, 0); kv != nil {
+				r = swarmcache.FillRecord{}
+				return decode("fill", kv.Value, &r)
+			}
+			if at, err = readEntry(t, 1); err != nil {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return swarmcache.FillRecord{}, false, err
+	}
+	return r, opened, nil
+}
+
+// JoinFill takes part in a fill; ErrNotFound when its record is gone. The first
+// 64 participants are listed on the board, the others when there is room.
+func (c *Cluster) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.Board, error) {
+	b := &board{c: c, id: r.Version.ID, key: r.Version.Key, mine: map[int]hold{}}
+	if err := c.do(ctx, opJoin, b.enlist); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.boards[b] = struct{}{}
+	c.mu.Unlock()
+	return b, nil
+}
+
+// enlist lists the participant if there is room, under the lease of now.
+func (b *board) enlist(ctx context.Context, client *clientv3.Client) error {
+	b.c.mu.Lock()
+	self := b.c.self
+	b.c.mu.Unlock()
+	lease := b.c.leaseID()
+	record := clientv3.Compare(clientv3.CreateRevision(b.c.keys.fillRecord(b.id)), ">", 0)
+	r, err := client.Txn(ctx).If(record).
+		Then(clientv3.OpGet(b.c.keys.members(b.id), clientv3.WithPrefix(), clientv3.WithCountOnly())).Commit()
+	if err != nil {
+		return err
+	}
+	if !r.Succeeded {
+		return swarmcache.ErrNotFound
+	}
+	if r.Responses[0].GetResponseRange().Count >= maxMembers {
+		return nil
+	}
+	r, err = client.Txn(ctx).If(record).
+		Then(clientv3.OpPut(b.c.keys.member(b.id, self.ID), encode(self), clientv3.WithLease(lease))).Commit()
+	if err != nil {
+		return err
+	}
+	if !r.Succeeded {
+		return swarmcache.ErrNotFound
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.listed = lease
+	return nil
+}
+
+// rejoin lists this node on the boards where it is not: because there was no
+// room, or because its lease is a new one.
+func (c *Cluster) rejoin(ctx context.Context) {
+	c.mu.Lock()
+	var missing []*board
+	for b := range c.boards {
+		if !b.isListed(c.leaseID()) {
+			missing = append(missing, b)
+		}
+	}
+	c.mu.Unlock()
+	for _, b := range missing {
+		err := c.do(ctx, opJoin, b.enlist)
+		switch {
+		case errors.Is(err, swarmcache.ErrNotFound):
+			b.forget() // its watch tells the owner
+		case err != nil:
+			return
+		}
+		if b.hasLeft() {
+			c.debts.add(deleteOurs(c.keys.member(b.id, c.cfg.Self.ID), c.leaseID()))
+		}
+	}
+}
+
+// deleteBoard deletes a fill that nobody takes part in, and takes it out of its
+// key's pointer, both or none. It reports whether it did.
+func (c *Cluster) deleteBoard(ctx context.Context, id swarmcache.ObjectID) (bool, error) {
+	deleted := false
+	err := c.do(ctx, opCollect, func(ctx context.Context, client *clientv3.Client) error {
+		g, err := client.Get(ctx, c.keys.fillRecord(id))
+		if err != nil {
+			return err
+		}
+		var r swarmcache.FillRecord
+		var rev int64 // none: only the leftovers of a fill
+		if len(g.Kvs) > 0 {
+			rev = g.Kvs[0].ModRevision
+			if err := decode("fill", g.Kvs[0].Value, &r); err != nil {
+				c.log.Warn("a fill's record is unreadable", "fill", id, "err", err)
+			}
+		}
+		deleted, err = c.dropBoard(ctx, client, id, r.Version.Key, rev)
+		return err
+	})
+	return deleted, err
+}
+
+// dropBoard deletes all of a board, if its record is as it was at rev and nobody
+// takes part. The pointer of its key keeps only what it remembers of restarts.
+func (c *Cluster) dropBoard(ctx context.Context, client *clientv3.Client, id swarmcache.ObjectID, key policy.Key, rev int64) (bool, error) {
+	pointerKey := c.keys.filling(key)
+	g, err := client.Txn(ctx).Then(clientv3.OpGet(pointerKey)).Commit()
+	if err != nil {
+		return false, err
+	}
+	at, err := readEntry(g, 0)
+	if err != nil {
+		return false, err
+	}
+	then := []clientv3.Op{clientv3.OpDelete(c.keys.fill(id), clientv3.WithPrefix())}
+	if at.Record != nil && at.Record.Version.ID == id {
+		at.Record = nil
+		if at.recent(time.Now()) {
+			then = append(then, clientv3.OpPut(pointerKey, encode(at.pointer)))
+		} else {
+			then = append(then, clientv3.OpDelete(pointerKey))
+		}
+	}
+	r, err := client.Txn(ctx).
+		If(
+			clientv3.Compare(clientv3.ModRevision(c.keys.fillRecord(id)), "=", rev),
+			clientv3.Compare(clientv3.ModRevision(pointerKey), "=", at.rev),
+			// Of a range every key must satisfy this, so it means: there is none.
+			clientv3.Compare(clientv3.CreateRevision(c.keys.members(id)).WithPrefix(), "=", 0),
+		).
+		Then(then...).Commit()
+	return err == nil && r.Succeeded, err
+}
+
+// forgetRestarts deletes pointers that lead nowhere and remember nothing of late.
+func (c *Cluster) forgetRestarts(ctx context.Context) error {
+	return c.do(ctx, opCollect, func(ctx context.Context, client *clientv3.Client) error {
+		g, err := client.Get(ctx, c.keys.allFilling(), clientv3.WithPrefix())
+		if err != nil {
+			return err
+		}
+		for _, kv := range g.Kvs {
+			var p pointer
+			if decode("pointer", kv.Value, &p) == nil && (p.Record != nil || p.recent(time.Now())) {
+				continue
+			}
+			_, err := client.Txn(ctx).
+				If(clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)).
+				Then(clientv3.OpDelete(string(kv.Key))).Commit()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

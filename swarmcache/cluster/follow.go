@@ -1,0 +1,151 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// changes is one batch of what happened, in order.
+type changes = []*clientv3.Event
+
+// follower is told the state under a prefix and then what changes. state is
+// called again whenever the thread of changes was lost: when the history was
+// compacted while this node was away, or when etcd may be another one.
+type follower struct {
+	prefix  string // or a key
+	state   func(rev int64, kvs []*mvccpb.KeyValue) error
+	changed func(changes) error
+}
+
+// follow returns when ctx is done (nil), a callback fails (its error), or Run
+// has ended (ErrUnavailable). Both callbacks run in this goroutine.
+func (c *Cluster) follow(ctx context.Context, f follower) error {
+	for first := true; ; first = false {
+		if err := c.health.wait(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if !first {
+			c.m.rereads.Inc()
+		}
+		lost := c.health.lost()
+		rev, kvs, err := c.read(ctx, f.prefix)
+		if err == nil {
+			if err := f.state(rev, kvs); err != nil {
+				return err
+			}
+			err = c.changes(ctx, lost, f, rev+1)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		pause(ctx, retryMin) // never a tight loop, whatever goes wrong
+	}
+}
+
+// read returns the state; a nil error and a later revision of zero never happen.
+func (c *Cluster) read(ctx context.Context, prefix string) (rev int64, kvs []*mvccpb.KeyValue, err error) {
+	for {
+		err = c.do(ctx, opRead, func(ctx context.Context, client *clientv3.Client) error {
+			r, err := client.Get(ctx, prefix, clientv3.WithPrefix())
+			if err == nil {
+				rev, kvs = r.Header.Revision, r.Kvs
+			}
+			return err
+		})
+		if err == nil || ctx.Err() != nil {
+			return rev, kvs, err
+		}
+		if !pause(ctx, retryMin) {
+			return 0, nil, ctx.Err()
+		}
+		if err := c.health.wait(ctx); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// changes tells them until the thread is lost (nil) or a callback fails.
+func (c *Cluster) changes(ctx context.Context, lost <-chan struct{}, f follower, from int64) error {
+	client := c.client.Load()
+	if client == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	ch := client.Watch(ctx, f.prefix, clientv3.WithPrefix(), clientv3.WithRev(from))
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-lost:
+			return nil
+		case r, ok := <-ch:
+			if !ok || r.Err() != nil {
+				return nil
+			}
+			c.m.watchEvents.Add(float64(len(r.Events)))
+			if err := f.changed(r.Events); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// followMode keeps the fleet-wide switch at hand.
+func (c *Cluster) followMode(ctx context.Context) {
+	set := func(mode string) {
+		if old := c.mode.Swap(&mode); *old != mode {
+			c.log.Info("the fleet's mode changed", "mode", mode)
+		}
+	}
+	c.follow(ctx, follower{
+		prefix: c.keys.mode(),
+		state: func(_ int64, kvs []*mvccpb.KeyValue) error {
+			mode := ""
+			if len(kvs) > 0 {
+				mode = string(kvs[0].Value)
+			}
+			set(mode)
+			return nil
+		},
+		changed: func(events changes) error {
+			for _, e := range events {
+				set(string(e.Kv.Value)) // none when it was deleted
+			}
+			return nil
+		},
+	})
+}
+
+// Mode is the fleet-wide switch: "" for normal, "pass" for no caching at all. It
+// does no I/O; while etcd is away the last known mode stays.
+func (c *Cluster) Mode() string { return *c.mode.Load() }
+
+// SetMode turns the switch for every node.
+func (c *Cluster) SetMode(ctx context.Context, mode string) error {
+	return c.do(ctx, opMode, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.Put(ctx, c.keys.mode(), mode)
+		return err
+	})
+}
+
+// pauseUntil waits for a signal, at most d.
+func pauseUntil(ctx context.Context, signal <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-signal:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}

@@ -1,0 +1,225 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+
+	"shatabdi/swarmcache"
+)
+
+// Between two attempts to reach an etcd that is away.
+const (
+	retryMin = 100 * time.Millisecond
+	retryMax = time.Second
+	// probeTimeout is how fast etcd must be to be trusted again after a failure:
+	// one that needs two seconds for each request is as good as away.
+	probeTimeout = 500 * time.Millisecond
+)
+
+var (
+	errNotConnected = errors.New("not connected yet")
+	errStopped      = errors.New("stopped")
+	errLeaseLost    = errors.New("lease lost")
+)
+
+// health is a circuit breaker: after one failure nobody waits for etcd again
+// until a probe in the background succeeds.
+type health struct {
+	mu      sync.Mutex
+	reason  error         // nil: up
+	up      chan struct{} // closed while up
+	first   chan struct{} // closed at first contact
+	met     bool
+	stopped bool
+	tripped chan struct{} // room for one: wakes the prober
+	renewed chan struct{} // closed, and replaced, when a new lease began
+}
+
+func (h *health) init() {
+	h.reason = errNotConnected
+	h.up, h.first, h.renewed = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	h.tripped = make(chan struct{}, 1)
+}
+
+// down opens the circuit. It reports whether it was closed.
+func (h *health) down(reason error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopped {
+		return false
+	}
+	was := h.reason == nil
+	h.reason = reason
+	if was {
+		h.up = make(chan struct{})
+	}
+	if h.stopped = reason == errStopped; h.stopped {
+		close(h.up) // let those who wait find out
+	}
+	select {
+	case h.tripped <- struct{}{}:
+	default:
+	}
+	return was
+}
+
+// restore closes the circuit. It reports whether it was open.
+func (h *health) restore() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reason == nil || h.stopped {
+		return false
+	}
+	h.reason = nil
+	close(h.up)
+	if !h.met {
+		h.met = true
+		close(h.first)
+	}
+	return true
+}
+
+func (h *health) renew() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.renewed)
+	h.renewed = make(chan struct{})
+}
+
+// lost is closed when a new lease begins after this call: whoever follows etcd
+// then reads afresh, because it may be another etcd.
+func (h *health) lost() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.renewed
+}
+
+func (h *health) state() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reason
+}
+
+// wait waits until etcd can be asked.
+func (h *health) wait(ctx context.Context) error {
+	h.mu.Lock()
+	up := h.up
+	h.mu.Unlock()
+	select {
+	case <-up:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := h.state(); err == errStopped {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// State returns nil while the cluster can be asked, and otherwise why not; a
+// *SchemeError when this program is of another time than the cluster.
+func (c *Cluster) State() error { return c.health.state() }
+
+// Healthy reports whether the cluster can be asked now.
+func (c *Cluster) Healthy() bool { return c.State() == nil }
+
+// FirstContact is closed when the cluster has been reached for the first time.
+func (c *Cluster) FirstContact() <-chan struct{} { return c.health.first }
+
+func unavailable(reason error) error {
+	return fmt.Errorf("%w: %w", swarmcache.ErrUnavailable, reason)
+}
+
+// do runs one operation on etcd, bounded in time, and gives its error the
+// meaning that swarmcache knows. f may ask more than once.
+func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv3.Client) error) error {
+	if err := c.health.state(); err != nil {
+		c.m.requests.WithLabelValues(o.name, "refused").Inc()
+		return unavailable(err)
+	}
+	client := c.client.Load()
+	if client == nil {
+		return unavailable(errStopped)
+	}
+	call, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	defer cancel()
+	start := time.Now()
+	err := f(call, client)
+	c.m.seconds.WithLabelValues(o.name).Observe(time.Since(start).Seconds())
+	if o.writes {
+		c.m.writes.Inc()
+	}
+	if answer(err) {
+		c.m.requests.WithLabelValues(o.name, "ok").Inc()
+		return err
+	}
+	c.m.requests.WithLabelValues(o.name, "error").Inc()
+	err = fmt.Errorf("%s: %w", o.name, err)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return err // the caller went away: that says nothing about etcd
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		c.trip(errLeaseLost)
+	case away(err) && (call.Err() == nil || time.Since(start) >= probeTimeout):
+		c.trip(err)
+	}
+	return unavailable(err)
+}
+
+// answer reports whether err is what etcd had to say, not a failure to ask it.
+func answer(err error) bool {
+	var claimed *swarmcache.ClaimedError
+	return err == nil || errors.Is(err, swarmcache.ErrNotFound) || errors.Is(err, swarmcache.ErrStale) ||
+		errors.Is(err, swarmcache.ErrPoisoned) || errors.As(err, &claimed)
+}
+
+// away reports whether err means that etcd cannot be reached or does not keep
+// up. Others, such as a quota that is used up, leave reading possible.
+func away(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	code := status.Code(err)
+	var e rpctypes.EtcdError
+	if errors.As(err, &e) {
+		code = e.Code()
+	}
+	switch code {
+	case codes.ResourceExhausted, codes.InvalidArgument, codes.FailedPrecondition, codes.OutOfRange,
+		codes.PermissionDenied, codes.NotFound, codes.AlreadyExists:
+		return false
+	}
+	return true
+}
+
+func (c *Cluster) trip(reason error) {
+	if c.health.down(reason) {
+		c.log.Warn("etcd is away", "err", reason)
+	}
+}
+
+func (c *Cluster) restore() {
+	if c.health.restore() {
+		c.log.Info("etcd answers")
+	}
+}
+
+// watchConnection trips the circuit as soon as the connection breaks, so that
+// not even the first request has to wait for its timeout.
+func (c *Cluster) watchConnection(ctx context.Context, client *clientv3.Client) {
+	conn := client.ActiveConnection()
+	for s := conn.GetState(); conn.WaitForStateChange(ctx, s); {
+		if s = conn.GetState(); s == connectivity.TransientFailure {
+			c.trip(errors.New("connection lost"))
+		}
+	}
+}

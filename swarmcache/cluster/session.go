@@ -1,0 +1,262 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/swarmcache"
+)
+
+// sessions holds one lease after the other until ctx is done.
+func (c *Cluster) sessions(ctx context.Context, client *clientv3.Client) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { c.watchConnection(ctx, client) })
+	wg.Go(func() { c.followMode(ctx) })
+	wg.Go(func() { c.followLeader(ctx) })
+	wg.Go(func() { c.campaign(ctx) })
+	wg.Go(func() { c.tend(ctx) })
+	for wait := retryMin; ctx.Err() == nil; {
+		err := c.session(ctx, client)
+		if ctx.Err() != nil {
+			return
+		}
+		c.trip(err)
+		if errors.Is(err, errLeaseLost) {
+			c.m.leaseLosses.Inc()
+			wait = retryMin
+		}
+		var scheme *SchemeError
+		if errors.As(err, &scheme) {
+			c.health.down(err) // say so, whatever was said before
+			wait = 5 * time.Second
+		}
+		pause(ctx, wait/2+rand.N(wait))
+		wait = min(2*wait, retryMax)
+	}
+}
+
+// session takes part in the cluster for as long as one lease lives.
+func (c *Cluster) session(ctx context.Context, client *clientv3.Client) error {
+	granted := time.Now()
+	id, err := c.enter(ctx, client)
+	if err != nil {
+		return err
+	}
+	c.lease.Store(int64(id))
+	c.debts.clear() // they stood under the lease before
+	c.leading.extend(granted.Add(c.leaseSure()))
+	c.restore()
+	c.health.renew()
+	c.rejoin(ctx)
+	c.log.Info("joined the cluster", "cluster", c.ID(), "lease", fmt.Sprintf("%x", int64(id)))
+
+	err = c.keepAlive(ctx, client, id)
+	c.lease.Store(0)
+	c.leading.extend(time.Time{})
+	c.evaluateLeader()
+	if ctx.Err() != nil {
+		c.revoke(client, id)
+	}
+	return err
+}
+
+// enter reads or makes the cluster's record, takes a lease and registers.
+func (c *Cluster) enter(ctx context.Context, client *clientv3.Client) (clientv3.LeaseID, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	defer cancel()
+	if err := c.meet(ctx, client); err != nil {
+		return 0, err
+	}
+	seconds := (c.cfg.LeaseTTL + time.Second - 1) / time.Second
+	l, err := client.Grant(ctx, int64(seconds))
+	if err != nil {
+		return 0, fmt.Errorf("take a lease: %w", err)
+	}
+	if err := c.register(ctx, client, l.ID); err != nil {
+		c.revoke(client, l.ID)
+		return 0, err
+	}
+	return l.ID, nil
+}
+
+func (c *Cluster) register(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) error {
+	c.mu.Lock()
+	self := c.self
+	c.mu.Unlock()
+	if _, err := client.Put(ctx, c.keys.node(self.ID), encode(self), clientv3.WithLease(id)); err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	return nil
+}
+
+// revoke gives a lease back, and with it everything that stands under it. ctx
+// is done by then; a second must do, and if it does not the lease runs out.
+func (c *Cluster) revoke(client *clientv3.Client, id clientv3.LeaseID) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	client.Revoke(ctx, id)
+}
+
+// leaseSure is for how long after asking for it a lease certainly lives, with
+// room for a clock that runs slow and for telling others that we ceased to lead.
+func (c *Cluster) leaseSure() time.Duration { return c.cfg.LeaseTTL * 5 / 6 }
+
+// keepAlive keeps the lease until it is lost or ctx is done. While the circuit
+// is open it is also the probe that closes it.
+func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) error {
+	every := c.cfg.LeaseTTL / 3
+	retry := retryMin
+	for next := every; ; {
+		// A trip wakes us for a probe, but not while the last one has just failed.
+		if next == every {
+			select {
+			case <-ctx.Done():
+			case <-c.health.tripped:
+			case <-time.After(next):
+			}
+		} else {
+			pause(ctx, next)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		sent := time.Now()
+		err := c.probe(ctx, client, id)
+		switch {
+		case errors.Is(err, rpctypes.ErrLeaseNotFound):
+			return errLeaseLost
+		case err != nil && ctx.Err() == nil:
+			c.trip(fmt.Errorf("keep the lease: %w", err))
+			next, retry = retry, min(2*retry, retryMax)
+		default:
+			c.leading.extend(sent.Add(c.leaseSure()))
+			c.restore()
+			next, retry = every, retryMin
+		}
+		c.evaluateLeader()
+	}
+}
+
+// probe keeps the lease. When etcd was away it also writes: an etcd that answers
+// without being able to write is of no use.
+func (c *Cluster) probe(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) error {
+	down := !c.Healthy()
+	timeout := c.cfg.LeaseTTL / 3
+	if down {
+		timeout = probeTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if _, err := client.KeepAliveOnce(ctx, id); err != nil || !down {
+		return err
+	}
+	return c.register(ctx, client, id)
+}
+
+// Announce changes what this node tells about itself, such as that it drains.
+// A draining node gives up leading. Its id must not change.
+func (c *Cluster) Announce(ctx context.Context, n swarmcache.Node) error {
+	c.mu.Lock()
+	n.ID = c.self.ID
+	c.self = n
+	c.mu.Unlock()
+	c.leading.wake()
+	return c.do(ctx, opAnnounce, func(ctx context.Context, client *clientv3.Client) error {
+		return c.register(ctx, client, c.leaseID())
+	})
+}
+
+// Nodes returns the members that live.
+func (c *Cluster) Nodes(ctx context.Context) ([]swarmcache.Node, error) {
+	var nodes []swarmcache.Node
+	err := c.do(ctx, opNodes, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Get(ctx, c.keys.nodes(), clientv3.WithPrefix())
+		if err != nil {
+			return err
+		}
+		for _, kv := range r.Kvs {
+			var n swarmcache.Node
+			if err := decode("node", kv.Value, &n); err != nil {
+				c.log.Warn("a node's record is unreadable", "err", err)
+				continue
+			}
+			nodes = append(nodes, n)
+		}
+		return nil
+	})
+	return nodes, err
+}
+
+func (c *Cluster) leaseID() clientv3.LeaseID { return clientv3.LeaseID(c.lease.Load()) }
+
+// tend does what can wait: debts, participants that are not listed, orphans.
+func (c *Cluster) tend(ctx context.Context) {
+	for every := time.Second; pause(ctx, every/2+rand.N(every)); {
+		if !c.Healthy() {
+			continue
+		}
+		c.debts.pay(ctx, c)
+		c.rejoin(ctx)
+		if _, _, self := c.Leader(); self && c.leading.collectDue(c.cfg.OrphanAge/4) {
+			if n, err := c.CollectOrphans(ctx); err == nil && n > 0 {
+				c.log.Info("collected orphaned fills", "fills", n)
+			}
+		}
+	}
+}
+
+// debts are claims that could not be given back while etcd was away, but that
+// our lease keeps alive.
+type debts struct {
+	mu  sync.Mutex
+	due []clientv3.Op
+}
+
+// maxDebts bounds the queue. What does not fit is freed by the lease, or by
+// others who see no progress.
+const maxDebts = 4096
+
+func (d *debts) add(ops ...clientv3.Op) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.due)+len(ops) <= maxDebts {
+		d.due = append(d.due, ops...)
+	}
+}
+
+func (d *debts) clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.due = nil
+}
+
+// pay runs them, some at a time. Each is a transaction that checks for itself
+// whether it still applies.
+func (d *debts) pay(ctx context.Context, c *Cluster) {
+	for {
+		d.mu.Lock()
+		n := min(len(d.due), maxNested)
+		ops := d.due[:n:n]
+		d.due = d.due[n:]
+		d.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		err := c.do(ctx, opRelease, func(ctx context.Context, client *clientv3.Client) error {
+			_, err := client.Txn(ctx).Then(ops...).Commit()
+			return err
+		})
+		if err != nil {
+			d.add(ops...)
+			return
+		}
+	}
+}
