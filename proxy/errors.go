@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/dunglas/httpsfv"
-
 	"shatabdi/proxy/origin"
 )
 
@@ -110,17 +108,4 @@ func explain(err error) (status int, kind, text, hint string) {
 		return http.StatusInternalServerError, "proxy_internal_error", "something went wrong here", "the log knows more under the request id"
 	}
 	return a.status, string(k), a.text, a.hint
-}
-
-// proxyStatus is a Proxy-Status field (RFC 9209 §2).
-func (p *Proxy) proxyStatus(kind string) string {
-	item := httpsfv.NewItem(httpsfv.Token(p.origin.Node()))
-	item.Params.Add("error", httpsfv.Token(kind))
-	s, err := httpsfv.Marshal(httpsfv.List{item})
-	if err != nil {
-		// The name of the node is no token, as when it begins with a digit.
-		item.Value = p.origin.Node()
-		s, _ = httpsfv.Marshal(httpsfv.List{item})
-	}
-	return s
 }

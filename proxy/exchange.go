@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -40,6 +41,7 @@ type exchange struct {
 	id      string
 	w       *recorder
 	r       *http.Request // as received
+	url     *url.URL      // to fetch from
 	start   time.Time
 	outcome string
 	bytes   sourceBytes // of the response's body
@@ -153,10 +155,12 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// recorder notes what the client was sent.
+// recorder notes what the client was sent. It can hold a head back until the
+// first byte of the body is there, so that until then another answer is possible.
 type recorder struct {
 	http.ResponseWriter
 	old     bool // the client speaks HTTP/1.0
+	holding bool
 	status  int
 	bytes   int64 // of the body
 	readErr error // why ReadFrom's source ended early
@@ -172,10 +176,36 @@ func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
-	w.ResponseWriter.WriteHeader(status)
+	if !w.holding {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// hold keeps the next head back.
+func (w *recorder) hold() { w.holding = true }
+
+// release sends a head that was held back.
+func (w *recorder) release() {
+	if w.holding {
+		w.holding = false
+		w.ResponseWriter.WriteHeader(w.status)
+	}
+}
+
+// drop forgets a head that was held back for a body that never began, and
+// reports whether there was one. Any other head is released.
+func (w *recorder) drop() bool {
+	if w.holding && w.readErr != nil {
+		w.holding, w.status = false, 0
+		clear(w.Header())
+		return true
+	}
+	w.release()
+	return false
 }
 
 func (w *recorder) Write(b []byte) (int, error) {
+	w.release()
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
 	return n, err
@@ -195,7 +225,6 @@ func (w *recorder) ReadFrom(src io.Reader) (n int64, err error) {
 			return n, err
 		}
 	}
-	http.NewResponseController(w.ResponseWriter).Flush() // the head need not wait for the body
 	buf := buffers.Get()
 	defer buffers.Put(buf)
 	for {

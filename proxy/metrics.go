@@ -10,6 +10,8 @@ type metrics struct {
 	tunnels     prometheus.Counter
 	tunnelsOpen prometheus.Gauge
 	tunnelBytes *prometheus.CounterVec
+	degraded    prometheus.Counter
+	resumes     *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -44,9 +46,17 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Namespace: ns, Name: "tunnel_bytes_total",
 			Help: "Bytes moved through tunnels.",
 		}, []string{"direction"}),
+		degraded: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: ns, Name: "cache_degraded_total",
+			Help: "Times the cache could not do its part and a request went on without it.",
+		}),
+		resumes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: ns, Name: "resumes_total",
+			Help: "Answers that were continued from the origin in mid-body, or could not be.",
+		}, []string{"result"}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.errors, m.clientBytes, m.inFlight, m.tunnels, m.tunnelsOpen, m.tunnelBytes)
+		r.MustRegister(m.requests, m.errors, m.clientBytes, m.inFlight, m.tunnels, m.tunnelsOpen, m.tunnelBytes, m.degraded, m.resumes)
 	}
 	return m
 }

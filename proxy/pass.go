@@ -42,7 +42,11 @@ func (p *Proxy) send(x *exchange, r *http.Request) { p.engine.ServeHTTP(x.w, r) 
 // behind a gateway. Hop-by-hop fields are gone already, an upgrade is kept.
 func rewrite(pr *httputil.ProxyRequest) {
 	in, out := pr.In, pr.Out
-	out.URL.RawQuery = in.URL.RawQuery // as sent, also where net/url cannot read it
+	x := exchangeOf(in.Context())
+	u := *x.url // the query as sent, also where net/url cannot read it
+	if out.URL = &u; u.Scheme != in.URL.Scheme {
+		out.Host = u.Host
+	}
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if v, ok := in.Header[name]; ok {
 			out.Header[name] = v
@@ -53,7 +57,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	if in.Method == http.MethodOptions && in.URL.Path == "" && in.URL.RawQuery == "" {
 		out.URL.Path = "*" // RFC 9112 §3.2.4
 	}
-	if x := exchangeOf(in.Context()); x.prepare != nil {
+	if x.prepare != nil {
 		x.prepare(out)
 	}
 }

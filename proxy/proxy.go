@@ -23,11 +23,19 @@ import (
 	"github.com/elazarl/goproxy"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"shatabdi/policy"
 	"shatabdi/proxy/origin"
+	"shatabdi/swarmcache"
 )
 
 // Config of a Proxy. Origin is required, the rest has defaults.
 type Config struct {
+	// Cache keeps large objects; nil: everything passes.
+	Cache *swarmcache.Cache
+	// Rules tells the rules of now, asked at each request; nil: the zero Rules.
+	Rules func() *policy.Rules
+	// Mode tells the mode of now: "pass" turns caching off, and lookups too.
+	Mode func() string
 	// Origin reaches origins. Its Node is our name in Via, Cache-Status and
 	// Proxy-Status.
 	Origin *origin.Client
@@ -54,14 +62,18 @@ type Config struct {
 type Proxy struct {
 	cfg     Config
 	origin  *origin.Client
+	cache   cache // nil: none
+	seen    *seen
 	engine  *httputil.ReverseProxy   // sends and streams, on every path that reaches an origin
 	tunnel  *goproxy.ProxyHttpServer // CONNECT only
 	log     *slog.Logger
 	metrics *metrics
 
-	ctx     context.Context // ends with Close; parent of what outlives a handler
-	stop    context.CancelFunc
-	tunnels sync.WaitGroup
+	ctx        context.Context // ends with Close; parent of what outlives a handler
+	stop       context.CancelFunc
+	tunnels    sync.WaitGroup
+	work       sync.WaitGroup // of what goes on after its request has been answered
+	background chan struct{}  // a slot each for invalidations nobody waits for
 }
 
 // New returns a Proxy. It starts nothing.
@@ -81,7 +93,13 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &Proxy{cfg: cfg, origin: cfg.Origin, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	p := &Proxy{
+		cfg: cfg, origin: cfg.Origin, log: cfg.Logger, metrics: newMetrics(cfg.Registerer),
+		seen: newSeen(), background: make(chan struct{}, 64),
+	}
+	if cfg.Cache != nil {
+		p.cache = swarmCache{cfg.Cache}
+	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.engine = p.newEngine()
 	p.tunnel = p.newTunnel()
@@ -104,10 +122,11 @@ func (p *Proxy) Server() *http.Server {
 }
 
 // Close cuts what still runs - transfers of a Server, upgraded connections,
-// tunnels - and waits for the tunnels. Shut the server down first.
+// tunnels - and waits for what it started itself. Shut the server down first.
 func (p *Proxy) Close() {
 	p.stop()
 	p.tunnels.Wait()
+	p.work.Wait()
 }
 
 // ServeHTTP answers one request.
@@ -135,7 +154,40 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 	}
-	p.pass(x)
+	p.follow(x)
+}
+
+// follow takes the route that the rules choose.
+func (p *Proxy) follow(x *exchange) {
+	req := policy.Request{Method: x.r.Method, URL: x.r.URL, Header: x.r.Header, HasBody: x.r.ContentLength != 0}
+	route := p.rules().Route(req)
+	x.url = route.FetchURL
+	switch {
+	case route.Kind == policy.Deny:
+		p.fail(x, refused(http.StatusForbidden, "http_request_denied", "a rule of this proxy denies it"))
+	case p.cache == nil:
+		p.pass(x)
+	case route.Kind == policy.Swarm && !p.passing() && !rangeSigned(x.r.Header, x.r.URL):
+		p.cached(x, req, route)
+	default:
+		x.respond = func(res *http.Response) error {
+			if policy.Invalidates(x.r.Method, res.StatusCode) {
+				p.invalidate(x.r.Context(), x.r.URL, x.r.Header)
+			}
+			return nil
+		}
+		p.pass(x)
+	}
+}
+
+// passing reports whether caching is turned off.
+func (p *Proxy) passing() bool { return p.cfg.Mode != nil && p.cfg.Mode() == "pass" }
+
+func (p *Proxy) rules() *policy.Rules {
+	if p.cfg.Rules == nil {
+		return &policy.Rules{}
+	}
+	return p.cfg.Rules()
 }
 
 // admit checks who asks.

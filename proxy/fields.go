@@ -1,0 +1,66 @@
+package proxy
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// cacheStatus is our member of Cache-Status (RFC 9211 §2).
+type cacheStatus struct {
+	hit       bool
+	ttl       time.Duration // freshness left; with hit only
+	fwd       string        // why the request went to the origin
+	fwdStatus int
+	stored    bool
+	collapsed bool
+	detail    string
+}
+
+// cacheStatus adds what the cache did to the header of a response: our member
+// of Cache-Status after those of caches nearer to the origin, and nginx's word.
+func (p *Proxy) cacheStatus(h http.Header, word string, s cacheStatus) {
+	h.Set("X-Cache-Status", word)
+	item := httpsfv.NewItem(p.name())
+	if s.hit {
+		item.Params.Add("hit", true)
+		item.Params.Add("ttl", int64(s.ttl/time.Second))
+	}
+	if s.fwd != "" {
+		item.Params.Add("fwd", httpsfv.Token(s.fwd))
+	}
+	if s.fwdStatus != 0 {
+		item.Params.Add("fwd-status", int64(s.fwdStatus))
+	}
+	if s.stored {
+		item.Params.Add("stored", true)
+	}
+	if s.collapsed {
+		item.Params.Add("collapsed", true)
+	}
+	if s.detail != "" {
+		item.Params.Add("detail", httpsfv.Token(s.detail))
+	}
+	if field, err := httpsfv.Marshal(httpsfv.List{item}); err == nil {
+		h["Cache-Status"] = append(h["Cache-Status"][:len(h["Cache-Status"]):len(h["Cache-Status"])], field)
+	}
+}
+
+// proxyStatus is a Proxy-Status field (RFC 9209 §2).
+func (p *Proxy) proxyStatus(kind string) string {
+	item := httpsfv.NewItem(p.name())
+	item.Params.Add("error", httpsfv.Token(kind))
+	s, _ := httpsfv.Marshal(httpsfv.List{item})
+	return s
+}
+
+// name is the node's in a structured field: a token where it is one, a string
+// where it is not, as when it begins with a digit.
+func (p *Proxy) name() any {
+	node := p.origin.Node()
+	if _, err := httpsfv.Marshal(httpsfv.NewItem(httpsfv.Token(node))); err != nil {
+		return node
+	}
+	return httpsfv.Token(node)
+}

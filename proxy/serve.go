@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"shatabdi/policy"
+	"shatabdi/policy/httpheader"
+	"shatabdi/proxy/origin"
+)
+
+// serveStored answers with what was found.
+func (p *Proxy) serveStored(v *visit, obj object, d policy.Verdict) {
+	ver := obj.Version()
+	status := cacheStatus{hit: true, ttl: d.FreshFor}
+	v.outcome = outcomeHit
+	word := "HIT"
+	switch {
+	case d.Reason == policy.ReasonMaxStale:
+		v.outcome, word = outcomeStale, "STALE"
+	case obj.Complete():
+	case ver.InfoHash.IsZero(): // not sealed yet: another request's fill
+		v.outcome = outcomeCollapsed
+		status = cacheStatus{fwd: policy.ReasonURIMiss, collapsed: true}
+		word = "MISS"
+	default:
+		status.detail = "swarm"
+	}
+	p.serve(v, obj, ver.Stored, word, status)
+}
+
+// serve answers from obj, with the head of s. Ranges, If-Range, conditions and
+// HEAD are http.ServeContent's.
+func (p *Proxy) serve(v *visit, obj object, s policy.Stored, word string, status cacheStatus) {
+	h := v.w.Header()
+	clear(h)
+	p.storedHead(h, s, obj.Version().Length)
+	p.cacheStatus(h, word, status)
+	if status.hit || status.collapsed || h.Get("Age") != "" { // RFC 9111 §5.1
+		h.Set("Age", strconv.FormatInt(int64(policy.CurrentAge(s, p.cfg.Now())/time.Second), 10))
+	}
+	modified, _ := http.ParseTime(h.Get("Last-Modified"))
+	r := v.r.Clone(v.r.Context())
+	r.Header.Del("If-Match") // were met, see meetsPreconditions
+	r.Header.Del("If-Unmodified-Since")
+
+	if obj.Complete() {
+		if f, err := obj.Open(); err == nil {
+			defer f.Close()
+			http.ServeContent(v.w, r, "", modified, f)
+			v.bytes.local += v.w.bytes
+			p.servedOrBroken(v)
+			return
+		}
+	}
+	c := p.newContent(v, obj, r)
+	v.w.hold()
+	http.ServeContent(v.w, r, "", modified, c)
+	c.Close()
+	local, swarm, from := obj.Sources()
+	v.bytes = sourceBytes{local: local, swarm: swarm, origin: from + c.resumed}
+	if v.w.drop() {
+		// The fill ended before its first byte, and nothing was said yet: ask the
+		// origin as if there were no cache.
+		p.degraded("read", v.w.readErr)
+		v.w.readErr = nil
+		v.bypassed(p)
+		return
+	}
+	p.servedOrBroken(v)
+}
+
+// bypassed sends v to the origin after the cache could not deliver.
+func (v *visit) bypassed(p *Proxy) {
+	v.prepare, v.outcome, v.bytes = nil, outcomeMiss, sourceBytes{}
+	v.respond = func(res *http.Response) error {
+		p.cacheStatus(res.Header, "MISS", cacheStatus{fwd: policy.ReasonURIMiss, fwdStatus: res.StatusCode, detail: "unavailable"})
+		return nil
+	}
+	p.send(v.exchange, v.r)
+}
+
+// servedOrBroken breaks the framing of a body that could not be read to its end.
+func (p *Proxy) servedOrBroken(v *visit) {
+	err := v.w.readErr
+	if err == nil {
+		return
+	}
+	v.failure, v.err = string(origin.KindIncomplete), err
+	if v.r.Context().Err() != nil {
+		v.failure = string(origin.KindCanceled)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// storedHead sets the header of a stored response.
+func (p *Proxy) storedHead(h http.Header, s policy.Stored, length int64) {
+	for name, lines := range s.Header {
+		h[name] = lines[:len(lines):len(lines)]
+	}
+	h.Del("Content-Length")
+	if h.Get("Content-Encoding") != "" {
+		// ServeContent leaves the length of coded content to us, suspecting that
+		// we code it on the way.
+		h.Set("Content-Length", strconv.FormatInt(length, 10))
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // or ServeContent would guess one
+	}
+	origin.AddVia(h, 1, 1, p.origin.Node())
+}
+
+// content is the body of an object that is still growing, for ServeContent. It
+// asks the object only for the bytes that will be sent, and goes on from the
+// origin itself when the object's bytes stop coming.
+type content struct {
+	p       *Proxy
+	v       *visit
+	ctx     context.Context
+	obj     object
+	length  int64
+	ranges  []httpheader.Range // what the client asked for
+	pos     int64
+	end     int64         // of the range being read; valid while body is open
+	body    io.ReadCloser // at pos; nil: not open
+	lost    bool          // the object cannot deliver the rest
+	resumed int64         // bytes from the origin, past the cache
+	tries   int
+}
+
+func (p *Proxy) newContent(v *visit, obj object, r *http.Request) *content {
+	c := &content{p: p, v: v, ctx: r.Context(), obj: obj, length: obj.Version().Length}
+	if set, ok := httpheader.ParseRange(r.Header.Get("Range")); ok {
+		c.ranges = set.Resolve(c.length)
+	}
+	return c
+}
+
+// Seek implements io.Seeker.
+func (c *content) Seek(off int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		off += c.pos
+	case io.SeekEnd:
+		off += c.length
+	}
+	if off < 0 {
+		return 0, errors.New("seek before the start")
+	}
+	if off != c.pos {
+		c.pos = off
+		c.Close()
+	}
+	return off, nil
+}
+
+// Read implements io.Reader.
+func (c *content) Read(b []byte) (int, error) {
+	if c.pos >= c.length {
+		return 0, io.EOF
+	}
+	for {
+		if c.body == nil {
+			if err := c.open(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := c.body.Read(b)
+		c.pos += int64(n)
+		if c.lost {
+			c.resumed += int64(n)
+		}
+		switch {
+		case n > 0:
+			return n, nil
+		case err == nil:
+			continue
+		case c.pos >= c.end && err == io.EOF:
+			c.Close()
+			if c.pos >= c.length {
+				return 0, io.EOF
+			}
+			continue // a neighbouring range follows
+		}
+		c.Close()
+		if c.ctx.Err() != nil {
+			return 0, context.Cause(c.ctx)
+		}
+		if !c.lost && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		c.lost = true
+		if c.tries++; c.tries > maxResumes {
+			return 0, fmt.Errorf("at byte %d of %d: %w", c.pos, c.length, err)
+		}
+	}
+}
+
+// open opens the bytes from pos to where the client's range ends.
+func (c *content) open() error {
+	c.end = c.until()
+	if !c.lost {
+		c.body = c.obj.NewReader(c.ctx, c.pos, c.end)
+		return nil
+	}
+	body, err := c.p.resume(c.ctx, c.v.source, c.obj.Version(), c.pos, c.end)
+	if err != nil {
+		return err
+	}
+	c.body = body
+	return nil
+}
+
+// until is the end of what will be read from pos on. The status tells whether
+// ServeContent went by the client's ranges: If-Range may have said no.
+func (c *content) until() int64 {
+	if c.v.w.status == http.StatusPartialContent {
+		for _, r := range c.ranges {
+			if r.From <= c.pos && c.pos < r.To {
+				return r.To
+			}
+		}
+	}
+	return c.length
+}
+
+// Close gives up the open bytes.
+func (c *content) Close() error {
+	if c.body != nil {
+		c.body.Close()
+		c.body = nil
+	}
+	return nil
+}
