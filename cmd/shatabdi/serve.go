@@ -20,6 +20,7 @@ type daemon struct {
 	reg     *prometheus.Registry
 	ready   *readiness
 	admin   *adminServer
+	adminLn net.Listener
 	sockets *listeners
 	stack   stack
 	failed  chan error // the first part that ended by itself
@@ -70,9 +71,12 @@ func (d *daemon) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.adminLn = adminLn
 	d.serveHTTP("admin", adminLn, d.admin.server())
 
-	// The parts of the cache go here.
+	if err := d.startParts(ctx); err != nil {
+		return err
+	}
 
 	for _, name := range d.sockets.close() {
 		d.log.Warn("a socket passed by systemd is not used", "name", name)
