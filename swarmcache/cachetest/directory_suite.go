@@ -813,7 +813,7 @@ func claimFirstContext(t *testing.T, l lab) {
 	release, err := l.node(1).ClaimFirst(l.ctx, "http://o/a")
 	noErr(t, err)
 	defer release()
-	ctx, cancel := context.WithTimeout(l.ctx, 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(l.ctx, 300*time.Millisecond)
 	defer cancel()
 	var held *swarmcache.ClaimedError
 	if _, err := l.node(2).ClaimFirst(ctx, "http://o/a"); !errors.As(err, &held) {

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -35,6 +36,8 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	<-etcd.Ready()
+	flag.Parse()
+	flag.Set("test.parallel", "8") // they mostly wait for leases to run out
 	code := m.Run()
 	etcd.Stop()
 	os.RemoveAll(dir)

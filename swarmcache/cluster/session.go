@@ -97,10 +97,14 @@ func (c *Cluster) register(ctx context.Context, client *clientv3.Client, id clie
 	return nil
 }
 
-// revoke gives a lease back, and with it everything that stands under it. ctx
-// is done by then; a second must do, and if it does not the lease runs out.
+// revoke gives a lease back, and with it everything that stands under it. If
+// that does not work within the second that a stop may take, the lease runs out.
 func (c *Cluster) revoke(client *clientv3.Client, id clientv3.LeaseID) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	timeout := time.Second
+	if !c.Healthy() {
+		timeout /= 5 // worth a try
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	client.Revoke(ctx, id)
 }
@@ -131,9 +135,11 @@ func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id cli
 		sent := time.Now()
 		err := c.probe(ctx, client, id)
 		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			return errLeaseLost
-		case err != nil && ctx.Err() == nil:
+		case err != nil:
 			c.trip(fmt.Errorf("keep the lease: %w", err))
 			next, retry = retry, min(2*retry, retryMax)
 		default:

@@ -1,0 +1,488 @@
+package cluster_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cluster"
+	"shatabdi/swarmcache/cluster/embedded"
+)
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	noErr(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// answersUnavailable checks the promise: no call blocks while etcd is away.
+func answersUnavailable(t *testing.T, m *member, within time.Duration) {
+	t.Helper()
+	ctx := t.Context()
+	v := version("http://o/away", `"1"`)
+	for name, call := range map[string]func() error{
+		"Lookup":     func() error { _, _, err := m.Lookup(ctx, v.Key); return err },
+		"Publish":    func() error { return m.Publish(ctx, v) },
+		"Withdraw":   func() error { return m.Withdraw(ctx, v.Key) },
+		"ClaimFirst": func() error { _, err := m.ClaimFirst(ctx, v.Key); return err },
+		"OpenFill":   func() error { _, _, err := m.OpenFill(ctx, fill(v)); return err },
+		"JoinFill":   func() error { _, err := m.JoinFill(ctx, fill(v)); return err },
+		"Nodes":      func() error { _, err := m.Nodes(ctx); return err },
+	} {
+		begin := time.Now()
+		err := call()
+		if d := time.Since(begin); d > within {
+			t.Errorf("%s took %v", name, d)
+		}
+		if !errors.Is(err, swarmcache.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func version(key policy.Key, etag string) swarmcache.Version {
+	v := swarmcache.Version{Key: key, URL: string(key), Validator: etag, Length: 8 << 20, PieceLen: 128 << 10}
+	v.Stored.ResponseTime = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	v.Identify()
+	return v
+}
+
+func fill(v swarmcache.Version) swarmcache.FillRecord {
+	return swarmcache.FillRecord{Version: v, MaxSpan: 4, Opener: "node-1"}
+}
+
+// board opens or joins the fill of v.
+func board(t *testing.T, m *member, v swarmcache.Version) swarmcache.Board {
+	t.Helper()
+	r, _, err := m.OpenFill(t.Context(), fill(v))
+	noErr(t, err)
+	b, err := m.JoinFill(t.Context(), r)
+	noErr(t, err)
+	return b
+}
+
+func claims(t *testing.T, b swarmcache.Board, spans ...int) []bool {
+	t.Helper()
+	var records []swarmcache.SpanRecord
+	for _, i := range spans {
+		records = append(records, swarmcache.SpanRecord{Span: i})
+	}
+	won, err := b.Claim(t.Context(), records)
+	noErr(t, err)
+	return won
+}
+
+// view is a board as its watcher was told.
+type view struct {
+	mu     sync.Mutex
+	spans  map[int]swarmcache.SpanRecord
+	nodes  map[swarmcache.NodeID]bool
+	fill   swarmcache.FillRecord
+	caught bool
+	events int
+}
+
+func watch(t *testing.T, b swarmcache.Board) *view {
+	v := &view{spans: map[int]swarmcache.SpanRecord{}, nodes: map[swarmcache.NodeID]bool{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.Watch(ctx, v.apply)
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return v
+}
+
+func (v *view) apply(e swarmcache.BoardEvent) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.events++
+	switch {
+	case e.Span != nil:
+		v.spans[e.Span.Span] = *e.Span
+	case e.Freed != nil:
+		delete(v.spans, *e.Freed)
+	case e.Joined != nil:
+		v.nodes[e.Joined.ID] = true
+	case e.Left != "":
+		delete(v.nodes, e.Left)
+	case e.Fill != nil:
+		v.fill = *e.Fill
+	case e.Caught:
+		v.caught = true
+	}
+}
+
+func (v *view) until(t *testing.T, what string, ok func(v *view) bool) {
+	t.Helper()
+	eventually(t, what, func() bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return ok(v)
+	})
+}
+
+func TestEtcdAwayAtStart(t *testing.T) {
+	t.Parallel()
+	addr := freePort(t)
+	m := run(t, cluster.Config{Endpoints: []string{"http://" + addr}, Self: node(1)})
+	answersUnavailable(t, m, 500*time.Millisecond)
+	if len(m.Secret()) != 32 || m.State() == nil {
+		t.Fatal(m.Secret(), m.State())
+	}
+	select {
+	case <-m.FirstContact():
+		t.Fatal("contact with nothing")
+	default:
+	}
+	s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), ListenClient: "http://" + addr})
+	noErr(t, err)
+	t.Cleanup(s.Stop)
+	select {
+	case <-m.FirstContact():
+	case <-time.After(15 * time.Second):
+		t.Fatal("no contact: ", m.State())
+	}
+	noErr(t, m.Publish(t.Context(), version("k", `"1"`)))
+}
+
+func TestEtcdRestartsMidway(t *testing.T) {
+	t.Parallel()
+	dir, addr := t.TempDir(), freePort(t)
+	start := func() *embedded.Server {
+		s, err := embedded.Start(embedded.Config{Dir: dir, ListenClient: "http://" + addr})
+		noErr(t, err)
+		return s
+	}
+	s := start()
+	cfg := cluster.Config{Endpoints: []string{"http://" + addr}, Self: node(1)}
+	a := join(t, cfg)
+	cfg.Self = node(2)
+	b := join(t, cfg)
+	v := version("k", `"1"`)
+	ab, bb := board(t, a, v), board(t, b, v)
+	w := watch(t, bb)
+	claims(t, ab, 0)
+	noErr(t, ab.Land(t.Context(), 0, make([]byte, 20)))
+	w.until(t, "landed", func(w *view) bool { return w.spans[0].Landed })
+
+	s.Stop()
+	answersUnavailable(t, a, 2*time.Second+500*time.Millisecond)
+	answersUnavailable(t, a, 500*time.Millisecond)
+	if err := ab.Land(t.Context(), 1, make([]byte, 20)); !errors.Is(err, swarmcache.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	s = start()
+	t.Cleanup(s.Stop)
+	healthy(t, a)
+	healthy(t, b)
+	noErr(t, ab.Land(t.Context(), 1, make([]byte, 20)))
+	w.until(t, "the watch goes on", func(w *view) bool { return w.spans[0].Landed && w.spans[1].Landed })
+}
+
+// A wiped etcd is filled again by those who know: same cluster, same secret.
+func TestWipedEtcdKeepsTheSecret(t *testing.T) {
+	t.Parallel()
+	addr := freePort(t)
+	start := func() *embedded.Server {
+		s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), ListenClient: "http://" + addr})
+		noErr(t, err)
+		return s
+	}
+	s := start()
+	cfg := cluster.Config{Endpoints: []string{"http://" + addr}, Self: node(1), LeaseTTL: 2 * time.Second}
+	a := join(t, cfg)
+	id, secret := a.ID(), a.Secret()
+	v := version("k", `"1"`)
+	b := board(t, a, v)
+	ended := make(chan error, 1)
+	go func() { ended <- b.Watch(t.Context(), func(swarmcache.BoardEvent) {}) }()
+	s.Stop()
+	s = start()
+	t.Cleanup(s.Stop)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, swarmcache.ErrNotFound) {
+			t.Fatal(err)
+		}
+	case <-time.After(15 * time.Second):
+		t.Fatal("the watcher was not told that the board is gone")
+	}
+	healthy(t, a)
+	if a.ID() != id || !bytes.Equal(a.Secret(), secret) {
+		t.Fatal("another cluster")
+	}
+	if _, mine, err := a.OpenFill(t.Context(), fill(v)); err != nil || !mine {
+		t.Fatal("the fill cannot be opened anew", err)
+	}
+}
+
+func TestSecretIsMadeOnceAndTold(t *testing.T) {
+	p := prefix()
+	const nodes = 8
+	type told struct {
+		id     string
+		secret []byte
+	}
+	ch := make(chan told, nodes)
+	for i := range nodes {
+		cfg := config(p, i)
+		cfg.OnSecret = func(id string, secret []byte) { ch <- told{id, secret} }
+		run(t, cfg)
+	}
+	first := <-ch
+	for range nodes - 1 {
+		if other := <-ch; other.id != first.id || !bytes.Equal(other.secret, first.secret) {
+			t.Fatal("two clusters under one prefix")
+		}
+	}
+	cfg := config(p, nodes)
+	cfg.ClusterID, cfg.CachedSecret = first.id, first.secret
+	cfg.OnSecret = func(string, []byte) { t.Error("told what it knew") }
+	c, err := cluster.Open(cfg)
+	noErr(t, err)
+	if !bytes.Equal(c.Secret(), first.secret) {
+		t.Fatal("the cached secret is not used before contact")
+	}
+	join(t, cfg)
+}
+
+func TestLostLeaseIsReplaced(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	a, b := join(t, config(p, 1)), join(t, config(p, 2))
+	v := version("k", `"1"`)
+	ab, bb := board(t, a, v), board(t, b, v)
+	w := watch(t, bb)
+	claims(t, ab, 0, 1)
+	w.until(t, "claimed", func(w *view) bool { return len(w.spans) == 2 && w.nodes["node-1"] })
+
+	lease := a.LeaseID()
+	_, err := raw(t, etcd).Revoke(t.Context(), clientv3.LeaseID(lease))
+	noErr(t, err)
+	w.until(t, "the claims are free", func(w *view) bool { return len(w.spans) == 0 })
+	eventually(t, "a new lease", func() bool { return a.Healthy() && a.LeaseID() != 0 && a.LeaseID() != lease })
+	w.until(t, "it takes part again", func(w *view) bool { return w.nodes["node-1"] })
+	nodes, err := b.Nodes(t.Context())
+	noErr(t, err)
+	if len(nodes) != 2 {
+		t.Fatalf("%d nodes", len(nodes))
+	}
+	if won := claims(t, ab, 0); !won[0] {
+		t.Fatal("it cannot claim under the new lease")
+	}
+}
+
+func TestDeadNodesClaimsEnd(t *testing.T) {
+	t.Parallel()
+	p, k := prefix(), newLink(t, etcd)
+	cfg := config(p, 1)
+	cfg.Endpoints, cfg.LeaseTTL = k.endpoints(), 2*time.Second
+	a, b := join(t, cfg), join(t, config(p, 2))
+	v := version("k", `"1"`)
+	ab, bb := board(t, a, v), board(t, b, v)
+	w := watch(t, bb)
+	claims(t, ab, 0)
+	w.until(t, "claimed", func(w *view) bool { return w.spans[0].Owner == "node-1" })
+	k.Cut()
+	begin := time.Now()
+	w.until(t, "free, and the node gone", func(w *view) bool { return len(w.spans) == 0 && !w.nodes["node-1"] })
+	if d := time.Since(begin); d > 6*time.Second {
+		t.Fatalf("after %v", d)
+	}
+	answersUnavailable(t, a, 500*time.Millisecond)
+	k.Mend()
+	w.until(t, "it is back", func(w *view) bool { return w.nodes["node-1"] })
+}
+
+func TestWatchSurvivesCompaction(t *testing.T) {
+	t.Parallel()
+	p, k := prefix(), newLink(t, etcd)
+	cfg := config(p, 1)
+	cfg.Endpoints, cfg.LeaseTTL = k.endpoints(), time.Minute
+	a, b := join(t, cfg), join(t, config(p, 2))
+	v := version("k", `"1"`)
+	w := watch(t, board(t, a, v))
+	bb := board(t, b, v)
+	claims(t, bb, 0, 1, 2)
+	w.until(t, "seen", func(w *view) bool { return w.caught && len(w.spans) == 3 && w.nodes["node-2"] })
+
+	k.Cut()
+	noErr(t, bb.Land(t.Context(), 0, make([]byte, 20)))
+	noErr(t, bb.Release(t.Context(), 1))
+	claims(t, bb, 3)
+	r := fill(v)
+	r.Single = true
+	noErr(t, bb.Update(t.Context(), r))
+	c := raw(t, etcd)
+	g, err := c.Get(t.Context(), p)
+	noErr(t, err)
+	_, err = c.Compact(t.Context(), g.Header.Revision)
+	noErr(t, err)
+	k.Mend()
+	w.until(t, "the differences were told", func(w *view) bool {
+		_, one := w.spans[1]
+		return w.spans[0].Landed && !one && w.spans[2].Owner == "node-2" && w.spans[3].Owner == "node-2" && w.fill.Single
+	})
+	noErr(t, bb.Leave(t.Context()))
+	w.until(t, "and it goes on", func(w *view) bool { return !w.nodes["node-2"] && len(w.spans) == 1 })
+}
+
+// What was released while etcd was away stands under a living lease: it must be
+// given back later.
+func TestDebtsArePaid(t *testing.T) {
+	t.Parallel()
+	p, k := prefix(), newLink(t, etcd)
+	cfg := config(p, 1)
+	cfg.Endpoints, cfg.LeaseTTL = k.endpoints(), time.Minute
+	a, b := join(t, cfg), join(t, config(p, 2))
+	v := version("k", `"1"`)
+	ab := board(t, a, v)
+	w := watch(t, board(t, b, v))
+	claims(t, ab, 0)
+	release, err := a.ClaimFirst(t.Context(), "first")
+	noErr(t, err)
+	w.until(t, "claimed", func(w *view) bool { return w.spans[0].Owner == "node-1" && w.nodes["node-1"] })
+	k.Cut()
+	eventually(t, "away", func() bool { return !a.Healthy() })
+	release()
+	if err := ab.Leave(t.Context()); !errors.Is(err, swarmcache.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if a.Debts() == 0 {
+		t.Fatal("nothing is owed")
+	}
+	k.Mend()
+	w.until(t, "all is given back", func(w *view) bool { return len(w.spans) == 0 && !w.nodes["node-1"] })
+	eventually(t, "the first claim too", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		release, err := b.ClaimFirst(ctx, "first")
+		if err == nil {
+			release()
+		}
+		return err == nil
+	})
+}
+
+func TestFirstClaimWaiterIsToldThatEtcdWentAway(t *testing.T) {
+	t.Parallel()
+	p, k := prefix(), newLink(t, etcd)
+	cfg := config(p, 1)
+	cfg.Endpoints = k.endpoints()
+	a, b := join(t, cfg), join(t, config(p, 2))
+	release, err := b.ClaimFirst(t.Context(), "key")
+	noErr(t, err)
+	defer release()
+	waited := make(chan error, 1)
+	go func() {
+		_, err := a.ClaimFirst(t.Context(), "key")
+		waited <- err
+	}()
+	select {
+	case err := <-waited:
+		t.Fatalf("did not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	k.Cut()
+	select {
+	case err := <-waited:
+		if !errors.Is(err, swarmcache.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	case <-time.After(4 * time.Second):
+		t.Fatal("waits for an etcd that is away")
+	}
+}
+
+func TestSixteenRaceForOneFill(t *testing.T) {
+	p := prefix()
+	v := version("k", `"1"`)
+	const nodes, spans = 16, 24
+	var mu sync.Mutex
+	opened, won := 0, map[int]int{}
+	var wg sync.WaitGroup
+	for i := range nodes {
+		m := join(t, config(p, i))
+		wg.Go(func() {
+			r, mine, err := m.OpenFill(t.Context(), fill(v))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			b, err := m.JoinFill(t.Context(), r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var all []swarmcache.SpanRecord
+			for s := range spans {
+				all = append(all, swarmcache.SpanRecord{Span: s})
+			}
+			got, err := b.Claim(t.Context(), all)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if mine {
+				opened++
+			}
+			for s, ok := range got {
+				if ok {
+					won[s]++
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if opened != 1 || len(won) != spans {
+		t.Fatalf("opened %d times, %d spans won", opened, len(won))
+	}
+	for s, n := range won {
+		if n != 1 {
+			t.Errorf("span %d was won %d times", s, n)
+		}
+	}
+}
+
+func TestManyParticipantsAreNotAllListed(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	m := join(t, config(p, 1))
+	v := version("k", `"1"`)
+	_, _, err := m.OpenFill(t.Context(), fill(v))
+	noErr(t, err)
+	c := raw(t, etcd)
+	members := p + "fills/" + string(v.ID) + "/nodes/"
+	for i := range 64 {
+		_, err := c.Put(t.Context(), fmt.Sprintf("%sother-%02d", members, i), fmt.Sprintf(`{"id":"other-%02d","peers":[]}`, i))
+		noErr(t, err)
+	}
+	_, err = m.JoinFill(t.Context(), fill(v))
+	noErr(t, err)
+	listed := func() bool {
+		g, err := c.Get(t.Context(), members+"node-1")
+		noErr(t, err)
+		return len(g.Kvs) == 1
+	}
+	if listed() {
+		t.Fatal("the 65th is listed")
+	}
+	_, err = c.Delete(t.Context(), members+"other-07")
+	noErr(t, err)
+	eventually(t, "it takes the free place", listed)
+}
