@@ -85,6 +85,9 @@ type Cluster struct {
 	keys keys
 	log  *slog.Logger
 	m    *metrics
+	// relist is how often a participant that is not listed looks for room: with
+	// a thousand of them, a hundred reads a second.
+	relist time.Duration
 
 	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
 	lease   atomic.Int64                    // clientv3.LeaseID; 0: none
@@ -122,7 +125,7 @@ func Open(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: a secret of %d bytes, want %d", len(cfg.CachedSecret), secretLen)
 	}
 	c := &Cluster{
-		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self,
+		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self, relist: 10 * time.Second,
 		boards: map[*board]struct{}{}, orphans: map[swarmcache.ObjectID]time.Time{},
 	}
 	if _, err := c.password(); err != nil {

@@ -1,5 +1,10 @@
 package cluster
 
+import "time"
+
+// RelistEvery makes the wait for a place among the participants short.
+func (c *Cluster) RelistEvery(d time.Duration) { c.relist = d }
+
 // LeaseID lets a test end this node's lease behind its back.
 func (c *Cluster) LeaseID() int64 { return c.lease.Load() }
 

@@ -192,6 +192,50 @@ func TestEtcdRestartsMidway(t *testing.T) {
 	w.until(t, "the watch goes on", func(w *view) bool { return w.spans[0].Landed && w.spans[1].Landed })
 }
 
+// A network that swallows everything is found out by the first call, and only by
+// that one.
+func TestSilentNetwork(t *testing.T) {
+	t.Parallel()
+	k := newLink(t, etcd)
+	cfg := config(prefix(), 1)
+	cfg.Endpoints, cfg.CallTimeout, cfg.LeaseTTL = k.endpoints(), time.Second, time.Minute
+	m := join(t, cfg)
+	k.silent.Lock()
+	begin := time.Now()
+	_, _, err := m.Lookup(t.Context(), "k")
+	if d := time.Since(begin); !errors.Is(err, swarmcache.ErrUnavailable) || d > cfg.CallTimeout+500*time.Millisecond {
+		t.Errorf("after %v: %v", d, err)
+	}
+	answersUnavailable(t, m, 100*time.Millisecond)
+	k.silent.Unlock()
+	healthy(t, m)
+	if _, _, err := m.Lookup(t.Context(), "k"); !errors.Is(err, swarmcache.ErrNotFound) {
+		t.Fatal(err)
+	}
+}
+
+// A caller that gives up early has learnt nothing about etcd.
+func TestImpatientCallerDoesNotTripTheCircuit(t *testing.T) {
+	m := join(t, config(prefix(), 1))
+	for _, ctx := range []func() (context.Context, context.CancelFunc){
+		func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			return ctx, cancel
+		},
+		func() (context.Context, context.CancelFunc) { return context.WithTimeout(t.Context(), time.Nanosecond) },
+	} {
+		ctx, cancel := ctx()
+		if _, _, err := m.Lookup(ctx, "k"); err == nil || errors.Is(err, swarmcache.ErrNotFound) {
+			t.Error(err)
+		}
+		cancel()
+		if err := m.State(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A wiped etcd is filled again by those who know: same cluster, same secret.
 func TestWipedEtcdKeepsTheSecret(t *testing.T) {
 	t.Parallel()
@@ -462,7 +506,8 @@ func TestSixteenRaceForOneFill(t *testing.T) {
 func TestManyParticipantsAreNotAllListed(t *testing.T) {
 	t.Parallel()
 	p := prefix()
-	m := join(t, config(p, 1))
+	m := run(t, config(p, 1), func(c *cluster.Cluster) { c.RelistEvery(100 * time.Millisecond) })
+	healthy(t, m)
 	v := version("k", `"1"`)
 	_, _, err := m.OpenFill(t.Context(), fill(v))
 	noErr(t, err)

@@ -68,10 +68,13 @@ type member struct {
 }
 
 // run opens and runs a member; the test waits for what it needs.
-func run(t *testing.T, cfg cluster.Config) *member {
+func run(t *testing.T, cfg cluster.Config, tune ...func(*cluster.Cluster)) *member {
 	t.Helper()
 	c, err := cluster.Open(cfg)
 	noErr(t, err)
+	for _, f := range tune {
+		f(c)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -154,6 +157,8 @@ type link struct {
 	l  net.Listener
 	wg sync.WaitGroup
 
+	silent sync.RWMutex // held for writing: nothing comes through
+
 	mu    sync.Mutex
 	cut   bool
 	conns map[net.Conn]bool
@@ -195,9 +200,20 @@ func (k *link) serve() {
 }
 
 func (k *link) copy(a, b net.Conn) {
-	io.Copy(a, b)
+	io.Copy(through{k, a}, b)
 	a.Close()
 	b.Close()
+}
+
+type through struct {
+	k *link
+	w io.Writer
+}
+
+func (t through) Write(b []byte) (int, error) {
+	t.k.silent.RLock()
+	defer t.k.silent.RUnlock()
+	return t.w.Write(b)
 }
 
 func (k *link) keep(conns ...net.Conn) bool {

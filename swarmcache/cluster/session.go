@@ -205,12 +205,16 @@ func (c *Cluster) leaseID() clientv3.LeaseID { return clientv3.LeaseID(c.lease.L
 
 // tend does what can wait: debts, participants that are not listed, orphans.
 func (c *Cluster) tend(ctx context.Context) {
+	relisted := time.Now()
 	for every := time.Second; pause(ctx, every/2+rand.N(every)); {
 		if !c.Healthy() {
 			continue
 		}
 		c.debts.pay(ctx, c)
-		c.rejoin(ctx)
+		if time.Since(relisted) > c.relist {
+			c.rejoin(ctx)
+			relisted = time.Now()
+		}
 		if _, _, self := c.Leader(); self && c.leading.collectDue(c.cfg.OrphanAge/4) {
 			if n, err := c.CollectOrphans(ctx); err == nil && n > 0 {
 				c.log.Info("collected orphaned fills", "fills", n)
