@@ -2,7 +2,6 @@ package cachetest
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -56,6 +55,6 @@ func TestCancelledWatchEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := b.Watch(ctx, func(swarmcache.BoardEvent) {}); err != nil {
-		t.Fatal(errors.Unwrap(err), err)
+		t.Fatal(err)
 	}
 }

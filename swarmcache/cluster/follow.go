@@ -51,7 +51,7 @@ func (c *Cluster) follow(ctx context.Context, f follower) error {
 	}
 }
 
-// read returns the state; a nil error and a later revision of zero never happen.
+// read returns the state and its revision. It tries until etcd answers.
 func (c *Cluster) read(ctx context.Context, prefix string) (rev int64, kvs []*mvccpb.KeyValue, err error) {
 	for {
 		err = c.do(ctx, opRead, func(ctx context.Context, client *clientv3.Client) error {
