@@ -13,8 +13,8 @@ import (
 
 const mib = 1 << 20
 
-// origin (nginx, 32 MiB/s) --- switch --- 3 or 8 machines (32 MiB/s), each a
-// node and its client; etcd on a machine of its own, or in the first node.
+// origin (nginx) --- switch --- 3 machines (32 MiB/s) or 8 (12 MiB/s), each a
+// node and its client; the origin's uplink is like theirs; etcd on a machine of its own, or in the first node.
 //
 // All clients ask for the same object in the same instant. Each gets the right
 // bytes, the origin sends them once. Asked again, no byte leaves the origin.
@@ -22,15 +22,16 @@ func TestOneDownloadServesAll(t *testing.T) {
 	for _, c := range []struct {
 		nodes    int
 		embedded bool
-	}{{3, false}, {3, true}, {8, false}} {
+		uplink   lab.Rate
+	}{{3, false, 32 * lab.MiBps}, {3, true, 32 * lab.MiBps}, {8, false, 12 * lab.MiBps}} {
 		t.Run(fmt.Sprintf("%d nodes, embedded etcd %t", c.nodes, c.embedded), func(t *testing.T) {
 			l := lab.New(t)
-			origin := l.Machine("origin", 32*lab.MiBps).NginxOrigin()
+			origin := l.Machine("origin", c.uplink).NginxOrigin()
 			var etcd string
 			if !c.embedded {
 				etcd = l.Machine("etcd", 0).Etcd().URL
 			}
-			nodes := lab.Cluster(l.Machines(c.nodes, "node", 32*lab.MiBps), etcd, "--uplink", "32MiB/s")
+			nodes := lab.Cluster(l.Machines(c.nodes, "node", c.uplink), etcd, "--uplink", fmt.Sprintf("%dB/s", c.uplink))
 			object := content.Object{Seed: 11, Size: 96 * mib}
 			url := origin.Object(object)
 

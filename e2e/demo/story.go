@@ -191,6 +191,9 @@ func (s *story) verdict() error {
 	if x := s.times(swarm.origin); x > 1.05 {
 		broken = append(broken, fmt.Errorf("the origin sent the object %.2f times to the swarm", x))
 	}
+	if x := s.times(swarm.peers); x < machines-1.5 {
+		broken = append(broken, fmt.Errorf("the nodes sent each other only %.2f times the object", x))
+	}
 	if again.origin > 0 {
 		broken = append(broken, fmt.Errorf("the origin sent %d bytes for a hit", again.origin))
 	}

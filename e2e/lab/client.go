@@ -27,12 +27,14 @@ type Client struct {
 	Bytes     int64
 	SHA256    string
 	Err       error // it did not exit with 0
+	Hung      bool  // it was killed after Lab.Deadline
 
 	// Abandon, when set, kills the client after that many bytes.
 	Abandon int64
 
 	machine *Machine
 	cmd     *exec.Cmd
+	ctx     context.Context // ends with the client, or ends it
 	cancel  context.CancelFunc
 	gate    io.Closer
 	stdout  io.Reader
@@ -40,9 +42,6 @@ type Client struct {
 	done    chan struct{}
 	got     atomic.Int64
 }
-
-// Deadline is how long a client may take before it is killed.
-const Deadline = 5 * time.Minute
 
 // Wget prepares wget with http_proxy set to proxy; "" is none.
 func (m *Machine) Wget(proxy, url string, args ...string) *Client {
@@ -62,9 +61,9 @@ func (m *Machine) client(proxy string, args []string) *Client {
 	const waiting = `echo >&3; exec 3>&-; read -r _; exec "$@" </dev/null`
 	c := &Client{Name: m.Name + " " + args[0], machine: m, done: make(chan struct{})}
 	c.cmd = m.command(append([]string{"sh", "-c", waiting, "sh"}, args...)...)
-	ctx, cancel := context.WithTimeout(context.Background(), Deadline)
-	context.AfterFunc(ctx, func() { c.kill() })
-	c.cancel = cancel
+	ctx, cancel := context.WithTimeout(context.Background(), m.lab.Deadline)
+	context.AfterFunc(ctx, c.kill)
+	c.ctx, c.cancel = ctx, cancel
 	if proxy != "" {
 		c.cmd.Env = append(c.cmd.Env, "http_proxy="+proxy)
 	}
@@ -123,6 +122,7 @@ func (c *Client) read(start time.Time) {
 		}
 	}
 	c.Err = c.cmd.Wait()
+	c.Hung = c.ctx.Err() != nil
 	c.Time = time.Since(start)
 	c.SHA256 = hex.EncodeToString(hash.Sum(nil))
 }
@@ -173,6 +173,8 @@ func (l *Lab) Check(want content.Object, clients ...*Client) {
 // Got tells what is wrong with what the client got, if anything.
 func (c *Client) Got(want content.Object) error {
 	switch {
+	case c.Hung:
+		return fmt.Errorf("%s: hung: killed with %d bytes after %v", c.Name, c.Bytes, c.Time.Round(time.Millisecond))
 	case c.Err != nil:
 		return fmt.Errorf("%s: %v after %d bytes in %v: %s", c.Name, c.Err, c.Bytes, c.Time.Round(time.Millisecond), c.Stderr())
 	case c.Bytes != want.Size:

@@ -22,6 +22,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // T is what a lab needs of a *testing.T. Methods of the lab call Fatalf when the
@@ -44,7 +45,8 @@ var labs atomic.Int64 // made by this process
 // Lab is one network.
 type Lab struct {
 	T
-	Dir string // for data and logs; removed at the end
+	Dir      string        // for data and logs; removed at the end
+	Deadline time.Duration // for each client; it is killed after that
 
 	id      string
 	closing sync.Mutex // held while closing; before mu
@@ -66,7 +68,7 @@ func New(t T) *Lab {
 		}
 	}
 	removeLeftovers()
-	l := &Lab{T: t, id: fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), labs.Add(1))}
+	l := &Lab{T: t, Deadline: 5 * time.Minute, id: fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), labs.Add(1))}
 	stopWatching := l.closeOnInterrupt()
 	t.Cleanup(func() { stopWatching(); l.close() })
 

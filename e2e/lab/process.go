@@ -38,7 +38,7 @@ func (m *Machine) Start(name string, args ...string) *Process {
 	m.lab.onClose(func() {
 		p.Kill()
 		if m.lab.Failed() {
-			m.lab.Logf("end of %s on %s:\n%s", name, m.Name, p.LogTail(25))
+			m.lab.Logf("end of %s on %s:\n%s", name, m.Name, p.LogTail(12))
 		}
 	})
 	return p
@@ -142,7 +142,7 @@ func (p *Process) untilServing(url string, within time.Duration) {
 	l.Helper()
 	l.Until(p.name+" on "+p.Machine.Name+" answers", within, func() bool {
 		if !p.Running() {
-			l.Fatalf("%s on %s ended: %v\n%s", p.name, p.Machine.Name, p.err, p.LogTail(25))
+			l.Fatalf("%s on %s ended: %v\n%s", p.name, p.Machine.Name, p.err, p.LogTail(12))
 		}
 		_, err := p.Machine.Try("curl", "-sf", "-m", "2", "-o", "/dev/null", url)
 		return err == nil
