@@ -1,0 +1,107 @@
+// Package api is the REST interface of a node: what it holds, who its cluster
+// is, and the few things an operator may order. Everything is under /api/v1 and
+// described by an OpenAPI 3.1 document at /api/v1/openapi.json.
+//
+// It promises: JSON names in snake_case, sizes in bytes, times as in RFC 3339,
+// every error a problem document (RFC 9457), request bodies bounded, and no
+// request accepted that a browser sends for another site. Who may reach the
+// listener is left to whoever mounts the handler.
+//
+// It is the door to huma: none of its types come out.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+)
+
+// Prefix is the path that everything here is under.
+const Prefix = "/api/v1/"
+
+// maxBody bounds a request's body, in bytes: a long URL and its quotes.
+const maxBody = 64 << 10
+
+// Config is what the API speaks for. All of it is required.
+type Config struct {
+	Node    swarmcache.Node // this one
+	Name    string          // of this node, as its operator calls it
+	Started time.Time
+	Ready   func() Readiness
+	// LocalMode is the mode that this node's configuration asks for.
+	LocalMode func() string
+	Rules     func() *policy.Rules
+	Cache     Cache
+	Cluster   Cluster
+}
+
+// Cache is the part of a *swarmcache.Cache that the API needs.
+type Cache interface {
+	Stats() swarmcache.Stats
+	// List returns up to n records in the order of their ids, after the one given.
+	List(after swarmcache.ObjectID, n int) ([]swarmcache.Record, error)
+	// Record and Selected find one object, or return swarmcache.ErrNotFound.
+	Record(swarmcache.ObjectID) (swarmcache.Record, error)
+	Selected(policy.Key) (swarmcache.Record, error)
+	// Forget removes an object from this node, or returns swarmcache.ErrNotFound.
+	Forget(swarmcache.ObjectID) error
+	// Withdraw makes key select nothing, here and in the directory. When that is
+	// away it still does so here, and returns swarmcache.ErrUnavailable.
+	Withdraw(context.Context, policy.Key) error
+}
+
+// Cluster is what the API must know of the cluster. State, Leader and Mode do
+// no I/O; the others answer swarmcache.ErrUnavailable while it cannot be asked.
+type Cluster interface {
+	State() error // why it cannot be asked now; nil: it can
+	Leader() (url string, id swarmcache.NodeID, self bool)
+	Nodes(context.Context) ([]swarmcache.Node, error)
+	Mode() string // of the fleet; "" is swarm
+	SetMode(ctx context.Context, mode string) error
+}
+
+// service has the handlers.
+type service struct{ Config }
+
+// New returns the handler of everything under Prefix.
+func New(cfg Config) http.Handler {
+	mux := http.NewServeMux()
+	hc := huma.DefaultConfig("Shatabdi", "1")
+	hc.Info.Description = "One node of a Shatabdi cluster: what it holds, who the others are, and how to steer it."
+	// Its own way to serve the document races; its page of documentation loads
+	// scripts from elsewhere; its schema links put fields into our bodies.
+	hc.OpenAPIPath, hc.DocsPath, hc.SchemasPath, hc.CreateHooks = "", "", "", nil
+	api := humago.New(mux, hc)
+
+	s := &service{cfg}
+	s.registerStatus(api)
+	s.registerNodes(api)
+	s.registerMode(api)
+	s.registerObjects(api)
+	s.registerPurge(api)
+
+	document, err := json.Marshal(api.OpenAPI())
+	if err != nil {
+		panic(err) // made of our own types
+	}
+	mux.HandleFunc("GET "+Prefix+"openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
+		w.Write(document)
+	})
+	return sameSite(noStore(problems(mux)))
+}
+
+// operation begins the description of one operation.
+func operation(id, method, path, summary string) huma.Operation {
+	return huma.Operation{
+		OperationID: id, Method: method, Path: Prefix + path, Summary: summary,
+		MaxBodyBytes: maxBody, BodyReadTimeout: 10 * time.Second, RejectUnknownQueryParameters: true,
+	}
+}

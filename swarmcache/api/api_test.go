@@ -1,0 +1,418 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/api"
+	"shatabdi/swarmcache/cachetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// node is a node whose cluster is made up and whose cache is real.
+type node struct {
+	t       *testing.T
+	handler http.Handler
+	doc     document
+	cache   *swarmcache.Cache
+	dir     *cachetest.Directories
+	cluster *fakeCluster
+	local   string // mode of its configuration
+	rules   policy.Rules
+}
+
+type fakeCluster struct {
+	away   error
+	mode   string
+	nodes  []swarmcache.Node
+	leader swarmcache.NodeID
+}
+
+func (c *fakeCluster) State() error { return c.away }
+func (c *fakeCluster) Mode() string { return c.mode }
+func (c *fakeCluster) Leader() (string, swarmcache.NodeID, bool) {
+	if c.leader == "" {
+		return "", "", false
+	}
+	return "http://10.0.0.1:6969/announce", c.leader, c.leader == "one"
+}
+func (c *fakeCluster) Nodes(context.Context) ([]swarmcache.Node, error) { return c.nodes, c.away }
+func (c *fakeCluster) SetMode(_ context.Context, mode string) error {
+	if c.away == nil {
+		c.mode = mode
+	}
+	return c.away
+}
+
+// id is an object's id; twelve digits tell them apart, eight do not.
+func id(i int) swarmcache.ObjectID {
+	return swarmcache.ObjectID(fmt.Sprintf("%012x", i) + strings.Repeat("0", 52))
+}
+
+var added = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+// newNode returns a node that holds objects 0 to n-1 of http://origin.test/.
+func newNode(t *testing.T, n int) *node {
+	t.Helper()
+	x, dir := cachetest.NewIndex(), t.TempDir()
+	for i := range n {
+		u := fmt.Sprintf("http://origin.test/%d", i)
+		r := swarmcache.Record{Added: added.Unix(), LastUsed: added.Unix() + 60, Complete: i%2 == 0, Pinned: i == 1, Version: swarmcache.Version{
+			ID: id(i), Key: policy.Key(u), URL: u, Length: int64(i), PieceLen: 128 << 10, Validator: `"v"`,
+			Stored: policy.Stored{Status: 200, Header: http.Header{"Etag": {`"v"`}}, ResponseTime: added},
+		}}
+		if r.Complete {
+			r.Version.InfoHash = swarmcache.InfoHash{1, byte(i)}
+		}
+		name := filepath.Join(dir, string(id(i))[:2], string(id(i)))
+		if err := errors.Join(x.Put(r), x.SetCurrent(r.Version.Key, id(i)), os.MkdirAll(filepath.Dir(name), 0o700),
+			os.WriteFile(name, make([]byte, i), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self := swarmcache.Node{ID: "one", Version: "v1.2.3"}
+	nd := &node{t: t, dir: cachetest.NewDirectory(), cluster: &fakeCluster{}, local: api.ModeSwarm}
+	var err error
+	nd.cache, err = swarmcache.Open(swarmcache.Config{
+		Dir: dir, Index: x, Directory: nd.dir.Node(self), Node: self, Size: 1 << 30, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nd.cache.Close() })
+	nd.handler = api.New(api.Config{
+		Node: self, Name: "first", Started: time.Now().Add(-90 * time.Second),
+		Ready: func() api.Readiness {
+			return api.Readiness{Ready: true, State: "degraded", Checks: []api.Check{{Name: "listeners", State: "ok"}, {Name: "tracker", State: "degraded", Reason: "no leader is known"}}}
+		},
+		LocalMode: func() string { return nd.local }, Rules: func() *policy.Rules { return &nd.rules },
+		Cache: nd.cache, Cluster: nd.cluster,
+	})
+	w := httptest.NewRecorder()
+	nd.handler.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/openapi.json", nil))
+	if err := json.Unmarshal(w.Body.Bytes(), &nd.doc); err != nil || w.Code != 200 {
+		t.Fatalf("openapi.json: %d %v", w.Code, err)
+	}
+	return nd
+}
+
+// ask sends one request, checks the response against the document and decodes
+// it into out.
+func (n *node) ask(method, target, body string, want int, out any, header ...string) *httptest.ResponseRecorder {
+	n.t.Helper()
+	var b io.Reader
+	if body != "" {
+		b = strings.NewReader(body)
+	}
+	r := httptest.NewRequest(method, target, b)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	n.handler.ServeHTTP(w, r)
+	if w.Code != want {
+		n.t.Errorf("%s %s: %d, want %d: %s", method, target, w.Code, want, w.Body)
+	}
+	if got := w.Header().Get("Cache-Control"); got != "no-store" && want != http.StatusForbidden {
+		n.t.Errorf("%s %s: Cache-Control %q", method, target, got)
+	}
+	n.doc.check(n.t, r, w)
+	if out != nil {
+		if err := json.Unmarshal(w.Body.Bytes(), out); err != nil {
+			n.t.Errorf("%s %s: %v: %s", method, target, err, w.Body)
+		}
+	}
+	return w
+}
+
+func TestDocument(t *testing.T) {
+	n := newNode(t, 0)
+	if v, _ := n.doc["openapi"].(string); !strings.HasPrefix(v, "3.1") {
+		t.Errorf("openapi %q", v)
+	}
+	var got []string
+	for path, item := range n.doc.at("paths") {
+		for method, operation := range item.(map[string]any) {
+			got = append(got, method+" "+path)
+			if document(operation.(map[string]any))["summary"] == nil {
+				t.Errorf("%s %s has no summary", method, path)
+			}
+		}
+	}
+	slices.Sort(got)
+	want := []string{
+		"delete /api/v1/objects/{id}", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
+		"get /api/v1/objects/{id}", "get /api/v1/status", "post /api/v1/purge", "put /api/v1/mode",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("operations %q", got)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	n := newNode(t, 3)
+	var s api.Status
+	n.ask("GET", "/api/v1/status", "", 200, &s)
+	if s.Node != (api.Self{ID: "one", Name: "first", Version: "v1.2.3"}) || s.Uptime != 90 || s.Started.Location() != time.UTC ||
+		s.Cache != (api.Usage{Bytes: 3, Objects: 3, Limit: 1 << 30}) || !s.Directory.Healthy || s.Leader != nil ||
+		!s.Readiness.Ready || len(s.Readiness.Checks) != 2 {
+		t.Errorf("%+v", s)
+	}
+	n.cluster.leader, n.cluster.away = "one", errors.New("connection refused")
+	n.ask("GET", "/api/v1/status", "", 200, &s)
+	if s.Directory != (api.Directory{Reason: "connection refused"}) || s.Leader == nil || !s.Leader.Self {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestNodes(t *testing.T) {
+	n := newNode(t, 0)
+	n.cluster.leader = "two"
+	n.cluster.nodes = []swarmcache.Node{
+		{ID: "two", Peers: []netip.AddrPort{netip.MustParseAddrPort("[fd00::2]:42069")}, Zone: "a", Rack: "b"},
+		{ID: "one", Draining: true},
+	}
+	var got api.Nodes
+	n.ask("GET", "/api/v1/nodes", "", 200, &got)
+	if len(got.Nodes) != 2 || !got.Nodes[0].Self || got.Nodes[0].Leader || !got.Nodes[0].Draining || got.Nodes[1].Self || !got.Nodes[1].Leader {
+		t.Errorf("%+v", got)
+	}
+	n.cluster.nodes = nil
+	if w := n.ask("GET", "/api/v1/nodes", "", 200, nil); !strings.Contains(w.Body.String(), `"nodes":[]`) {
+		t.Errorf("%s", w.Body)
+	}
+	n.cluster.away = fmt.Errorf("%w: connection refused", swarmcache.ErrUnavailable)
+	var p api.Problem
+	n.ask("GET", "/api/v1/nodes", "", 503, &p)
+	if !strings.Contains(p.Detail, "connection refused") {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestMode(t *testing.T) {
+	n := newNode(t, 0)
+	mode := func(want api.Mode) {
+		t.Helper()
+		var m api.Mode
+		if n.ask("GET", "/api/v1/mode", "", 200, &m); m != want {
+			t.Errorf("%+v, want %+v", m, want)
+		}
+	}
+	mode(api.Mode{Mode: "swarm", Fleet: "swarm", Local: "swarm"})
+	var m api.Mode
+	n.ask("PUT", "/api/v1/mode", `{"mode":"pass"}`, 200, &m)
+	if n.cluster.mode != "pass" || m.Mode != "pass" {
+		t.Errorf("%q %+v", n.cluster.mode, m)
+	}
+	mode(api.Mode{Mode: "pass", Fleet: "pass", Local: "swarm"})
+	n.ask("PUT", "/api/v1/mode", `{"mode":"swarm"}`, 200, nil)
+	if n.cluster.mode != "" {
+		t.Errorf("%q", n.cluster.mode)
+	}
+	n.local = "pass"
+	mode(api.Mode{Mode: "pass", Fleet: "swarm", Local: "pass"})
+
+	n.cluster.away = swarmcache.ErrUnavailable
+	n.ask("PUT", "/api/v1/mode", `{"mode":"pass"}`, 503, nil)
+	mode(api.Mode{Mode: "pass", Fleet: "swarm", Local: "pass"})
+}
+
+func TestObjectsPageByPage(t *testing.T) {
+	n := newNode(t, 7)
+	for _, limit := range []int{1, 3, 6, 7, 8, 1000} {
+		var ids []swarmcache.ObjectID
+		target, pages := fmt.Sprintf("/api/v1/objects?limit=%d", limit), 0
+		for cursor := ""; ; pages++ {
+			var page api.Objects
+			n.ask("GET", target+cursor, "", 200, &page)
+			if len(page.Objects) > limit {
+				t.Errorf("limit %d: %d objects", limit, len(page.Objects))
+			}
+			for _, o := range page.Objects {
+				ids = append(ids, o.ID)
+			}
+			if page.Next == "" {
+				break
+			}
+			cursor = "&cursor=" + page.Next
+		}
+		if want := []swarmcache.ObjectID{id(0), id(1), id(2), id(3), id(4), id(5), id(6)}; !slices.Equal(ids, want) {
+			t.Errorf("limit %d: %v", limit, ids)
+		}
+		if want := (7 - 1) / limit; pages != want {
+			t.Errorf("limit %d: %d pages more, want %d", limit, pages, want)
+		}
+	}
+}
+
+func TestObject(t *testing.T) {
+	n := newNode(t, 3)
+	var o api.ObjectDetail
+	n.ask("GET", "/api/v1/objects/"+string(id(2)), "", 200, &o)
+	want := api.ObjectDetail{
+		Object: api.Object{
+			ID: id(2), Key: "http://origin.test/2", URL: "http://origin.test/2", Length: 2, Complete: true,
+			InfoHash: "0102" + strings.Repeat("0", 36), Added: added, LastUsed: added.Add(time.Minute),
+		},
+		Validator: `"v"`, PieceLength: 128 << 10,
+		Response: api.Response{Status: 200, Header: map[string][]string{"Etag": {`"v"`}}, Time: added},
+	}
+	if !reflect.DeepEqual(o, want) {
+		t.Errorf("\n%+v\n%+v", o, want)
+	}
+	o = api.ObjectDetail{}
+	n.ask("GET", "/api/v1/objects/"+string(id(1))[:12], "", 200, &o)
+	if o.ID != id(1) || o.Complete || o.InfoHash != "" || !o.Pinned {
+		t.Errorf("%+v", o)
+	}
+	n.ask("GET", "/api/v1/objects/"+string(id(1))[:8], "", 409, nil)
+	n.ask("DELETE", "/api/v1/objects/"+string(id(1))[:8], "", 409, nil)
+	n.ask("GET", "/api/v1/objects/"+strings.Repeat("f", 64), "", 404, nil)
+	n.ask("GET", "/api/v1/objects/"+strings.Repeat("f", 8), "", 404, nil)
+	n.ask("GET", "/api/v1/objects/0000", "", 422, nil)
+	n.ask("GET", "/api/v1/objects/NOTHEXNOTHEX", "", 422, nil)
+}
+
+// What the key leaves out of the URL may be a credential.
+func TestObjectsHideIgnoredParameters(t *testing.T) {
+	n := newNode(t, 0)
+	n.rules.Rules = []policy.Rule{{Host: "signed.test", Key: policy.KeyRule{IgnoreParams: []string{"token"}}}}
+	v := swarmcache.Version{
+		Key: "http://signed.test/f?v=1", URL: "http://signed.test/f?v=1&token=hunter2", Length: 1 << 20, Nonce: "n",
+		Stored: policy.Stored{Status: 200, Header: http.Header{}, ResponseTime: added},
+	}
+	obj, err := n.cache.Fill(t.Context(), v, false, io.NopCloser(strings.NewReader("")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer obj.Close()
+	for _, target := range []string{"/api/v1/objects", "/api/v1/objects?url=" + url.QueryEscape("http://SIGNED.test:80/f?token=other&v=1")} {
+		var page api.Objects
+		w := n.ask("GET", target, "", 200, &page)
+		if len(page.Objects) != 1 || page.Objects[0].URL != "http://signed.test/f?v=1" || strings.Contains(w.Body.String(), "hunter2") {
+			t.Errorf("%s: %s", target, w.Body)
+		}
+	}
+}
+
+func TestObjectsByURL(t *testing.T) {
+	n := newNode(t, 3)
+	n.rules.Rules = []policy.Rule{{Host: "origin.test", Key: policy.KeyRule{IgnoreQuery: true}}}
+	var page api.Objects
+	n.ask("GET", "/api/v1/objects?url="+url.QueryEscape("HTTP://Origin.Test:80/1?sig=x#f"), "", 200, &page)
+	if len(page.Objects) != 1 || page.Objects[0].ID != id(1) || page.Next != "" {
+		t.Errorf("%+v", page)
+	}
+	n.ask("GET", "/api/v1/objects?url=http%3A%2F%2Forigin.test%2Fnone", "", 200, &page)
+	if len(page.Objects) != 0 {
+		t.Errorf("%+v", page)
+	}
+	n.ask("GET", "/api/v1/objects?url=origin.test", "", 422, nil)
+}
+
+func TestDelete(t *testing.T) {
+	n := newNode(t, 3)
+	if w := n.ask("DELETE", "/api/v1/objects/"+string(id(1)), "", 204, nil); w.Body.Len() != 0 {
+		t.Errorf("%q", w.Body)
+	}
+	n.ask("DELETE", "/api/v1/objects/"+string(id(1)), "", 404, nil)
+	n.ask("GET", "/api/v1/objects/"+string(id(1)), "", 404, nil)
+	var page api.Objects
+	n.ask("GET", "/api/v1/objects?url=http%3A%2F%2Forigin.test%2F1", "", 200, &page)
+	if s := n.cache.Stats(); len(page.Objects) != 0 || s.Objects != 2 || s.Bytes != 2 {
+		t.Errorf("%+v %+v", page, s)
+	}
+}
+
+func TestPurge(t *testing.T) {
+	n := newNode(t, 3)
+	n.rules.Rules = []policy.Rule{{Host: "up.test", Upgrade: "https"}}
+	var p api.Purged
+	n.ask("POST", "/api/v1/purge", `{"url":"http://ORIGIN.test:80/%31"}`, 200, &p)
+	if p != (api.Purged{Key: "http://origin.test/1", Removed: true}) || n.dir.Counts().Withdraws != 1 {
+		t.Errorf("%+v, %+v", p, n.dir.Counts())
+	}
+	n.ask("GET", "/api/v1/objects/"+string(id(1)), "", 404, nil)
+	n.ask("POST", "/api/v1/purge", `{"url":"http://origin.test/1"}`, 200, &p)
+	if p.Removed || n.dir.Counts().Withdraws != 2 { // others may have it
+		t.Errorf("%+v, %+v", p, n.dir.Counts())
+	}
+	n.ask("POST", "/api/v1/purge", `{"url":"http://up.test/f"}`, 200, &p)
+	if p.Key != "https://up.test/f" {
+		t.Errorf("%+v", p)
+	}
+
+	n.dir.SetAvailable(false)
+	n.ask("POST", "/api/v1/purge", `{"url":"http://origin.test/2"}`, 503, nil)
+	n.ask("GET", "/api/v1/objects/"+string(id(2)), "", 404, nil) // gone here all the same
+}
+
+func TestBadRequests(t *testing.T) {
+	n := newNode(t, 1)
+	for _, tt := range []struct {
+		method, target, body string
+		want                 int
+		says                 string
+		header               []string
+	}{
+		{"GET", "/api/v1/nothing", "", 404, "openapi.json", nil},
+		{"POST", "/api/v1/status", "", 405, "POST /api/v1/status is not part", nil},
+		{"GET", "/api/v1/objects?limit=0", "", 422, "query.limit", nil},
+		{"GET", "/api/v1/objects?limit=1001", "", 422, "query.limit", nil},
+		{"GET", "/api/v1/objects?limit=many", "", 422, "query.limit", nil},
+		{"GET", "/api/v1/objects?cursor=x", "", 422, "query.cursor", nil},
+		{"GET", "/api/v1/objects?page=2", "", 422, "query.page", nil},
+		{"PUT", "/api/v1/mode", `{"mode":"off"}`, 422, "body.mode", nil},
+		{"PUT", "/api/v1/mode", `{}`, 422, "mode", nil},
+		{"PUT", "/api/v1/mode", `{"mode":"pass","for":"ever"}`, 422, "body.for", nil},
+		{"PUT", "/api/v1/mode", `{"mode":`, 400, "", nil},
+		{"PUT", "/api/v1/mode", ``, 400, "", nil},
+		{"PUT", "/api/v1/mode", `{"mode":"pass"}`, 415, "", []string{"Content-Type", "text/plain"}},
+		{"POST", "/api/v1/purge", `{"url":"ftp://origin.test/1"}`, 422, "body.url", nil},
+		{"POST", "/api/v1/purge", `{"url":"/1"}`, 422, "body.url", nil},
+		{"POST", "/api/v1/purge", `{"url":"http://[/"}`, 422, "body.url", nil},
+		{"POST", "/api/v1/purge", `{"url":"` + strings.Repeat("a", 64<<10) + `"}`, 413, "too large", nil},
+		{"POST", "/api/v1/purge", `{"url":"http://origin.test/0"}`, 403, "another site", []string{"Sec-Fetch-Site", "cross-site"}},
+		{"POST", "/api/v1/purge", `{"url":"http://origin.test/0"}`, 403, "another site", []string{"Sec-Fetch-Site", "same-site"}},
+		{"POST", "/api/v1/purge", `{"url":"http://origin.test/0"}`, 403, "another site", []string{"Origin", "http://evil.test"}},
+		{"DELETE", "/api/v1/objects/" + string(id(0)), "", 403, "another site", []string{"Origin", "null"}},
+	} {
+		w := n.ask(tt.method, tt.target, tt.body, tt.want, nil, tt.header...)
+		if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
+			t.Errorf("%s %s: Content-Type %q", tt.method, tt.target, got)
+		}
+		if !strings.Contains(w.Body.String(), tt.says) {
+			t.Errorf("%s %s: no %q in %s", tt.method, tt.target, tt.says, w.Body)
+		}
+	}
+	if n.cluster.mode != "" || n.cache.Stats().Objects != 1 {
+		t.Errorf("a refused request was obeyed")
+	}
+	// The node's own pages, and programs, may.
+	n.ask("PUT", "/api/v1/mode", `{"mode":"pass"}`, 200, nil, "Sec-Fetch-Site", "same-origin")
+	n.ask("PUT", "/api/v1/mode", `{"mode":"pass"}`, 200, nil, "Origin", "http://example.com") // httptest's Host
+	n.ask("GET", "/api/v1/mode", "", 200, nil, "Sec-Fetch-Site", "cross-site")
+}

@@ -1,0 +1,57 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"shatabdi/swarmcache"
+)
+
+// Nodes are the members of the cluster, in the order of their ids.
+type Nodes struct {
+	Nodes []Node `json:"nodes" nullable:"false"`
+}
+
+// Node is one member, as it describes itself.
+type Node struct {
+	ID       swarmcache.NodeID `json:"id"`
+	Self     bool              `json:"self" doc:"The node that answers."`
+	Leader   bool              `json:"leader" doc:"The node that runs the tracker."`
+	Peers    []netip.AddrPort  `json:"peers" nullable:"false" doc:"Where its swarm listens."`
+	Tracker  string            `json:"tracker,omitempty" doc:"Its announce URL, should it lead."`
+	Zone     string            `json:"zone,omitempty"`
+	Rack     string            `json:"rack,omitempty"`
+	Version  string            `json:"version,omitempty"`
+	Draining bool              `json:"draining"`
+}
+
+func (s *service) registerNodes(api huma.API) {
+	op := operation("list-nodes", http.MethodGet, "nodes", "The members of the cluster")
+	op.Description = "Asks the directory; 503 while that is away."
+	huma.Register(api, op, func(ctx context.Context, _ *struct{}) (*struct{ Body Nodes }, error) {
+		members, err := s.Cluster.Nodes(ctx)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &struct{ Body Nodes }{s.nodes(members)}, nil
+	})
+}
+
+func (s *service) nodes(members []swarmcache.Node) Nodes {
+	_, leader, _ := s.Cluster.Leader()
+	all := make([]Node, len(members))
+	for i, m := range members {
+		all[i] = Node{
+			ID: m.ID, Self: m.ID == s.Node.ID, Leader: m.ID == leader,
+			Peers: append([]netip.AddrPort{}, m.Peers...), Tracker: m.Tracker,
+			Zone: m.Zone, Rack: m.Rack, Version: m.Version, Draining: m.Draining,
+		}
+	}
+	slices.SortFunc(all, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
+	return Nodes{all}
+}

@@ -1,0 +1,176 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"shatabdi/swarmcache"
+)
+
+// Object is one object that this node has or is filling.
+type Object struct {
+	ID       swarmcache.ObjectID `json:"id" pattern:"^[0-9a-f]{64}$"`
+	Key      string              `json:"key" doc:"What selects it: the normalised URL."`
+	URL      string              `json:"url" doc:"As fetched, without the parameters that the key leaves out: they may be credentials."`
+	Length   int64               `json:"length" minimum:"0" doc:"Bytes of the body."`
+	Complete bool                `json:"complete"`
+	InfoHash string              `json:"infohash,omitempty" pattern:"^[0-9a-f]{40}$" doc:"Of the sealed torrent."`
+	Added    time.Time           `json:"added"`
+	LastUsed time.Time           `json:"last_used,omitzero"`
+	Pinned   bool                `json:"pinned"`
+}
+
+// ObjectDetail is what is known of one object.
+type ObjectDetail struct {
+	Object
+	Validator   string   `json:"validator,omitempty" doc:"Strong entity tag or Last-Modified; without one spans cannot be fetched apart."`
+	SHA256      string   `json:"sha256,omitempty"`
+	PieceLength int64    `json:"piece_length" doc:"Bytes of a piece of its torrents, all but the last."`
+	Response    Response `json:"response"`
+}
+
+// Response is the head of the stored response.
+type Response struct {
+	Status int                 `json:"status"`
+	Header map[string][]string `json:"header"`
+	Time   time.Time           `json:"time" doc:"When it came, or was last revalidated."`
+}
+
+// Objects is one page of a listing.
+type Objects struct {
+	Objects []Object `json:"objects" nullable:"false"`
+	Next    string   `json:"next_cursor,omitempty" doc:"Pass it as cursor for the next page; absent on the last one."`
+}
+
+func (s *service) registerObjects(api huma.API) {
+	list := operation("list-objects", http.MethodGet, "objects", "The objects on this node")
+	list.Description = "In a fixed order. With url: what that URL selects here, if anything."
+	huma.Register(api, list, func(_ context.Context, in *struct {
+		Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Objects on a page."`
+		Cursor string `query:"cursor" pattern:"^[0-9a-f]{64}$" doc:"The next_cursor of the page before."`
+		URL    string `query:"url" maxLength:"8192" doc:"Only what this URL selects."`
+	}) (*struct{ Body Objects }, error) {
+		find := func() (Objects, error) { return s.page(swarmcache.ObjectID(in.Cursor), in.Limit) }
+		if in.URL != "" {
+			find = func() (Objects, error) { return s.selected(in.URL) }
+		}
+		found, err := find()
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &struct{ Body Objects }{found}, nil
+	})
+
+	type named struct {
+		ID string `path:"id" pattern:"^[0-9a-f]{8,64}$" doc:"The object's id, or as much of its beginning as is unique."`
+	}
+	get := operation("get-object", http.MethodGet, "objects/{id}", "One object")
+	huma.Register(api, get, func(_ context.Context, in *named) (*struct{ Body ObjectDetail }, error) {
+		r, err := s.find(in.ID)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &struct{ Body ObjectDetail }{detail(r)}, nil
+	})
+
+	remove := operation("delete-object", http.MethodDelete, "objects/{id}", "Remove an object from this node")
+	remove.Description = "The cluster may hold it elsewhere, and this node may fetch it again; to withdraw it, purge its URL."
+	remove.DefaultStatus = http.StatusNoContent
+	huma.Register(api, remove, func(_ context.Context, in *named) (*struct{}, error) {
+		r, err := s.find(in.ID)
+		if err == nil {
+			err = s.Cache.Forget(r.Version.ID)
+		}
+		return nil, problem(err)
+	})
+}
+
+// page lists the objects after cursor.
+func (s *service) page(cursor swarmcache.ObjectID, limit int) (Objects, error) {
+	records, err := s.Cache.List(cursor, limit+1)
+	if err != nil {
+		return Objects{}, err
+	}
+	page := Objects{Objects: []Object{}}
+	if len(records) > limit {
+		records = records[:limit]
+		page.Next = string(records[limit-1].Version.ID)
+	}
+	for _, r := range records {
+		page.Objects = append(page.Objects, object(r))
+	}
+	return page, nil
+}
+
+// selected lists the one object that a URL selects here.
+func (s *service) selected(rawURL string) (Objects, error) {
+	found := Objects{Objects: []Object{}}
+	key, err := s.key(rawURL, "query.url")
+	if err != nil {
+		return found, err
+	}
+	r, err := s.Cache.Selected(key)
+	if err == nil {
+		found.Objects = append(found.Objects, object(r))
+	}
+	return found, absentIsNone(err)
+}
+
+// find returns the object whose id begins with prefix.
+func (s *service) find(prefix string) (swarmcache.Record, error) {
+	id := swarmcache.ObjectID(prefix)
+	if len(prefix) == 64 {
+		return s.Cache.Record(id)
+	}
+	// What begins with prefix sorts right behind it.
+	near, err := s.Cache.List(id, 2)
+	switch {
+	case err != nil:
+		return swarmcache.Record{}, err
+	case len(near) == 0 || !strings.HasPrefix(string(near[0].Version.ID), prefix):
+		return swarmcache.Record{}, swarmcache.ErrNotFound
+	case len(near) == 2 && strings.HasPrefix(string(near[1].Version.ID), prefix):
+		return swarmcache.Record{}, huma.Error409Conflict("more than one object's id begins with " + prefix)
+	}
+	return near[0], nil
+}
+
+func object(r swarmcache.Record) Object {
+	v := r.Version
+	o := Object{
+		ID: v.ID, Key: string(v.Key), URL: shown(v.URL, string(v.Key)), Length: v.Length,
+		Complete: r.Complete, Pinned: r.Pinned, Added: time.Unix(r.Added, 0).UTC(),
+	}
+	if !v.InfoHash.IsZero() {
+		o.InfoHash = v.InfoHash.String()
+	}
+	if r.LastUsed != 0 {
+		o.LastUsed = time.Unix(r.LastUsed, 0).UTC()
+	}
+	return o
+}
+
+func detail(r swarmcache.Record) ObjectDetail {
+	v := r.Version
+	d := ObjectDetail{
+		Object: object(r), Validator: v.Validator, SHA256: v.SHA256, PieceLength: v.PieceLen,
+		Response: Response{v.Stored.Status, v.Stored.Header, v.Stored.ResponseTime.UTC()},
+	}
+	if d.Response.Header == nil {
+		d.Response.Header = map[string][]string{}
+	}
+	return d
+}
+
+// shown is rawURL with the query of its key.
+func shown(rawURL, key string) string {
+	path, _, _ := strings.Cut(rawURL, "?")
+	if _, query, ok := strings.Cut(key, "?"); ok {
+		return path + "?" + query
+	}
+	return path
+}

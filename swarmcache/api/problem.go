@@ -1,0 +1,88 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"shatabdi/swarmcache"
+)
+
+// Problem is an error as clients get it (RFC 9457).
+type Problem struct {
+	Title  string `json:"title,omitempty"`
+	Status int    `json:"status,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	Errors []struct {
+		Message  string `json:"message,omitempty"`
+		Location string `json:"location,omitempty"` // such as body.url
+	} `json:"errors,omitempty"`
+}
+
+// problem gives an error its status. Handlers return nothing else.
+func problem(err error) error {
+	var has huma.StatusError
+	switch {
+	case err == nil || errors.As(err, &has):
+		return err
+	case errors.Is(err, swarmcache.ErrNotFound):
+		return huma.Error404NotFound("this node has no such object")
+	case errors.Is(err, swarmcache.ErrUnavailable):
+		return huma.Error503ServiceUnavailable(err.Error())
+	}
+	return huma.Error500InternalServerError(err.Error())
+}
+
+// WriteProblem answers with a problem document.
+func WriteProblem(w http.ResponseWriter, status int, detail string) {
+	h := w.Header()
+	h.Del("Content-Length")
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(Problem{Title: http.StatusText(status), Status: status, Detail: detail})
+}
+
+// problems serves mux, and turns what mux itself refuses, an unknown path or
+// method, into problem documents.
+func problems(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		v := verdict{header: w.Header()}
+		refuse.ServeHTTP(&v, r)
+		WriteProblem(w, v.status, r.Method+" "+r.URL.Path+" is not part of this API; see "+Prefix+"openapi.json")
+	})
+}
+
+// verdict takes a handler's status and header and drops its body.
+type verdict struct {
+	header http.Header
+	status int
+}
+
+func (v *verdict) Header() http.Header         { return v.header }
+func (v *verdict) WriteHeader(status int)      { v.status = status }
+func (v *verdict) Write(b []byte) (int, error) { return len(b), nil }
+
+// sameSite refuses what a page of another site makes a browser send.
+func sameSite(next http.Handler) http.Handler {
+	p := http.NewCrossOriginProtection()
+	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		WriteProblem(w, http.StatusForbidden, "a page of another site may not do that")
+	}))
+	return p.Handler(next)
+}
+
+// noStore keeps answers, which tell of URLs, out of every cache.
+func noStore(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}

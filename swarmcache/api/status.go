@@ -1,0 +1,89 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"shatabdi/swarmcache"
+)
+
+// Status is what a node says about itself.
+type Status struct {
+	Node      Self      `json:"node"`
+	Started   time.Time `json:"started"`
+	Uptime    int64     `json:"uptime_seconds"`
+	Readiness Readiness `json:"readiness"`
+	Mode      Mode      `json:"mode"`
+	Cache     Usage     `json:"cache"`
+	Directory Directory `json:"directory"`
+	Leader    *Leader   `json:"leader,omitempty" doc:"Who runs the tracker; absent while nobody is known to."`
+}
+
+// Self is this node.
+type Self struct {
+	ID      swarmcache.NodeID `json:"id"`
+	Name    string            `json:"name"`
+	Version string            `json:"version"`
+}
+
+// Readiness tells whether the node should get requests, as /readyz does.
+type Readiness struct {
+	Ready  bool    `json:"ready"`
+	State  string  `json:"state" enum:"ok,degraded,waiting,failed,draining"`
+	Checks []Check `json:"checks" nullable:"false"`
+}
+
+// Check is one condition of readiness.
+type Check struct {
+	Name   string `json:"name"`
+	State  string `json:"state" enum:"ok,degraded,waiting,failed"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Usage is how full the cache is.
+type Usage struct {
+	Bytes   int64 `json:"bytes" minimum:"0" doc:"Reserved by objects, complete or not."`
+	Objects int   `json:"objects" minimum:"0"`
+	Limit   int64 `json:"limit_bytes" minimum:"0" doc:"What objects may take; 0: no bound but the disk's."`
+}
+
+// Directory tells whether etcd can be asked.
+type Directory struct {
+	Healthy bool   `json:"healthy"`
+	Reason  string `json:"reason,omitempty" doc:"Why it cannot be asked."`
+}
+
+// Leader is the node that runs the tracker.
+type Leader struct {
+	ID   swarmcache.NodeID `json:"id"`
+	URL  string            `json:"announce_url"`
+	Self bool              `json:"self" doc:"It is this node."`
+}
+
+func (s *service) registerStatus(api huma.API) {
+	op := operation("get-status", http.MethodGet, "status", "This node's state")
+	huma.Register(api, op, func(context.Context, *struct{}) (*struct{ Body Status }, error) {
+		return &struct{ Body Status }{s.status(time.Now())}, nil
+	})
+}
+
+func (s *service) status(now time.Time) Status {
+	books := s.Cache.Stats()
+	st := Status{
+		Node:    Self{s.Node.ID, s.Name, s.Node.Version},
+		Started: s.Started.UTC().Truncate(time.Second), Uptime: int64(now.Sub(s.Started) / time.Second),
+		Readiness: s.Ready(), Mode: s.mode(),
+		Cache:     Usage{books.Bytes, books.Objects, books.Limit},
+		Directory: Directory{Healthy: true},
+	}
+	if err := s.Cluster.State(); err != nil {
+		st.Directory = Directory{Reason: err.Error()}
+	}
+	if url, id, self := s.Cluster.Leader(); url != "" {
+		st.Leader = &Leader{id, url, self}
+	}
+	return st
+}

@@ -1,0 +1,93 @@
+package swarmcache
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"shatabdi/policy"
+)
+
+// Stats are the books of a cache.
+type Stats struct {
+	Bytes   int64 // reserved by objects, complete or not
+	Objects int
+	Limit   int64 // bytes that objects may take; 0: no bound but the disk's
+}
+
+// Stats returns the books as of now.
+func (c *Cache) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Stats{Bytes: c.used, Objects: len(c.entries), Limit: c.cfg.Size}
+}
+
+// List returns up to n records in the order of their ids, beginning after the
+// id given, which need not exist.
+func (c *Cache) List(after ObjectID, n int) ([]Record, error) {
+	c.mu.Lock()
+	var ids []ObjectID
+	for id := range c.entries {
+		if id > after {
+			ids = append(ids, id)
+		}
+	}
+	c.mu.Unlock()
+	slices.Sort(ids)
+	records := make([]Record, 0, min(n, len(ids)))
+	for _, id := range ids {
+		if len(records) == n {
+			break
+		}
+		r, err := c.Record(id)
+		if errors.Is(err, ErrNotFound) {
+			continue // it went meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// Record returns what the catalogue knows of an object, without its hashes, or
+// ErrNotFound. It does not count as a use.
+func (c *Cache) Record(id ObjectID) (Record, error) {
+	r, err := c.cfg.Index.Get(id)
+	if err != nil {
+		return Record{}, err
+	}
+	r.Hashes = nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[id]
+	if e == nil {
+		return Record{}, ErrNotFound
+	}
+	r.LastUsed = e.lastUsed / 1e9 // the catalogue's may be old
+	return r, nil
+}
+
+// Selected returns the record that key selects on this node, or ErrNotFound.
+func (c *Cache) Selected(key policy.Key) (Record, error) {
+	id, err := c.cfg.Index.Current(key)
+	if err != nil {
+		return Record{}, err
+	}
+	return c.Record(id)
+}
+
+// Forget removes an object from this node, or returns ErrNotFound. Who reads it
+// keeps what is open; the cluster may hold it elsewhere.
+func (c *Cache) Forget(id ObjectID) error {
+	r, err := c.Record(id)
+	if err != nil {
+		return err
+	}
+	c.forget(id, r.Version.Key)
+	if _, err := c.Record(id); !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("object %s is still in the catalogue", id)
+	}
+	return nil
+}
