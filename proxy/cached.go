@@ -97,19 +97,17 @@ func (p *Proxy) find(v *visit) (obj object, release func(), err error) {
 // lookup finds what the key selects. The directory is asked only where that is
 // likely to pay: a small object must not wait for it.
 func (p *Proxy) lookup(ctx context.Context, v *visit, large bool) object {
-	if !large {
-		obj, err := p.cache.Local(v.route.Key, v.source)
-		if err != nil {
-			p.missed("look up here", err)
-			return nil
-		}
-		if obj.Complete() {
-			return obj
-		}
+	obj, err := p.cache.Local(v.route.Key, v.source)
+	switch {
+	case err == nil && obj.Complete():
+		return obj
+	case err == nil:
 		obj.Close() // the directory may know of a fill to join
+	case !large:
+		p.missed("look up here", err)
+		return nil
 	}
-	obj, err := p.cache.Lookup(ctx, v.route.Key, v.source)
-	if err != nil {
+	if obj, err = p.cache.Lookup(ctx, v.route.Key, v.source); err != nil {
 		p.missed("look up", err)
 		return nil
 	}

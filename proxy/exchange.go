@@ -227,6 +227,7 @@ func (w *recorder) ReadFrom(src io.Reader) (n int64, err error) {
 	}
 	buf := buffers.Get()
 	defer buffers.Put(buf)
+	flush := http.NewResponseController(w.ResponseWriter).Flush
 	for {
 		m, rerr := src.Read(buf)
 		if m > 0 {
@@ -235,6 +236,7 @@ func (w *recorder) ReadFrom(src io.Reader) (n int64, err error) {
 			if werr != nil {
 				return n, werr
 			}
+			flush() // the next byte may be long in coming
 		}
 		if rerr == io.EOF {
 			return n, nil
