@@ -112,8 +112,8 @@ func (p *Proxy) end(x *exchange) {
 
 // finish counts and logs what x has become.
 func (p *Proxy) finish(x *exchange) {
+	defer p.metrics.inFlight.Dec()
 	b, source := x.bytes, x.bytes.main()
-	p.metrics.inFlight.Dec()
 	p.metrics.requests.WithLabelValues(x.outcome, source).Inc()
 	p.metrics.clientBytes.WithLabelValues(sourceLocal).Add(float64(b.local))
 	p.metrics.clientBytes.WithLabelValues(sourceSwarm).Add(float64(b.swarm))

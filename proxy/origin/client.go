@@ -41,6 +41,10 @@ type Config struct {
 	IdleTimeout           time.Duration // of kept connections; default 60 s
 	MaxIdlePerHost        int           // kept connections; default 32
 	MaxStreams            int           // parallel Source.Get per host; default 32
+	// StallTimeout is how long the body of a Source.Get may stand still before
+	// its reading fails; 0: for ever. What passes through to a client is not
+	// bound by it: event streams are silent for hours.
+	StallTimeout time.Duration
 
 	// HTTP2 offers h2 to https origins. It is off because large bodies suffer
 	// from it: the streams of one object share a connection, so one window and
@@ -60,6 +64,7 @@ type Client struct {
 	guard     guard
 	transport *http.Transport
 	timeout   time.Duration // of a dial
+	stall     time.Duration
 	streams   *streams
 	metrics   *metrics
 }
@@ -71,6 +76,7 @@ func New(cfg Config) *Client {
 		hosts:   make(map[string]netip.Addr, len(cfg.Hosts)),
 		guard:   guard{allow: cfg.AllowDestinations, own: cfg.Own},
 		timeout: or(cfg.DialTimeout, 10*time.Second),
+		stall:   cfg.StallTimeout,
 		streams: newStreams(or(cfg.MaxStreams, 32)),
 		metrics: newMetrics(cfg.Registerer),
 	}

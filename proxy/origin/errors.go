@@ -27,6 +27,7 @@ const (
 	KindHeaderTimeout Kind = "http_response_timeout"
 	KindHeaderSize    Kind = "http_response_header_section_size"
 	KindIncomplete    Kind = "http_response_incomplete"
+	KindStalled       Kind = "connection_read_timeout" // in mid-body
 	KindProtocol      Kind = "http_protocol_error"
 	KindTLS           Kind = "tls_protocol_error"
 	KindCertificate   Kind = "tls_certificate_error"

@@ -384,6 +384,26 @@ func TestStreamsPerHostAreBounded(t *testing.T) {
 	}
 }
 
+func TestStalledStreamFails(t *testing.T) {
+	at := raw(t, func(c net.Conn) {
+		answer("HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\n\r\nhello")(c)
+		io.Copy(io.Discard, c) // to the other side's end
+	})
+	u, _ := url.Parse("http://" + at)
+	c := open(t, Config{StallTimeout: 50 * time.Millisecond, MaxStreams: 1})
+	for range 2 { // the stream is given back
+		res, err := c.Source(u, nil).Get(t.Context(), layout.Range{From: 0, To: 10}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if string(b) != "hello" || KindOf(err) != KindStalled {
+			t.Errorf("got %q, %v", b, err)
+		}
+	}
+}
+
 func TestFailedStreamsAreGivenBack(t *testing.T) {
 	u, _ := url.Parse("http://127.0.0.1:1/")
 	c := New(Config{MaxStreams: 1}) // loopback is refused

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
+	"time"
 
 	"shatabdi/swarmcache/layout"
 )
@@ -65,23 +67,45 @@ func (s *Source) Get(ctx context.Context, r layout.Range, validator string) (*ht
 	if err != nil {
 		return nil, fmt.Errorf("wait for a stream from %s: %w", s.url.Host, err)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
 	res, err := s.client.RoundTrip(req.WithContext(ctx))
 	if err != nil {
+		cancel(nil)
 		release()
 		return nil, err
 	}
 	s.client.metrics.streams.Inc()
-	res.Body = &streamBody{ReadCloser: res.Body, done: sync.OnceFunc(func() {
+	res.Body = &streamBody{ReadCloser: res.Body, ctx: ctx, cancel: cancel, stall: s.client.stall, done: sync.OnceFunc(func() {
+		cancel(nil)
 		s.client.metrics.streams.Dec()
 		release()
 	})}
 	return res, nil
 }
 
-// streamBody gives its stream back once, on Close.
+// streamBody gives its stream back once, on Close, and fails a Read that takes
+// too long.
 type streamBody struct {
 	io.ReadCloser
-	done func()
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	stall  time.Duration
+	done   func()
+}
+
+// errStalled is a timeout.
+var errStalled error = &Error{Kind: KindStalled, Err: os.ErrDeadlineExceeded}
+
+func (b *streamBody) Read(p []byte) (int, error) {
+	if b.stall > 0 {
+		t := time.AfterFunc(b.stall, func() { b.cancel(errStalled) })
+		defer t.Stop()
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && context.Cause(b.ctx) == errStalled {
+		err = errStalled
+	}
+	return n, err
 }
 
 func (b *streamBody) Close() error {
