@@ -8,12 +8,15 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"shatabdi/swarmcache/api"
 )
 
 // newRegistry returns a registry with what every process has: the Go runtime,
@@ -31,24 +34,39 @@ func newRegistry(b build) *prometheus.Registry {
 	return reg
 }
 
-// adminServer serves the operator: /livez, /readyz, /metrics. More can be added
-// to mux before it is served.
+// adminServer serves the operator: /livez, /readyz, /metrics, and the REST API
+// once there is something for it to speak of.
 type adminServer struct {
 	mux *http.ServeMux
+	api atomic.Pointer[http.Handler] // nil: the daemon is starting
 }
 
 func newAdmin(ready *readiness, reg *prometheus.Registry) *adminServer {
-	mux := http.NewServeMux()
+	a := &adminServer{mux: http.NewServeMux()}
+	mux := a.mux
+	mux.HandleFunc(api.Prefix, a.serveAPI)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, ready.report()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
-	return &adminServer{mux: mux}
+	return a
 }
 
-// server is the http.Server around the handlers, with limits of its own.
-func (a *adminServer) server() *http.Server {
+func (a *adminServer) serveAPI(w http.ResponseWriter, r *http.Request) {
+	if h := a.api.Load(); h != nil {
+		(*h).ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Retry-After", "1")
+	api.WriteProblem(w, http.StatusServiceUnavailable, "the daemon is starting")
+}
+
+// handler is for TCP, which browsers can reach.
+func (a *adminServer) handler() http.Handler { return localNames(a.mux) }
+
+// server is an http.Server for h, with limits of its own.
+func (a *adminServer) server(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           localNames(a.mux),
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
@@ -73,7 +91,7 @@ func localNames(next http.Handler) http.Handler {
 	})
 }
 
-func serveReady(w http.ResponseWriter, r *http.Request, report readyReport) {
+func serveReady(w http.ResponseWriter, r *http.Request, report api.Readiness) {
 	asJSON := strings.Contains(r.Header.Get("Accept"), "application/json")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if asJSON {
@@ -94,11 +112,20 @@ func serveReady(w http.ResponseWriter, r *http.Request, report readyReport) {
 }
 
 // writeReady prints a report as a table.
-func writeReady(w io.Writer, report readyReport) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+func writeReady(w io.Writer, report api.Readiness) {
+	var rows [][]string
 	for _, c := range report.Checks {
-		fmt.Fprintln(tw, strings.TrimRight(c.Name+"\t"+c.State+"\t"+c.Reason, "\t"))
+		rows = append(rows, []string{c.Name, c.State, c.Reason})
+	}
+	writeTable(w, rows)
+	fmt.Fprintln(w, report.State)
+}
+
+// writeTable aligns columns; empty cells at the end of a row are left out.
+func writeTable(w io.Writer, rows [][]string) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(tw, strings.TrimRight(strings.Join(row, "\t"), "\t"))
 	}
 	tw.Flush()
-	fmt.Fprintln(w, report.State)
 }

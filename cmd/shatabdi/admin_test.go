@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"shatabdi/swarmcache/api"
 )
 
 func ask(h http.Handler, target, host, accept string) *httptest.ResponseRecorder {
@@ -21,7 +23,7 @@ func ask(h http.Handler, target, host, accept string) *httptest.ResponseRecorder
 func TestAdminEndpoints(t *testing.T) {
 	ready := newReadiness()
 	directory := ready.helpful("directory", patience)
-	h := newAdmin(ready, newRegistry(build{Version: "v1.2.3", Go: "go1.26"})).server().Handler
+	h := newAdmin(ready, newRegistry(build{Version: "v1.2.3", Go: "go1.26"})).handler()
 
 	if w := ask(h, "/livez", "127.0.0.1:3180", ""); w.Code != 200 {
 		t.Errorf("/livez: %d", w.Code)
@@ -34,7 +36,7 @@ func TestAdminEndpoints(t *testing.T) {
 	if w := ask(h, "/readyz?verbose", "127.0.0.1:3180", ""); w.Code != 200 || w.Body.String() != "directory  degraded  connection refused\ndegraded\n" {
 		t.Errorf("/readyz?verbose: %d %q", w.Code, w.Body)
 	}
-	var report readyReport
+	var report api.Readiness
 	w := ask(h, "/readyz?verbose", "127.0.0.1:3180", "application/json")
 	if err := json.Unmarshal(w.Body.Bytes(), &report); err != nil || !report.Ready || report.Checks[0].State != stateDegraded {
 		t.Errorf("%+v %v", report, err)
@@ -51,7 +53,7 @@ func TestAdminEndpoints(t *testing.T) {
 }
 
 func TestAdminAnswersToAddressesOnly(t *testing.T) {
-	h := newAdmin(newReadiness(), newRegistry(build{})).server().Handler
+	h := newAdmin(newReadiness(), newRegistry(build{})).handler()
 	for host, want := range map[string]int{
 		"127.0.0.1:3180":        200,
 		"127.0.0.1":             200,

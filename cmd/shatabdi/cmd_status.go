@@ -1,80 +1,97 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"os"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+
+	"shatabdi/swarmcache/api"
 )
 
 func statusCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Ask the daemon on this machine whether it is ready",
-		Long: `Ask the daemon on this machine whether it is ready, check by check. The exit code
-is 0 when it is ready (also when it is degraded), 1 when it is not, 4 when it
-does not answer in time and 5 when there is none.`,
+		Short: "Ask the daemon how it is",
+		Long: `Ask the daemon how it is: its node, its cache, its place in the cluster, and each
+check of its readiness. The exit code is 0 when it is ready (also when it is
+degraded), 1 when it is not, 4 when it does not answer in time and 5 when there
+is none.`,
+		Example: `  shatabdi status
+  shatabdi status --admin unix:/var/lib/shatabdi/admin.sock -o json`,
 		Args: cobra.NoArgs,
 	}
-	f := bind(cmd, "admin.listen")
+	admin := adminFlag(cmd)
 	outputFlag(cmd, &output)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		l, err := load(f, os.Environ())
+		c, err := newClient(*admin)
 		if err != nil {
 			return err
 		}
-		report, err := askReady(cmd, dialable(l.Admin.Listen))
-		if err != nil {
+		var s api.Status
+		if err := c.get(cmd.Context(), "status", nil, &s); err != nil {
 			return err
 		}
-		if err := printAs(cmd.OutOrStdout(), output, report, func(w io.Writer) { writeReady(w, report) }); err != nil {
+		if err := printAs(cmd.OutOrStdout(), output, s, func(w io.Writer) { writeStatus(w, s) }); err != nil {
 			return err
 		}
-		if !report.Ready {
-			return failure("", "the daemon is not ready: %s", report.State)
+		if !s.Readiness.Ready {
+			return failure("", "the daemon is not ready: %s", s.Readiness.State)
 		}
 		return nil
 	}
 	return cmd
 }
 
-func askReady(cmd *cobra.Command, addr string) (readyReport, error) {
-	var report readyReport
-	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://"+addr+"/readyz?verbose", nil)
-	if err != nil {
-		return report, err
+func writeStatus(w io.Writer, s api.Status) {
+	rows := [][]string{
+		{"node", s.Node.Name + " (" + string(s.Node.ID) + ")"},
+		{"version", s.Node.Version},
+		{"up", shortDuration((time.Duration(s.Uptime) * time.Second))},
+		{"mode", modeText(s.Mode)},
+		{"cache", usageText(s.Cache)},
+		{"leader", leaderText(s.Leader)},
 	}
-	req.Header.Set("Accept", "application/json")
-	// A client of its own: the default one obeys http_proxy.
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Timeout: 5 * time.Second, Transport: transport}
-	resp, err := client.Do(req)
-	if err != nil {
-		return report, unreachable(err, addr)
+	for _, c := range s.Readiness.Checks {
+		rows = append(rows, []string{c.Name, strings.TrimSuffix(c.State+": "+c.Reason, ": ")})
 	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&report); err != nil {
-		return report, failure("is it another program's address?", "what answers on %s is no shatabdi daemon (%s)", addr, resp.Status)
-	}
-	return report, nil
+	writeTable(w, rows)
+	fmt.Fprintln(w, s.Readiness.State)
 }
 
-func unreachable(err error, addr string) error {
-	var t interface{ Timeout() bool }
-	if errors.As(err, &t) && t.Timeout() {
-		return &cliError{exitPartial, fmt.Errorf("the daemon on %s does not answer in time", addr), "its log may tell why"}
+func modeText(m api.Mode) string {
+	if m.Local == api.ModePass {
+		return m.Mode + ", by this node's configuration; the fleet's is " + m.Fleet
 	}
-	if op := (*net.OpError)(nil); errors.As(err, &op) {
-		err = op.Err // without the URL and the verbs around it
+	return m.Mode
+}
+
+func usageText(u api.Usage) string {
+	text := humanize.IBytes(uint64(u.Bytes))
+	if u.Limit > 0 {
+		text += " of " + humanize.IBytes(uint64(u.Limit))
 	}
-	return &cliError{exitUnreachable, fmt.Errorf("no daemon answers on %s: %w", addr, err),
-		"start one with `shatabdi serve`, or name its address with --admin-listen"}
+	return text + ", " + strconv.Itoa(u.Objects) + " " + plural(u.Objects, "object")
+}
+
+func leaderText(l *api.Leader) string {
+	switch {
+	case l == nil:
+		return "none is known"
+	case l.Self:
+		return "this node"
+	}
+	return string(l.ID) + ", " + l.URL
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
 }

@@ -113,7 +113,6 @@ type Origin struct {
 	DialTimeout   time.Duration `yaml:"dial_timeout"`
 	TLSTimeout    time.Duration `yaml:"tls_timeout"`
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
-	StallTimeout  time.Duration `yaml:"stall_timeout"`
 }
 
 // Resolver overrides name resolution for origins.
@@ -134,7 +133,6 @@ type Etcd struct {
 	ListenClient   []string          `yaml:"listen_client"`
 	ListenPeer     []string          `yaml:"listen_peer"`
 	InitialCluster map[string]string `yaml:"initial_cluster"`
-	ClusterToken   string            `yaml:"cluster_token"`
 	Quota          Size              `yaml:"quota"`
 }
 
@@ -175,12 +173,10 @@ func DefaultConfig() Config {
 			DialTimeout:   10 * time.Second,
 			TLSTimeout:    10 * time.Second,
 			HeaderTimeout: 5 * time.Minute, // long polls
-			StallTimeout:  time.Minute,
 		},
 		Etcd: Etcd{
 			ListenClient: []string{"http://127.0.0.1:2379"},
 			ListenPeer:   []string{"http://127.0.0.1:2380"},
-			ClusterToken: "shatabdi",
 			Quota:        2 << 30,
 		},
 		Log: Log{Level: "info", Format: "auto"},

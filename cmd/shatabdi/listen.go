@@ -12,8 +12,8 @@ import (
 )
 
 // listeners opens the daemon's sockets: those that systemd passed in, by the
-// FileDescriptorName= of their socket units (proxy, admin, tracker, peer), and
-// new ones for the rest. Inherited sockets let a restart refuse nobody.
+// FileDescriptorName= of their socket units (proxy, admin, tracker), and new
+// ones for the rest. Inherited sockets let a restart refuse nobody.
 type listeners struct {
 	inherited map[string][]net.Listener
 }
@@ -36,7 +36,7 @@ func (l *listeners) listen(ctx context.Context, name, addr string) (net.Listener
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, explainListen(err, name, addr)
+		return nil, explainListen(err, name, name+"-listen", addr)
 	}
 	return ln, nil
 }
@@ -53,9 +53,11 @@ func (l *listeners) close() (unused []string) {
 	return unused
 }
 
-func explainListen(err error, name, addr string) error {
+// explainListen adds what to try when the listener called name cannot have
+// addr, which the flag says.
+func explainListen(err error, name, flag, addr string) error {
 	_, port, _ := net.SplitHostPort(addr)
-	other := fmt.Sprintf("choose another address with --%s-listen", name)
+	other := "choose another address with --" + flag
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failure(fmt.Sprintf("`ss -ltnp 'sport = :%s'` shows by whom; or %s", port, other),

@@ -151,7 +151,7 @@ func unknownVariables(env map[string]string) []string {
 	var warnings []string
 	for _, name := range sortedKeys(env) {
 		fromKubernetes := strings.HasPrefix(name, "SHATABDI_SERVICE_") || strings.HasPrefix(name, "SHATABDI_PORT")
-		if name != "SHATABDI_CONFIG" && !slices.Contains(names, name) && !fromKubernetes {
+		if name != "SHATABDI_CONFIG" && name != adminVariable && !slices.Contains(names, name) && !fromKubernetes {
 			warnings = append(warnings, fmt.Sprintf("environment variable %s is not read by anything", name))
 		}
 	}

@@ -53,7 +53,11 @@ also uploads to the others. Small responses pass straight through.`,
 		},
 	}
 	group(root)
-	root.AddCommand(serveCommand(), configCommand(), envCommand(), statusCommand(), versionCommand())
+	root.AddCommand(
+		serveCommand(), configCommand(), envCommand(),
+		statusCommand(), nodesCommand(), modeCommand(), lsCommand(), infoCommand(), purgeCommand(),
+		versionCommand(),
+	)
 	return root, started
 }
 

@@ -1,27 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"shatabdi/policy"
 	"shatabdi/proxy"
 	"shatabdi/proxy/origin"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/api"
 	"shatabdi/swarmcache/cluster"
 	"shatabdi/swarmcache/cluster/embedded"
 	"shatabdi/swarmcache/index"
@@ -38,15 +35,18 @@ type parts struct {
 	cache   *swarmcache.Cache
 
 	node   swarmcache.Node
+	rules  *policy.Rules
 	leader atomic.Pointer[string] // announce URL of the leading tracker
-	own    []netip.AddrPort       // this daemon's listeners
+	own    []netip.AddrPort       // this daemon's listeners; complete before the first request
 }
 
-// startParts brings the cache up, bottom first. It is long and straight because
-// each part needs those before it.
+// startParts brings the cache up, bottom first, so that the stack takes it down
+// from the top: clients, transfers, swarm, tracker, directory with its lease,
+// etcd, catalogue. It is long and straight because each part needs those before
+// it.
 func (d *daemon) startParts(ctx context.Context) error {
-	p := &parts{}
 	cfg, dir := d.cfg, d.cfg.DataDir
+	p := &parts{rules: cfg.Policy()}
 
 	// What this node has.
 	catalogue := d.ready.required("catalogue")
@@ -64,18 +64,19 @@ func (d *daemon) startParts(ctx context.Context) error {
 	catalogue.report(nil)
 
 	// The directory's store, if it is ours to run.
+	listen, err := parseListen(cfg.Peer.Listen)
+	if err != nil {
+		return usage("give --peer-listen an address and a port, such as :42069", "%v", err)
+	}
+	addrs := advertised(cfg.Node.Advertise, listen.Addr())
 	endpoints := cfg.Etcd.Endpoints
 	if cfg.Etcd.Embedded() {
-		if endpoints, err = d.startEtcd(); err != nil {
+		if endpoints, err = d.startEtcd(p, addrs[0]); err != nil {
 			return err
 		}
 	}
 
 	// Peers.
-	listen, err := parseListen(cfg.Peer.Listen)
-	if err != nil {
-		return usage("give --peer-listen an address and a port, such as :42069", "%v", err)
-	}
 	p.swarm, err = swarm.New(swarm.Config{
 		Listen: listen, UploadLimit: int64(cfg.Peer.Upload()), DownloadLimit: int64(cfg.Peer.DownloadLimit),
 		Secret: func() []byte { return p.cluster.Secret() }, Node: id,
@@ -88,9 +89,10 @@ func (d *daemon) startParts(ctx context.Context) error {
 		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
-		return explainListen(err, "peer", cfg.Peer.Listen)
+		return explainListen(err, "peer", "peer-listen", cfg.Peer.Listen)
 	}
-	d.stack.push("swarm", func(context.Context) error { return p.swarm.Close() })
+	closeSwarm := sync.OnceValue(p.swarm.Close)
+	d.stack.push("swarm that was not used", func(context.Context) error { return closeSwarm() })
 
 	trackerLn, err := d.listen(ctx, "tracker", cfg.Tracker.Listen)
 	if err != nil {
@@ -99,11 +101,11 @@ func (d *daemon) startParts(ctx context.Context) error {
 
 	// The directory, and this node's place in it.
 	p.node = swarmcache.Node{ID: id, Zone: cfg.Node.Zone, Rack: cfg.Node.Rack, Version: d.build.Version}
-	addrs := advertised(cfg.Node.Advertise, listen.Addr())
 	for _, a := range addrs {
 		p.node.Peers = append(p.node.Peers, netip.AddrPortFrom(a, uint16(p.swarm.Port())))
 	}
-	p.node.Tracker = "http://" + net.JoinHostPort(addrs[0].String(), strconv.Itoa(portOf(trackerLn))) + "/announce"
+	at := tcpAddr(trackerLn)
+	p.node.Tracker = "http://" + net.JoinHostPort(advertised(cfg.Node.Advertise, at.Addr())[0].String(), strconv.Itoa(int(at.Port()))) + "/announce"
 	clusterID, secret := cachedSecret(x)
 	p.cluster, err = cluster.Open(cluster.Config{
 		Endpoints: endpoints,
@@ -122,7 +124,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 		return err
 	}
 	d.run("directory", p.cluster.Run)
-	d.run("directory readiness", p.watchDirectory(d.ready))
+	d.run("directory readiness", p.watchDirectory(d.ready, d.patience))
 
 	// The tracker, which answers while this node leads.
 	roster := &roster{cluster: p.cluster}
@@ -138,14 +140,21 @@ func (d *daemon) startParts(ctx context.Context) error {
 	d.serveHTTP("tracker", trackerLn, &http.Server{
 		Handler: tr, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
 	})
+	// Here is its turn to go: it says goodbye to the tracker, and its members'
+	// records are still in the directory.
+	d.stack.push("swarm", func(context.Context) error { return closeSwarm() })
 
 	// The objects.
-	size, err := cacheSize(cfg.Cache, dir)
+	objects := filepath.Join(dir, "objects")
+	size, err := cacheSize(cfg.Cache, dir, objects)
 	if err != nil {
 		return err
 	}
+	if size < int64(cfg.Cache.SwarmThreshold) {
+		d.log.Warn("there is no room for objects, all responses pass through", "data_dir", dir, "cache_size", cfg.Cache.Size, "min_free", cfg.Cache.MinFree)
+	}
 	p.cache, err = swarmcache.Open(swarmcache.Config{
-		Dir: filepath.Join(dir, "objects"), Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
+		Dir: objects, Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
 		Size: size, Streams: cfg.Origin.Streams, Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
@@ -153,7 +162,19 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 	d.stack.push("transfers", func(context.Context) error { return p.cache.Close() })
 
+	d.mountAPI(p)
 	return d.startProxy(ctx, p, trackerLn)
+}
+
+// mountAPI lets the operator ask and order.
+func (d *daemon) mountAPI(p *parts) {
+	h := api.New(api.Config{
+		Node: p.node, Name: d.cfg.Node.Name, Started: d.started,
+		Ready: d.ready.report, LocalMode: func() string { return d.cfg.Mode },
+		Rules: func() *policy.Rules { return p.rules },
+		Cache: p.cache, Cluster: p.cluster,
+	})
+	d.admin.api.Store(&h)
 }
 
 // startProxy opens the door for clients, last.
@@ -163,10 +184,9 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 	if err != nil {
 		return err
 	}
+	d.proxyAddr = ln.Addr().String()
 	for _, l := range append(others, ln, d.adminLn) {
-		if a, ok := l.Addr().(*net.TCPAddr); ok {
-			p.own = append(p.own, a.AddrPort())
-		}
+		p.own = append(p.own, tcpAddr(l))
 	}
 	p.own = append(p.own, p.node.Peers...)
 	client := origin.New(origin.Config{
@@ -176,13 +196,12 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 		ResponseHeaderTimeout: cfg.Origin.HeaderTimeout, Registerer: d.reg,
 	})
 	d.stack.push("origin connections", func(context.Context) error { client.Close(); return nil })
-	rules := cfg.Policy()
 	ports := make([]int, len(cfg.Proxy.ConnectPorts))
 	for i, port := range cfg.Proxy.ConnectPorts {
 		ports[i] = int(port)
 	}
 	px, err := proxy.New(proxy.Config{
-		Cache: p.cache, Rules: func() *policy.Rules { return rules },
+		Cache: p.cache, Rules: func() *policy.Rules { return p.rules },
 		Mode: func() string {
 			if cfg.Mode == ModePass {
 				return ModePass
@@ -199,42 +218,113 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 	srv := px.Server()
 	srv.ReadHeaderTimeout, srv.IdleTimeout = cfg.Proxy.HeaderTimeout, cfg.Proxy.IdleTimeout
 	srv.MaxHeaderBytes = int(cfg.Proxy.MaxHeader)
+	if n := cfg.Proxy.MaxConnections; n > 0 {
+		ln = limit(ln, n)
+	}
 	d.serveHTTP("proxy", ln, srv)
+	// First of all when it stops: another node takes the lead over while this one
+	// still answers.
+	d.stack.push("farewell", p.farewell)
 	return nil
 }
 
-// startEtcd runs the embedded member and returns its endpoints.
-func (d *daemon) startEtcd() ([]string, error) {
+// farewell tells the others that this node is leaving.
+func (p *parts) farewell(ctx context.Context) error {
+	leaving := p.node
+	leaving.Draining = true
+	if err := p.cluster.Announce(ctx, leaving); !errors.Is(err, swarmcache.ErrUnavailable) {
+		return err
+	}
+	return nil // nobody can be told
+}
+
+// startEtcd runs the embedded member and returns its endpoints. self is where
+// others reach this node.
+func (d *daemon) startEtcd(p *parts, self netip.Addr) ([]string, error) {
 	cfg := d.cfg.Etcd
+	clients, peers := cfg.ListenClient[0], cfg.ListenPeer[0]
 	s, err := embedded.Start(embedded.Config{
 		Dir: filepath.Join(d.cfg.DataDir, "etcd"), Name: d.cfg.Node.Name,
-		ListenClient: first(cfg.ListenClient), ListenPeer: first(cfg.ListenPeer),
+		ListenClient: clients, AdvertiseClient: reachableURL(clients, self),
+		ListenPeer: peers, AdvertisePeer: cmp.Or(cfg.InitialCluster[d.cfg.Node.Name], reachableURL(peers, self)),
 		InitialCluster: cfg.InitialCluster, Quota: int64(cfg.Quota),
 		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
-		var e *embedded.Error
-		if errors.As(err, &e) {
-			return nil, failure(e.Hint(), "%v", err)
-		}
-		return nil, err
+		return nil, explainEtcd(err, clients, peers)
 	}
 	d.stack.push("etcd", func(context.Context) error { s.Stop(); return nil })
-	if w := s.Warning(); w != "" {
-		d.log.Warn(w)
+	d.run("etcd watch", func(ctx context.Context) error {
+		select {
+		case err := <-s.Err():
+			// The directory will say that it is away, and the cache goes on alone.
+			d.log.Error("the embedded etcd stopped by itself", "error", err)
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	for _, raw := range []string{clients, peers} {
+		if at, err := urlAddr(raw); err == nil {
+			p.own = append(p.own, at)
+		}
 	}
 	return s.Endpoints(), nil
 }
 
-func first(l []string) string {
-	if len(l) == 0 {
-		return ""
+// explainEtcd names the flag whose address is the trouble.
+func explainEtcd(err error, clients, peers string) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Addr != nil {
+		for flag, raw := range map[string]string{"etcd-listen-client": clients, "etcd-listen-peer": peers} {
+			if at, aerr := urlAddr(raw); aerr == nil && at.String() == op.Addr.String() {
+				return explainListen(op.Err, "embedded etcd's "+flag[len("etcd-listen-"):], flag, at.String())
+			}
+		}
 	}
-	return l[0]
+	var e *embedded.Error
+	if errors.As(err, &e) {
+		return failure(e.Hint(), "%v", err)
+	}
+	return err
+}
+
+// reachableURL is raw, with addr in the place of a host that means every
+// address.
+func reachableURL(raw string, addr netip.Addr) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err != nil || !ip.IsUnspecified() {
+		return raw
+	}
+	u.Host = net.JoinHostPort(addr.String(), u.Port())
+	return u.String()
+}
+
+// urlAddr is the address in a URL to listen on.
+func urlAddr(raw string) (netip.AddrPort, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	a, err := net.ResolveTCPAddr("tcp", u.Host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port()), nil
+}
+
+// tcpAddr is where ln listens.
+func tcpAddr(ln net.Listener) netip.AddrPort {
+	if a, ok := ln.Addr().(*net.TCPAddr); ok {
+		return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
 }
 
 // watchDirectory keeps the readiness checks of the directory and the tracker.
-func (p *parts) watchDirectory(r *readiness) func(context.Context) error {
+func (p *parts) watchDirectory(r *readiness, patience time.Duration) func(context.Context) error {
 	directory, leader := r.helpful("directory", patience), r.helpful("tracker", patience)
 	return func(ctx context.Context) error {
 		tick := time.NewTicker(500 * time.Millisecond)
@@ -283,113 +373,6 @@ func (r *roster) lookup(node string) ([]netip.AddrPort, bool) {
 	}
 	addrs, ok := r.nodes[node]
 	return addrs, ok
-}
-
-// nodeID is this node's name for as long as its data directory lives.
-func nodeID(x *index.Index) (swarmcache.NodeID, error) {
-	const setting = "node_id"
-	b, err := x.Setting(setting)
-	if errors.Is(err, swarmcache.ErrNotFound) {
-		var id [8]byte
-		rand.Read(id[:])
-		b = []byte(hex.EncodeToString(id[:]))
-		err = x.SetSetting(setting, b)
-	}
-	if err != nil {
-		return "", fmt.Errorf("node id: %w", err)
-	}
-	return swarmcache.NodeID(b), nil
-}
-
-// The cluster's secret is kept here too, so that a node that starts without its
-// directory can still meet its peers.
-const secretSetting = "cluster"
-
-type clusterSecret struct {
-	ID     string `json:"id"`
-	Secret []byte `json:"secret"`
-}
-
-func cachedSecret(x *index.Index) (id string, secret []byte) {
-	var s clusterSecret
-	if b, err := x.Setting(secretSetting); err == nil && json.Unmarshal(b, &s) == nil {
-		return s.ID, s.Secret
-	}
-	return "", nil
-}
-
-func cacheSecret(x *index.Index, id string, secret []byte) error {
-	b, err := json.Marshal(clusterSecret{id, secret})
-	if err != nil {
-		return err
-	}
-	return x.SetSetting(secretSetting, b)
-}
-
-// advertised is where other nodes reach this one: what the operator says, the
-// address it listens on, or every global address of its interfaces.
-func advertised(given []netip.Addr, listen netip.Addr) []netip.Addr {
-	if len(given) > 0 {
-		return given
-	}
-	if listen.IsValid() && !listen.IsUnspecified() {
-		return []netip.Addr{listen}
-	}
-	var l []netip.Addr
-	addrs, _ := net.InterfaceAddrs()
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
-			if ip, ok := netip.AddrFromSlice(n.IP); ok {
-				l = append(l, ip.Unmap())
-			}
-		}
-	}
-	if len(l) == 0 {
-		l = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
-	}
-	return l
-}
-
-// parseListen reads "addr:port", where an empty addr means every one.
-func parseListen(s string) (netip.AddrPort, error) {
-	a, err := net.ResolveTCPAddr("tcp", s)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	ap := a.AddrPort()
-	if !ap.Addr().IsValid() {
-		return netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(a.Port)), nil
-	}
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
-}
-
-func portOf(ln net.Listener) int {
-	if a, ok := ln.Addr().(*net.TCPAddr); ok {
-		return a.Port
-	}
-	return 0
-}
-
-// viaName is this node's name in Via: its own name, and enough of its id to
-// tell apart two nodes of one name.
-func viaName(name string, id swarmcache.NodeID) string {
-	clean := strings.Map(func(r rune) rune {
-		if r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
-			return r
-		}
-		return '-'
-	}, name)
-	return clean + "-" + string(id[:min(6, len(id))])
-}
-
-// cacheSize turns the configured share into bytes of the volume of dir.
-func cacheSize(c Cache, dir string) (int64, error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("size of the volume of %s: %w", dir, err)
-	}
-	total := int64(st.Blocks) * int64(st.Bsize)
-	return c.Size.Of(total), nil
 }
 
 // explainIndex adds what to try.

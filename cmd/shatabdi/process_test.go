@@ -109,7 +109,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 		t.Errorf("same address:\n%s", out)
 	}
 
-	status, err := exec.CommandContext(t.Context(), "shatabdi", "status", "--admin-listen", c.Admin.Listen).CombinedOutput()
+	status, err := exec.CommandContext(t.Context(), "shatabdi", "status", "--admin", c.Admin.Listen).CombinedOutput()
 	if err != nil || !strings.Contains(string(status), "listeners") {
 		t.Errorf("status: %v\n%s", err, status)
 	}

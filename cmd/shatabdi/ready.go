@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"shatabdi/swarmcache/api"
 )
 
 // patience is how long the start waits for first contact with the directory.
@@ -40,20 +42,6 @@ const (
 	stateFailed   = "failed"
 	stateDraining = "draining"
 )
-
-// checkReport is what /readyz?verbose tells of one check.
-type checkReport struct {
-	Name   string `json:"name"`
-	State  string `json:"state"`
-	Reason string `json:"reason,omitempty"`
-}
-
-// readyReport is what /readyz?verbose tells of the node.
-type readyReport struct {
-	Ready  bool          `json:"ready"`
-	State  string        `json:"state"`
-	Checks []checkReport `json:"checks"`
-}
 
 var errNotYet = errors.New("not yet")
 
@@ -115,17 +103,17 @@ func (r *readiness) wait(ctx context.Context) error {
 }
 
 // report tells the state of the node and of each check.
-func (r *readiness) report() readyReport {
+func (r *readiness) report() api.Readiness {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.reportLocked(time.Now())
 }
 
-func (r *readiness) reportLocked(now time.Time) readyReport {
-	report := readyReport{State: stateOK, Checks: []checkReport{}}
+func (r *readiness) reportLocked(now time.Time) api.Readiness {
+	report := api.Readiness{State: stateOK, Checks: []api.Check{}}
 	worst := []string{stateOK, stateDegraded, stateWaiting, stateFailed}
 	for _, c := range r.checks {
-		cr := checkReport{Name: c.name, State: c.state(now)}
+		cr := api.Check{Name: c.name, State: c.state(now)}
 		if c.err != nil {
 			cr.Reason = c.err.Error()
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,8 +23,12 @@ type daemon struct {
 	admin   *adminServer
 	adminLn net.Listener
 	sockets *listeners
-	stack   stack
-	failed  chan error // the first part that ended by itself
+
+	started   time.Time
+	proxyAddr string        // where clients connect
+	patience  time.Duration // with the directory, at the start
+	stack     stack
+	failed    chan error // the first part that ended by itself
 }
 
 // serve runs the daemon until ctx ends, which is a wish to stop and no error,
@@ -45,7 +50,7 @@ func newDaemon(cfg Config, log *slog.Logger) *daemon {
 		reg:    newRegistry(b),
 		ready:  newReadiness(),
 		stack:  stack{log: log},
-		failed: make(chan error, 1),
+		failed: make(chan error, 1), patience: patience, started: time.Now(),
 	}
 	d.admin = newAdmin(d.ready, d.reg)
 	return d
@@ -72,7 +77,10 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.adminLn = adminLn
-	d.serveHTTP("admin", adminLn, d.admin.server())
+	d.serveHTTP("admin", adminLn, d.admin.server(d.admin.handler()))
+	if err := d.startSocket(ctx); err != nil {
+		return err
+	}
 
 	if err := d.startParts(ctx); err != nil {
 		return err
@@ -182,7 +190,7 @@ func (d *daemon) announceReady(ctx context.Context) error {
 	if err := d.ready.wait(ctx); err != nil {
 		return nil // stopped before it was
 	}
-	d.log.Info("ready", "try", "http_proxy=http://"+dialable(d.cfg.Proxy.Listen)+" wget URL")
+	d.log.Info("ready", "try", "http_proxy=http://"+dialable(d.proxyAddr)+" wget URL")
 	d.notify(sd.SdNotifyReady)
 	return nil
 }

@@ -52,7 +52,7 @@ func TestListenErrorsHelp(t *testing.T) {
 	wants(t, err, exitFailure, "proxy listener: "+addr+" is taken by another program", "ss -ltnp", "--proxy-listen")
 	_, err = (&listeners{}).listen(t.Context(), "admin", "192.0.2.1:1")
 	wants(t, err, exitFailure, "192.0.2.1:1 is no address of this machine", "--admin-listen")
-	wants(t, explainListen(os.NewSyscallError("bind", syscall.EACCES), "proxy", "127.0.0.1:80"), exitFailure, "no permission to listen on 127.0.0.1:80", "cap_net_bind_service")
+	wants(t, explainListen(os.NewSyscallError("bind", syscall.EACCES), "proxy", "proxy-listen", "127.0.0.1:80"), exitFailure, "no permission to listen on 127.0.0.1:80", "cap_net_bind_service")
 }
 
 func TestInheritedListenersComeFirst(t *testing.T) {

@@ -39,7 +39,7 @@ var settings = []setting{
 	{"proxy.header_timeout", "", "DURATION", "time a client has to send its request header"},
 	{"proxy.idle_timeout", "", "DURATION", "how long an idle client connection is kept"},
 
-	{"admin.listen", "admin-listen", "ADDR", "where /livez, /readyz and /metrics are; loopback only"},
+	{"admin.listen", "admin-listen", "ADDR", "where /livez, /readyz, /metrics and the REST API are; loopback only"},
 	{"tracker.listen", "tracker-listen", "ADDR", "where this node answers announces while it leads"},
 
 	{"peer.listen", "peer-listen", "ADDR", "where other nodes fetch pieces"},
@@ -48,15 +48,14 @@ var settings = []setting{
 	{"peer.download_limit", "download-limit", "RATE", "limit of downloads from peers, used as given"},
 
 	{"cache.size", "cache-size", "SIZE", "disk for objects: bytes, or a percentage of the file system"},
-	{"cache.min_free", "cache-min-free", "SIZE", "disk that is left free for others: bytes, or a percentage of the file system"},
+	{"cache.min_free", "cache-min-free", "SIZE", "disk that is left free for others when the daemon starts: bytes, or a percentage of the file system"},
 	{"cache.swarm_threshold", "swarm-threshold", "SIZE", "responses from this size on are shared through the swarm"},
-	{"cache.small", "small", "pass|cache", "smaller responses: pass them through, or cache them on this node"},
+	{"cache.small", "small", "pass|cache", "smaller responses: pass them through; caching them is not built yet"},
 
 	{"origin.streams", "", "N", "connections to the origin for one object, over the whole cluster"},
 	{"origin.dial_timeout", "", "DURATION", "time to connect to an origin"},
 	{"origin.tls_timeout", "", "DURATION", "time for a TLS handshake with an origin"},
 	{"origin.header_timeout", "", "DURATION", "time an origin has to begin its response"},
-	{"origin.stall_timeout", "", "DURATION", "how long a response may stand still"},
 
 	{"resolver.hosts", "", "NAME=IP", "addresses of names, used before DNS"},
 
@@ -66,10 +65,9 @@ var settings = []setting{
 	{"etcd.key_file", "etcd-key-file", "FILE", "key of this client's certificate (PEM)"},
 	{"etcd.user", "etcd-user", "NAME", "user to authenticate as"},
 	{"etcd.password_file", "etcd-password-file", "FILE", "file with the user's password"},
-	{"etcd.listen_client", "etcd-listen-client", "URL", "where the embedded etcd serves this node and others (repeatable)"},
-	{"etcd.listen_peer", "etcd-listen-peer", "URL", "where the embedded etcd talks to its other members (repeatable)"},
+	{"etcd.listen_client", "etcd-listen-client", "URL", "where the embedded etcd serves this node and others"},
+	{"etcd.listen_peer", "etcd-listen-peer", "URL", "where the embedded etcd talks to its other members"},
 	{"etcd.initial_cluster", "etcd-initial-cluster", "NAME=URL", "members of an embedded cluster, node names and peer URLs; the same on each (repeatable)"},
-	{"etcd.cluster_token", "", "NAME", "keeps embedded clusters of different teams apart"},
 	{"etcd.quota", "etcd-quota", "SIZE", "largest database of the embedded etcd"},
 
 	{"log.level", "log-level", "LEVEL", "debug, info, warn or error"},

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"shatabdi/swarmcache/api"
+)
+
+// adminVariable names the daemon to talk to, as --admin does.
+const adminVariable = "SHATABDI_ADMIN"
+
+// adminFlag gives cmd the flag that says which daemon to talk to.
+func adminFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("admin", "", "`URL` of the daemon, or unix:DIR/admin.sock; "+adminVariable+" or "+
+		"http://"+DefaultConfig().Admin.Listen+" by default")
+}
+
+// client asks a daemon over its REST API.
+type client struct {
+	base *url.URL
+	http *http.Client
+	name string // of the daemon, for people
+}
+
+// newClient returns the client that --admin or the environment asks for.
+func newClient(admin string) (*client, error) {
+	where := cmp.Or(admin, os.Getenv(adminVariable), "http://"+DefaultConfig().Admin.Listen)
+	c := &client{name: where}
+	// A transport of its own: the default one obeys http_proxy.
+	transport := &http.Transport{DisableKeepAlives: true}
+	c.http = &http.Client{Timeout: 10 * time.Second, Transport: transport}
+	if socket, ok := strings.CutPrefix(where, "unix:"); ok {
+		socket = strings.TrimPrefix(socket, "//")
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+		where = "http://localhost"
+	} else if !strings.Contains(where, "://") {
+		where = "http://" + where
+	}
+	var err error
+	if c.base, err = url.Parse(where); err != nil || c.base.Scheme != "http" || c.base.Host == "" {
+		return nil, usage("give --admin or "+adminVariable+" a URL such as http://127.0.0.1:3180, or unix:/var/lib/shatabdi/admin.sock",
+			"%q is not the address of a daemon", c.name)
+	}
+	return c, nil
+}
+
+// do sends one request to the API and decodes the answer into out.
+func (c *client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	u := c.base.JoinPath(api.Prefix, path)
+	u.RawQuery = query.Encode()
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	return c.decode(resp, out)
+}
+
+func (c *client) get(ctx context.Context, path string, query url.Values, out any) error {
+	return c.do(ctx, http.MethodGet, path, query, nil, out)
+}
+
+func (c *client) decode(resp *http.Response, out any) error {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	dec := json.NewDecoder(io.LimitReader(resp.Body, 64<<20))
+	switch kind {
+	case "application/json":
+		if err := dec.Decode(out); err != nil {
+			return fmt.Errorf("answer of the daemon on %s: %w", c.name, err)
+		}
+		return nil
+	case "application/problem+json":
+		var p api.Problem
+		if err := dec.Decode(&p); err != nil {
+			return fmt.Errorf("answer of the daemon on %s: %w", c.name, err)
+		}
+		return explainProblem(p, resp.StatusCode)
+	}
+	return failure("is it another program's address, or that of the proxy?",
+		"what answers on %s is no shatabdi daemon (%s)", c.name, resp.Status)
+}
+
+// explainProblem gives what the daemon complains of an exit code.
+func explainProblem(p api.Problem, status int) error {
+	text := cmp.Or(p.Detail, p.Title, http.StatusText(status))
+	for _, e := range p.Errors {
+		text += ": " + strings.TrimPrefix(e.Location+": ", ": ") + e.Message
+	}
+	code := exitFailure
+	switch status {
+	case http.StatusNotFound:
+		code = exitNotFound
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		code = exitUsage
+	}
+	return &cliError{code, errors.New(text), ""}
+}
+
+func (c *client) unreachable(err error) error {
+	if ue := (*url.Error)(nil); errors.As(err, &ue) && ue.Timeout() {
+		return &cliError{exitPartial, fmt.Errorf("the daemon on %s does not answer in time", c.name), "its log may tell why"}
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		err = op.Err // without the URL and the verbs around it
+	}
+	return &cliError{exitUnreachable, fmt.Errorf("no daemon answers on %s: %w", c.name, err),
+		"start one with `shatabdi serve`, or name its address with --admin or " + adminVariable}
+}

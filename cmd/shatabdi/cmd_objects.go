@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"shatabdi/swarmcache/api"
+)
+
+func lsCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List the objects on this node",
+		Args:  cobra.NoArgs,
+	}
+	admin := adminFlag(cmd)
+	outputFlag(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := newClient(*admin)
+		if err != nil {
+			return err
+		}
+		all, err := c.objects(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return printAs(cmd.OutOrStdout(), output, api.Objects{Objects: all}, func(w io.Writer) { writeObjects(w, all) })
+	}
+	return cmd
+}
+
+// objects reads the listing page by page.
+func (c *client) objects(ctx context.Context) ([]api.Object, error) {
+	all := []api.Object{}
+	query := url.Values{"limit": {"1000"}}
+	for {
+		var page api.Objects
+		if err := c.get(ctx, "objects", query, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Objects...)
+		if page.Next == "" {
+			return all, nil
+		}
+		query.Set("cursor", page.Next)
+	}
+}
+
+func writeObjects(w io.Writer, objects []api.Object) {
+	rows := [][]string{{"ID", "SIZE", "STATE", "LAST USED", "URL"}}
+	for _, o := range objects {
+		rows = append(rows, []string{string(o.ID[:12]), humanize.IBytes(uint64(o.Length)), stateText(o), timeText(o.LastUsed), o.URL})
+	}
+	writeTable(w, rows)
+}
+
+func stateText(o api.Object) string {
+	state := "partial"
+	if o.Complete {
+		state = "complete"
+	}
+	if o.Pinned {
+		state += ", pinned"
+	}
+	return state
+}
+
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+func infoCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "info URL|ID",
+		Short: "Show what this node knows of an object",
+		Long: `Show what this node knows of an object, named by the URL that clients ask for or
+by its id, of which the first digits will do. The exit code is 3 when this node
+has no such object.`,
+		Example: `  shatabdi info http://example.com/large.iso
+  shatabdi info 9f86d081884c`,
+		Args: cobra.ExactArgs(1),
+	}
+	admin := adminFlag(cmd)
+	outputFlag(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := newClient(*admin)
+		if err != nil {
+			return err
+		}
+		o, err := c.object(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return printAs(cmd.OutOrStdout(), output, o, func(w io.Writer) { writeObject(w, o) })
+	}
+	return cmd
+}
+
+// object finds one object by URL or id.
+func (c *client) object(ctx context.Context, name string) (o api.ObjectDetail, err error) {
+	id := strings.ToLower(name)
+	if strings.Contains(name, "://") {
+		var found api.Objects
+		if err := c.get(ctx, "objects", url.Values{"url": {name}}, &found); err != nil {
+			return o, err
+		}
+		if len(found.Objects) == 0 {
+			return o, &cliError{exitNotFound, fmt.Errorf("this node has nothing of %s", name), ""}
+		}
+		id = string(found.Objects[0].ID)
+	}
+	err = c.get(ctx, "objects/"+url.PathEscape(id), nil, &o)
+	return o, err
+}
+
+func writeObject(w io.Writer, o api.ObjectDetail) {
+	rows := [][]string{
+		{"id", string(o.ID)},
+		{"url", o.URL},
+		{"key", o.Key},
+		{"size", fmt.Sprintf("%s (%d bytes)", humanize.IBytes(uint64(o.Length)), o.Length)},
+		{"state", stateText(o.Object)},
+		{"validator", orDash(o.Validator)},
+		{"sha256", orDash(o.SHA256)},
+		{"infohash", orDash(o.InfoHash)},
+		{"added", timeText(o.Added)},
+		{"last used", timeText(o.LastUsed)},
+		{"response", fmt.Sprintf("%d, %s", o.Response.Status, timeText(o.Response.Time))},
+	}
+	for _, name := range sortedKeys(o.Response.Header) {
+		for _, value := range o.Response.Header[name] {
+			rows = append(rows, []string{"", name + ": " + value})
+		}
+	}
+	writeTable(w, rows)
+}
+
+func purgeCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "purge URL",
+		Short: "Withdraw what a URL selects",
+		Long: `Withdraw what a URL selects from this node and from the cluster's directory, so
+that no node fetches it from others any more. A node that holds a whole copy
+serves that for as long as it is fresh: purge there too.`,
+		Example: `  shatabdi purge http://example.com/large.iso`,
+		Args:    cobra.ExactArgs(1),
+	}
+	admin := adminFlag(cmd)
+	outputFlag(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := newClient(*admin)
+		if err != nil {
+			return err
+		}
+		var p api.Purged
+		if err := c.do(cmd.Context(), http.MethodPost, "purge", nil, map[string]string{"url": args[0]}, &p); err != nil {
+			return err
+		}
+		return printAs(cmd.OutOrStdout(), output, p, func(w io.Writer) {
+			if p.Removed {
+				fmt.Fprintf(w, "%s: removed from this node and withdrawn from the directory\n", p.Key)
+			} else {
+				fmt.Fprintf(w, "%s: withdrawn from the directory; this node had nothing\n", p.Key)
+			}
+		})
+	}
+	return cmd
+}
