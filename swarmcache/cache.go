@@ -51,6 +51,11 @@ type Cache struct {
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup
 
+	// files makes the coming and going of objects one at a time: of their record,
+	// their reservation and their file together. Held across I/O; taken before mu
+	// and before object.recording.
+	files sync.Mutex
+
 	mu      sync.Mutex // guards the fields below; never held across I/O
 	closed  bool
 	objects map[ObjectID]*object // with an open file
@@ -96,9 +101,21 @@ func (c *Cache) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	c.cancel(errors.New("the cache is closing"))
+	c.cancel(errClosing)
 	c.work.Wait()
 	return nil
+}
+
+var errClosing = fmt.Errorf("%w: the cache is closing", ErrFillEnded)
+
+// goWork starts f unless the cache is closing.
+func (c *Cache) goWork(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.work.Go(f)
+	}
+	return !c.closed
 }
 
 // path is where the body of id is.
@@ -117,8 +134,16 @@ func (c *Cache) Local(key policy.Key, o Origin) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	obj, err := c.open(rec.Version, &rec)
+	obj, err := c.inMemory(id)
 	if err != nil {
+		return nil, err
+	}
+	if obj != nil {
+		return obj.handle(o), nil
+	}
+	c.files.Lock()
+	defer c.files.Unlock()
+	if obj, err = c.openLocked(rec.Version, &rec); err != nil {
 		return nil, err
 	}
 	return obj.handle(o), nil
@@ -136,7 +161,9 @@ func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, 
 	v, fill, derr := c.cfg.Directory.Lookup(ctx, key)
 	switch {
 	case derr == nil && fill != nil && fill.Ended == "":
-		v = &fill.Version
+		if v == nil || v.ID != fill.Version.ID {
+			v = &fill.Version
+		}
 	case derr == nil && v != nil:
 		fill = nil
 	case err == nil: // nothing is known of it elsewhere: what is here counts
@@ -148,6 +175,7 @@ func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, 
 	}
 	if err == nil {
 		if local.Version().ID == v.ID {
+			local.o.learn(v.InfoHash)
 			local.o.expect(fill)
 			return local, nil
 		}
@@ -163,9 +191,10 @@ func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, 
 
 // admit opens the file of v, with space reserved and the catalogue told.
 func (c *Cache) admit(v Version) (*object, error) {
+	c.files.Lock()
+	defer c.files.Unlock()
 	rec, err := c.cfg.Index.Get(v.ID)
-	known := err == nil
-	if !known {
+	if err != nil {
 		if err := c.reserve(v); err != nil {
 			return nil, err
 		}
@@ -175,13 +204,14 @@ func (c *Cache) admit(v Version) (*object, error) {
 			return nil, err
 		}
 	} else if !v.InfoHash.IsZero() {
-		rec.Version = v
+		rec.Version = v // the directory's facts are as fresh or fresher
 	}
-	obj, err := c.open(rec.Version, &rec)
+	obj, err := c.openLocked(rec.Version, &rec)
 	if err != nil {
-		c.forget(v.ID, v.Key)
+		c.forgetLocked(v.ID)
 		return nil, err
 	}
+	obj.learn(v.InfoHash)
 	if err := c.select_(v.Key, v.ID); err != nil {
 		obj.file.Release()
 		return nil, err
@@ -189,7 +219,8 @@ func (c *Cache) admit(v Version) (*object, error) {
 	return obj, nil
 }
 
-// select_ makes id what key selects here; the version it replaces goes.
+// select_ makes id what key selects here; the version it replaces goes. It needs
+// c.files.
 func (c *Cache) select_(key policy.Key, id ObjectID) error {
 	old, err := c.cfg.Index.Current(key)
 	if err == nil && old == id {
@@ -199,24 +230,23 @@ func (c *Cache) select_(key policy.Key, id ObjectID) error {
 		return err
 	}
 	if err == nil {
-		c.forget(old, key)
+		c.forgetLocked(old)
 	}
 	return nil
 }
 
-// open returns the in-memory object of v with a reference on its file, opening
-// the file if it is not.
-func (c *Cache) open(v Version, rec *Record) (*object, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, errors.New("the cache is closing")
-	}
-	c.touchLocked(v.ID)
-	if o := c.objects[v.ID]; o != nil && o.file.Acquire() {
-		return o, nil
+// openLocked returns the in-memory object of v with a reference on its file,
+// opening the file if it is not. A record whose file is gone is forgotten. It
+// needs c.files.
+func (c *Cache) openLocked(v Version, rec *Record) (*object, error) {
+	if o, err := c.inMemory(v.ID); o != nil || err != nil {
+		return o, err
 	}
 	f, err := OpenFile(c.path(v.ID), v, rec)
+	if errors.Is(err, ErrNotFound) {
+		c.log.Warn("an object's file is gone", "object", v.ID, "error", err)
+		c.forgetLocked(v.ID)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -228,8 +258,24 @@ func (c *Cache) open(v Version, rec *Record) (*object, error) {
 			delete(c.objects, v.ID)
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.objects[v.ID] = o
 	return o, nil
+}
+
+// inMemory returns the object whose file is open already, if it is.
+func (c *Cache) inMemory(id ObjectID) (*object, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errClosing
+	}
+	c.touchLocked(id)
+	if o := c.objects[id]; o != nil && o.file.Acquire() {
+		return o, nil
+	}
+	return nil, nil
 }
 
 // ClaimFirst claims the cluster-wide right to send the first GET for a key that
@@ -270,8 +316,8 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key) (release func(),
 // and v.PieceLen are set by Fill. ranges tells that the origin takes Range
 // requests. body is the origin's response body from byte 0 on, or nil (after
 // the answer to a Range request); Fill owns it: the opener reads its first
-// spans from it, a loser closes it unread. ErrNoSpace: body is untouched and
-// still the caller's.
+// spans from it, a loser closes it unread. On an error, such as ErrNoSpace, body
+// is untouched and still the caller's.
 func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCloser, o Origin) (*Object, error) {
 	v.PieceLen = layout.PieceLenFor(v.Length)
 	if v.Validator == "" {
@@ -295,10 +341,10 @@ func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCl
 	return h, nil
 }
 
-// openFill creates the fill's record or finds the one that stands. A poisoned
-// fill is begun again, with one claimer.
+// openFill creates the fill's record or finds the one that stands. A fill that
+// ended is begun again, with one claimer.
 func (c *Cache) openFill(ctx context.Context, v Version, single bool) (rec FillRecord, opener, alone bool, err error) {
-	for v.Attempt = 0; v.Attempt < 4; v.Attempt++ {
+	for last := v.Attempt + maxAttempts; v.Attempt < last; v.Attempt++ {
 		v.Identify()
 		rec = FillRecord{
 			Version: v, MaxSpan: layout.PlanFor(v.Layout()).MaxSpan,
@@ -317,6 +363,9 @@ func (c *Cache) openFill(ctx context.Context, v Version, single bool) (rec FillR
 	}
 	return rec, false, false, fmt.Errorf("%w: %d attempts: %s", ErrFillEnded, v.Attempt, rec.Ended)
 }
+
+// maxAttempts is how many fills of one version are begun in a row.
+const maxAttempts = 4
 
 func nonce() string {
 	var b [12]byte
@@ -354,25 +403,36 @@ func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
 	return err
 }
 
-// publishLater tells the directory of a complete object, unless it knows, and
-// tries again while it is away.
-func (c *Cache) publishLater(v Version, wait time.Duration) {
-	c.work.Go(func() {
+// publish tells the directory of a complete object, unless it knows.
+func (c *Cache) publish(ctx context.Context, v Version) error {
+	have, _, err := c.cfg.Directory.Lookup(ctx, v.Key)
+	if err == nil && have != nil && have.ID == v.ID && !have.InfoHash.IsZero() {
+		return nil
+	}
+	err = c.cfg.Directory.Publish(ctx, v)
+	if errors.Is(err, ErrStale) {
+		return nil
+	}
+	return err
+}
+
+// publishLater publishes o, and tries again while the directory is away.
+func (c *Cache) publishLater(o *object, wait time.Duration) {
+	c.goWork(func() {
 		for ; ; wait = min(max(2*wait, time.Second), time.Minute) {
 			select {
 			case <-c.ctx.Done():
 				return
 			case <-time.After(wait):
 			}
-			have, _, err := c.cfg.Directory.Lookup(c.ctx, v.Key)
-			if err == nil && have != nil && have.ID == v.ID && !have.InfoHash.IsZero() {
+			if o.file.Condemned() {
+				return // purged meanwhile: it must not come back
+			}
+			err := c.publish(c.ctx, o.file.Version())
+			if err == nil {
 				return
 			}
-			err = c.cfg.Directory.Publish(c.ctx, v)
-			if err == nil || errors.Is(err, ErrStale) {
-				return
-			}
-			c.log.Debug("publish", "object", v.ID, "error", err)
+			c.log.Debug("publish", "object", o.file.version.ID, "error", err)
 			wait += mrand.N(time.Second)
 		}
 	})
@@ -386,11 +446,13 @@ func (c *Cache) Held(ih InfoHash) (*File, func(), bool) {
 	if !ok {
 		return nil, nil, false
 	}
+	c.files.Lock()
+	defer c.files.Unlock()
 	rec, err := c.cfg.Index.Get(id)
-	if err != nil || !rec.Complete {
+	if err != nil || !rec.Complete || len(rec.Hashes) == 0 {
 		return nil, nil, false
 	}
-	o, err := c.open(rec.Version, &rec)
+	o, err := c.openLocked(rec.Version, &rec)
 	if err != nil {
 		return nil, nil, false
 	}

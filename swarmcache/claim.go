@@ -25,30 +25,37 @@ const (
 	singleAfter = 2 * time.Second
 	// aheadFor is how far, in time at its rate, a stream's claims run ahead of it.
 	aheadFor = 500 * time.Millisecond
+	// checkEvery is how often orphans are looked for.
+	checkEvery = time.Second
 	// maxRun bounds the spans of one claim.
 	maxRun = 16
 )
 
 // claim starts claims for what this node should fetch next, if anything.
 func (t *transfer) claim(ctx context.Context, now time.Time) {
-	if t.claiming || t.rec.Ended != "" || now.Before(t.retryAt) {
+	if t.claiming || t.board == nil || t.rec.Ended != "" || now.Before(t.boardAt) {
 		return
 	}
-	for s := range t.streams {
-		if s.endless && !s.stopped() {
-			t.extend(ctx, s, now)
-			return
-		}
+	if s := t.endlessStream(); s != nil {
+		t.extend(ctx, s, now)
+		return
 	}
-	t.mu.Lock()
-	origin := t.origin
-	t.mu.Unlock()
-	if origin == nil || len(t.streams) >= t.ownStreams() {
+	if !t.caught || now.Before(t.retryAt) || t.latestOrigin() == nil || len(t.streams) >= t.ownStreams() || t.seedersGive(now) {
 		return
 	}
 	if spans := t.next(now); len(spans) > 0 {
 		t.ask(ctx, spans)
 	}
+}
+
+// endlessStream is the stream that can be extended, if there is one.
+func (t *transfer) endlessStream() *stream {
+	for s := range t.streams {
+		if s.endless && !s.stopped() {
+			return s
+		}
+	}
+	return nil
 }
 
 // ownStreams is how many origin streams this node may have: its share of the
@@ -71,75 +78,113 @@ func (t *transfer) ask(ctx context.Context, spans []SpanRecord) {
 	})
 }
 
-// next picks the spans to claim: the lowest free one whose turn is ours, or one
-// that was left lying, and the free ones behind it as far as this node's rate
+// next picks the spans to claim: one that was left lying, or the lowest free one
+// whose turn is ours, and the free ones behind it as far as this node's rate
 // carries in half a second.
 func (t *transfer) next(now time.Time) []SpanRecord {
-	slots := t.c.cfg.Streams - t.fetchers()
-	var have func(int) bool
-	for i := t.open; i < len(t.spans); i++ {
-		s := &t.spans[i]
-		if t.here(i) {
-			if i == t.open && s.Landed {
-				t.open++
-			}
-			continue
-		}
-		if s.mine || !t.wanted(i) {
-			continue
-		}
-		switch {
-		case now.Sub(s.lostAt) < grace: // taken, and the watch will say by whom
-			slots--
-			continue
-		case s.Landed:
-			if now.Sub(s.since) < lostAfter+rand.N(time.Second) {
-				continue
-			}
-			if have == nil {
-				have = t.peersHave()
-			}
-			if !t.lost(i, have) {
-				continue
-			}
-		case s.Owner != "":
-			if now.Sub(s.since) < max(overdueAfter, 3*t.spanTime(i)) {
-				continue
-			}
-		case t.rec.Single:
-			// Somebody has a stream, or had one until a moment ago.
-			if t.fetchers() > 0 || now.Sub(t.freeSince(i)) < singleAfter || now.Sub(t.news) < singleAfter {
-				return nil
-			}
-		default:
-			if slots <= 0 {
-				return nil
-			}
-			slots--
-			if !t.turn(i, now) {
-				continue
-			}
-		}
-		return t.runFrom(i)
+	if run := t.nextOrphan(now); run != nil {
+		return run
 	}
-	return nil
+	idle := singleAfter
+	if len(t.nodes) == 0 {
+		idle = 0
+	}
+	if t.rec.Single && (t.fetchers() > 0 || now.Sub(t.news) < idle) {
+		return nil // somebody has a stream, or had one until a moment ago
+	}
+	slots, found := t.c.cfg.Streams-t.fetchers(), -1
+	t.eachWanted(t.free, func(i int) bool {
+		switch {
+		case t.here(i):
+			return true
+		case t.rec.Single:
+			if now.Sub(t.freeSince(i, now)) >= idle {
+				found = i
+			}
+			return false
+		case slots <= 0:
+			return false
+		case now.Sub(t.spans[i].lostAt) < grace: // taken, and the watch will say by whom
+		case t.turn(i, now):
+			found = i
+			return false
+		}
+		slots--
+		return true
+	})
+	if found < 0 {
+		return nil
+	}
+	return t.runFrom(found)
+}
+
+// nextOrphan picks a span whose claimer or holder seems to be dead: one whose
+// turn is ours, or else the lowest.
+func (t *transfer) nextOrphan(now time.Time) []SpanRecord {
+	if now.Sub(t.checked) >= checkEvery {
+		t.checked = now
+		t.findOrphans(now)
+	}
+	found := -1
+	t.eachWanted(t.orphans, func(i int) bool {
+		if found < 0 {
+			found = i
+		}
+		if i%len(t.participants()) == t.self {
+			found = i
+			return false
+		}
+		return true
+	})
+	if found < 0 {
+		return nil
+	}
+	t.orphans.clear(found)
+	if s := &t.spans[found]; s.mine || t.here(found) || now.Sub(s.lostAt) < grace {
+		return nil
+	}
+	return t.runFrom(found)
+}
+
+// findOrphans looks for spans that were landed or claimed and still do not come.
+func (t *transfer) findOrphans(now time.Time) {
+	var have func(int) bool
+	for _, r := range t.wantedSpans() {
+		for i := int(r.From); i < int(r.To); i++ {
+			s := &t.spans[i]
+			switch {
+			case t.here(i) || s.mine || t.free.has(i):
+				continue
+			case s.Owner != "":
+				if now.Sub(s.since) < max(overdueAfter, 3*t.spanTime(i)) {
+					continue
+				}
+			case now.Sub(s.since) < lostAfter+rand.N(time.Second):
+				continue
+			default:
+				if have == nil {
+					have = t.peersHave()
+				}
+				if !t.lost(i, have) {
+					continue
+				}
+			}
+			t.orphans.set(i)
+		}
+	}
 }
 
 // runFrom returns span i and the free, wanted ones behind it that one stream
 // should take.
 func (t *transfer) runFrom(i int) []SpanRecord {
 	run := []SpanRecord{t.spans[i].SpanRecord}
-	run[0].Span = i
 	want := int64(t.rate() * aheadFor.Seconds())
 	bytes := t.plan.Bytes(t.plan.Span(i)).Len()
 	for k := i + 1; k < len(t.spans) && len(run) < maxRun && bytes < want; k++ {
-		s := &t.spans[k]
-		if s.Landed || s.Owner != "" || s.mine || t.here(k) || !t.wanted(k) {
+		if !t.free.has(k) || t.here(k) || !t.wanted(k) {
 			break
 		}
-		rec := s.SpanRecord
-		rec.Span = k
-		run = append(run, rec)
+		run = append(run, t.spans[k].SpanRecord)
 		bytes += t.plan.Bytes(t.plan.Span(k)).Len()
 	}
 	return run
@@ -148,30 +193,19 @@ func (t *transfer) runFrom(i int) []SpanRecord {
 // fetchers counts the origin streams of the object: another node with claims
 // has one.
 func (t *transfer) fetchers() int {
-	var others []NodeID
-	for i := t.open; i < len(t.spans); i++ {
-		if id := t.spans[i].Owner; id != "" && id != t.c.cfg.Node.ID && !slices.Contains(others, id) {
-			others = append(others, id)
-		}
+	n := len(t.owners) + len(t.streams)
+	if t.owners[t.c.cfg.Node.ID] > 0 {
+		n--
 	}
-	return len(others) + len(t.streams)
+	return n
 }
 
 // turn reports whether this node may take the free span i now: it is its turn,
 // or the node whose turn it is lets it lie; then the others try one by one.
 func (t *transfer) turn(i int, now time.Time) bool {
-	nodes := t.participants()
-	self := slices.Index(nodes, t.c.cfg.Node.ID)
-	behind := (self - i%len(nodes) + len(nodes)) % len(nodes)
-	return behind == 0 || now.Sub(t.freeSince(i)) > grace+time.Duration(behind)*grace/4
-}
-
-// freeSince is since when span i could be claimed, as seen from here.
-func (t *transfer) freeSince(i int) time.Time {
-	if s := &t.spans[i]; s.since.IsZero() {
-		s.since = t.c.now()
-	}
-	return t.spans[i].since
+	n := len(t.participants())
+	behind := (t.self - i%n + n) % n
+	return behind == 0 || now.Sub(t.freeSince(i, now)) > grace+time.Duration(behind)*grace/4
 }
 
 // lost reports whether a landed span's bytes seem to have died with their
@@ -188,47 +222,16 @@ func (t *transfer) lost(i int, have func(int) bool) bool {
 
 func (t *transfer) peersHave() func(int) bool {
 	var fs []func(int) bool
-	for _, tor := range []Torrent{t.fill, t.sealed} {
-		if tor != nil {
-			fs = append(fs, tor.PeersHave())
-		}
+	for _, tor := range t.torrents() {
+		fs = append(fs, tor.PeersHave())
 	}
 	return func(i int) bool {
 		return slices.ContainsFunc(fs, func(f func(int) bool) bool { return f(i) })
 	}
 }
 
-// here reports whether every piece of span i is on this node.
-func (t *transfer) here(i int) bool {
-	s := &t.spans[i]
-	if s.isHere {
-		return true
-	}
-	pieces := t.plan.Span(i)
-	for p := pieces.From; p < pieces.To; p++ {
-		if !t.file.Has(int(p)) {
-			return false
-		}
-	}
-	s.isHere = true
-	return true
-}
-
-// wanted reports whether a reader here wants a piece of span i.
-func (t *transfer) wanted(i int) bool {
-	pieces := t.plan.Span(i)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for w := range t.wants {
-		if !w.pieces.Intersect(pieces).Empty() {
-			return true
-		}
-	}
-	return false
-}
-
 // rate is how fast this node's streams were lately, in bytes a second.
-func (t *transfer) rate() float64 { return t.c.rates.of(t.originHost()) }
+func (t *transfer) rate() float64 { return t.c.rates.of(t.host) }
 
 // spanTime is how long span i should take at that rate.
 func (t *transfer) spanTime(i int) time.Duration {
@@ -249,16 +252,15 @@ func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 		// The board is away. What readers here need now comes straight from the
 		// origin: this node for itself, after a wait that spreads the nodes.
 		if !errors.Is(e.err, ErrUnavailable) || now.Sub(t.downSince) < patienceBoard+rand.N(patienceBoard) {
-			t.retryAt = now.Add(200 * time.Millisecond)
+			t.boardAt = now.Add(200 * time.Millisecond)
 			return
 		}
-		e.won = make([]bool, len(e.spans))
-		e.won[0] = true
+		e.won = all(len(e.spans))
 		t.c.metrics.claims.WithLabelValues("unasked").Inc()
 	} else {
 		t.downSince = time.Time{}
 	}
-	s := t.claimingStream(e)
+	s := t.endlessStream()
 	var run []int
 	for k, won := range e.won {
 		if !won {
@@ -268,8 +270,9 @@ func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 		}
 		i := e.spans[k].Span
 		t.c.metrics.claims.WithLabelValues("won").Inc()
-		t.spans[i].mine = true
+		t.setMine(i, true)
 		switch {
+		case s != nil && i < s.limitNow(): // the first span, which it had from the start
 		case s != nil && i == s.limitNow():
 			s.grant(i + 1)
 		case s == nil && (len(run) == 0 || run[len(run)-1]+1 == i):
@@ -283,25 +286,16 @@ func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 	}
 }
 
-// claimingStream is the endless stream for which e was asked, if any.
-func (t *transfer) claimingStream(e claimed) *stream {
-	for s := range t.streams {
-		if s.endless && !s.stopped() {
-			return s
-		}
-	}
-	return nil
-}
-
 // giveBack releases claims of this node.
 func (t *transfer) giveBack(ctx context.Context, spans ...int) {
 	for _, i := range spans {
-		t.spans[i].mine = false
+		t.setMine(i, false)
 	}
 	board := t.board
+	if board == nil {
+		return
+	}
 	t.background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
 		if err := board.Release(ctx, spans...); err != nil {
 			t.log.Debug("release claims", "error", err) // the lease ends them too
 		}
@@ -321,13 +315,10 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 	}
 	sp := &t.spans[i]
 	switch {
+	case t.rec.Single && (sp.Landed || sp.Owner != "" || t.here(i)):
+		s.grant(i + 1) // read over it: the body has no other way
 	case t.rec.Single:
-		run := t.runFrom(i)
-		if sp.Landed || sp.Owner != "" {
-			s.grant(i + 1) // read over it: the body has no other way
-			return
-		}
-		t.ask(ctx, run)
+		t.ask(ctx, t.runFrom(i))
 	case sp.Landed || sp.Owner != "" || t.here(i) || !t.wanted(i):
 		s.stop()
 	case !t.turn(i, now):
@@ -345,14 +336,12 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 func (t *transfer) startStream(ctx context.Context, run []int) {
 	first, last := run[0], run[len(run)-1]
 	bytes := t.plan.Bytes(layout.Range{From: t.plan.Span(first).From, To: t.plan.Span(last).To})
-	t.mu.Lock()
-	origin := t.origin
-	t.mu.Unlock()
+	origin := t.latestOrigin()
 	s := newStream(t, first, last+1)
 	if t.rec.Single {
 		// The only way to any byte is the whole body.
-		s.endless, s.first, bytes = true, 0, layout.Range{}
-		s.pos.Store(0)
+		s = newStream(t, 0, last+1)
+		s.endless, bytes = true, layout.Range{}
 	}
 	t.streams[s] = true
 	t.background.Go(func() { t.send(streamEnded{s, s.fetch(ctx, origin, bytes)}) })
@@ -364,10 +353,9 @@ func (t *transfer) startFirst(ctx context.Context) {
 	s := newStream(t, 0, 1)
 	s.endless = true
 	t.streams[s] = true
-	t.spans[0].mine = true
+	t.setMine(0, true)
 	body := t.body
 	t.body = nil
-	t.ask(ctx, []SpanRecord{{Span: 0}})
 	t.background.Go(func() { t.send(streamEnded{s, s.read(ctx, body.ReadCloser)}) })
 }
 
@@ -379,10 +367,14 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 		if t.spans[i].mine && i >= e.s.next {
 			unlanded = append(unlanded, i)
 		}
-		t.spans[i].mine = false
+		t.setMine(i, false)
 	}
 	if len(unlanded) > 0 {
 		t.giveBack(ctx, unlanded...)
+		// The gate was shut for the piece in which the stream broke off.
+		for pieces := t.plan.Span(e.s.next); !pieces.Empty(); pieces.From++ {
+			t.pieceChanged(int(pieces.From))
+		}
 	}
 	now := t.c.now()
 	switch {
@@ -398,8 +390,9 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 	case errors.Is(e.err, errNoRanges):
 		t.log.Info("the origin ignores ranges: one stream from now on")
 		t.rec.Single = true
-		board, rec := t.board, *t.rec
-		t.background.Go(func() { board.Update(ctx, rec) })
+		if board, rec := t.board, *t.rec; board != nil {
+			t.background.Go(func() { board.Update(ctx, rec) })
+		}
 		return nil
 	case errors.Is(e.err, errDisk):
 		return e.err
@@ -412,10 +405,10 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 	if e.s.landedAny() {
 		t.tries = 0
 	}
-	if t.tries++; t.tries > maxTries {
+	if t.tries++; t.tries > maxTries && now.Sub(t.progress) > patienceOrigin {
 		return e.err
 	}
-	wait := min(time.Duration(1<<t.tries)*100*time.Millisecond, 5*time.Second)
+	wait := min(time.Duration(1<<min(t.tries, 10))*100*time.Millisecond, 5*time.Second)
 	var later *retryAfter
 	if errors.As(e.err, &later) {
 		wait = max(wait, min(later.wait, 30*time.Second))
@@ -426,5 +419,8 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 }
 
 // maxTries is how many fruitless origin errors in a row a node bears before it
-// gives up on a fill.
-const maxTries = 6
+// gives up on a fill, unless pieces came from peers within patienceOrigin.
+const (
+	maxTries       = 6
+	patienceOrigin = 10 * time.Second
+)

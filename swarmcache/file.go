@@ -1,13 +1,16 @@
 package swarmcache
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -55,26 +58,32 @@ type File struct {
 	complete chan struct{} // closed when left is 0
 	sealable chan struct{} // closed when unknown is 0
 	failed   error         // why the missing pieces will not come
+	broken   error         // the disk failed a flush: nothing is recorded ever after
+	cuts     map[int]cut   // pieces that readers saw the beginning of
+	follow   bool          // news are kept
+	news     []int         // pieces that peers completed since takeNews
 	refs     int
 	onClose  func()
+
+	condemned atomic.Bool // the cache has forgotten the object
 }
 
 // originTail is what an origin stream has written so far of a piece whose hash
 // is not known yet. Only bytes that this node itself read from the origin.
 type originTail struct{ layout.Range }
 
+// cut is the beginning of a piece whose stream broke off. Readers may have it,
+// so the piece that comes in its place must begin alike.
+type cut struct {
+	n   int64
+	sum [sha1.Size]byte
+}
+
 // OpenFile opens or creates the body of v at path. rec may hold what the
-// catalogue knows of it.
+// catalogue knows of it; ErrNotFound when the file it speaks of is not there.
 func OpenFile(path string, v Version, rec *Record) (*File, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openBody(path, v.Length, rec)
 	if err != nil {
-		return nil, err
-	}
-	if err := f.Truncate(v.Length); err != nil {
-		f.Close()
 		return nil, err
 	}
 	l := v.Layout()
@@ -94,6 +103,41 @@ func OpenFile(path string, v Version, rec *Record) (*File, error) {
 		close(o.sealable)
 	}
 	return o, nil
+}
+
+// openBody opens the file that rec speaks of, or a new one. What nobody speaks
+// of is removed, not truncated: somebody may still be reading it.
+func openBody(path string, length int64, rec *Record) (*os.File, error) {
+	if rec != nil && (rec.Complete || len(bytes.Trim(rec.Pieces, "\x00")) > 0) {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if st, err := f.Stat(); err != nil || st.Size() != length {
+			f.Close()
+			return nil, fmt.Errorf("%w: %s is not %d bytes long", ErrNotFound, path, length)
+		}
+		return f, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Truncate(length); err != nil {
+		f.Close()
+		os.Remove(path)
+		return nil, err
+	}
+	return f, nil
 }
 
 // restore takes over what the catalogue knows. A record that does not fit the
@@ -127,6 +171,10 @@ func (f *File) SetInfoHash(h InfoHash) {
 	f.version.InfoHash = h
 }
 
+// Condemned reports whether the cache has forgotten the object: who reads it
+// may finish, but nobody else should get it from here.
+func (f *File) Condemned() bool { return f.condemned.Load() }
+
 // Layout returns the arithmetic of the file's pieces.
 func (f *File) Layout() layout.Layout { return f.layout }
 
@@ -159,6 +207,18 @@ func (f *File) Hashes() []byte {
 		return nil
 	}
 	return f.hashes
+}
+
+// hashesOf returns the hashes of a run of pieces, or nil while one is unknown.
+func (f *File) hashesOf(pieces layout.Range) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := pieces.From; i < pieces.To; i++ {
+		if !f.known[i].Load() {
+			return nil
+		}
+	}
+	return bytes.Clone(f.hashes[pieces.From*sha1.Size : pieces.To*sha1.Size])
 }
 
 // Learn records the published hash of piece i; news is false if it was known.
@@ -202,30 +262,60 @@ func (f *File) WriteChunk(i int, b []byte, off int64) (int, error) {
 	if f.Has(i) || f.ours[i].Load() {
 		return len(b), nil
 	}
-	return f.f.WriteAt(b, f.layout.Piece(i).From+off)
+	n, err := f.f.WriteAt(b, f.layout.Piece(i).From+off)
+	if err != nil {
+		// The engine asks for nothing more after this: readers must not wait.
+		f.fail(fmt.Errorf("%w: %w: %w", ErrFillEnded, errDisk, err))
+	}
+	return n, err
 }
 
 var hashBuffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
-// Verify hashes piece i as it is on disk and reports whether it matches its
-// known hash.
+// Verify hashes piece i, of which peers sent every byte, and makes it complete
+// when it matches its known hash. Both happen under the piece's lock, or a
+// corrupt peer of the other torrent could write in between.
 func (f *File) Verify(i int) (bool, error) {
+	l := &f.locks[i%len(f.locks)]
+	l.Lock()
+	defer l.Unlock()
+	if f.Has(i) {
+		return true, nil
+	}
 	want, ok := f.hash(i)
 	if !ok {
 		return false, nil
 	}
-	r := f.layout.Piece(i)
+	if sum, err := f.sum(i, f.layout.Piece(i).Len()); err != nil || sum != want {
+		return false, err
+	}
+	if c, ok := f.cutOf(i); ok {
+		// The peer is honest: it is the origin that has two contents.
+		if sum, err := f.sum(i, c.n); err != nil || sum != c.sum {
+			f.fail(fmt.Errorf("%w: %w", ErrFillEnded, ErrPoisoned))
+		}
+	}
+	f.markLocked(i, FromPeer)
+	return true, nil
+}
+
+// sum hashes the first n bytes of piece i as they are on disk.
+func (f *File) sum(i int, n int64) (sum [sha1.Size]byte, err error) {
 	h := sha1.New()
 	buf := hashBuffers.Get().(*[]byte)
 	defer hashBuffers.Put(buf)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(f.f, r.From, r.Len()), *buf); err != nil {
-		return false, err
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(f.f, f.layout.Piece(i).From, n), *buf); err != nil {
+		return sum, err
 	}
-	return [sha1.Size]byte(h.Sum(nil)) == want, nil
+	return [sha1.Size]byte(h.Sum(nil)), nil
 }
 
-// MarkFromPeer records that piece i passed Verify.
-func (f *File) MarkFromPeer(i int) { f.mark(i, FromPeer) }
+func (f *File) cutOf(i int) (cut, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.cuts[i]
+	return c, ok
+}
 
 func (f *File) mark(i int, from From) {
 	l := &f.locks[i%len(f.locks)]
@@ -242,6 +332,10 @@ func (f *File) markLocked(i int, from From) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dirty = true
+	delete(f.cuts, i)
+	if f.follow && from == FromPeer {
+		f.news = append(f.news, i)
+	}
 	if f.left--; f.left == 0 {
 		close(f.complete)
 	}
@@ -251,6 +345,16 @@ func (f *File) markLocked(i int, from From) {
 func (f *File) wakeLocked() {
 	close(f.changed)
 	f.changed = make(chan struct{})
+}
+
+// takeNews returns the pieces that peers completed since the last call. The
+// first call begins to keep them.
+func (f *File) takeNews() []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.news
+	f.follow, f.news = true, nil
+	return l
 }
 
 // putPiece writes a whole piece that this node read from the origin and makes
@@ -265,6 +369,9 @@ func (f *File) putPiece(i int, b []byte, sum [sha1.Size]byte) error {
 	if f.Has(i) {
 		return nil
 	}
+	if c, ok := f.cutOf(i); ok && sha1.Sum(b[:c.n]) != c.sum {
+		return ErrPoisoned
+	}
 	if _, err := f.f.WriteAt(b, f.layout.Piece(i).From); err != nil {
 		return err
 	}
@@ -275,12 +382,13 @@ func (f *File) putPiece(i int, b []byte, sum [sha1.Size]byte) error {
 // startPiece is called before an origin stream writes piece i bit by bit: peers
 // are kept away from it, and readers may follow what the stream extends. It
 // reports false when that is not safe: the piece is here, another stream has
-// it, or its hash is known so that a peer's chunk may be under way.
+// it or broke off in it, or its hash is known so that a peer's chunk may be
+// under way.
 func (f *File) startPiece(i int, t *originTail) bool {
 	l := &f.locks[i%len(f.locks)]
 	l.Lock()
 	defer l.Unlock()
-	if f.Has(i) || f.known[i].Load() || !f.ours[i].CompareAndSwap(false, true) {
+	if _, cut := f.cutOf(i); cut || f.Has(i) || f.known[i].Load() || !f.ours[i].CompareAndSwap(false, true) {
 		return false
 	}
 	f.mu.Lock()
@@ -290,19 +398,10 @@ func (f *File) startPiece(i int, t *originTail) bool {
 		t.From = from
 	}
 	t.To = from
-	if !contains(f.streams, t) {
+	if !slices.Contains(f.streams, t) {
 		f.streams = append(f.streams, t)
 	}
 	return true
-}
-
-func contains[T comparable](s []T, x T) bool {
-	for _, y := range s {
-		if x == y {
-			return true
-		}
-	}
-	return false
 }
 
 // extend writes the next bytes of a piece that startPiece gave to t.
@@ -317,28 +416,38 @@ func (f *File) extend(t *originTail, b []byte) error {
 	return nil
 }
 
-// finishPiece ends what startPiece began. With a sum the piece is complete;
-// without one it was cut short and its bytes count as nothing.
-func (f *File) finishPiece(i int, t *originTail, sum *[sha1.Size]byte) error {
+// finishPiece ends what startPiece began: the piece is complete.
+func (f *File) finishPiece(i int, t *originTail, sum [sha1.Size]byte) error {
 	l := &f.locks[i%len(f.locks)]
 	l.Lock()
 	defer l.Unlock()
 	defer f.ours[i].Store(false)
-	if sum == nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.dropTailLocked(t)
-		return nil
-	}
 	// Another node may have landed the span meanwhile: the hashes must agree.
 	if _, err := f.Learn(i, sum[:]); err != nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.dropTailLocked(t)
+		f.endTail(t)
 		return err
 	}
 	f.markLocked(i, FromOrigin)
 	return nil
+}
+
+// cutPiece ends what startPiece began when the stream broke off: the bytes
+// count as nothing, but whatever comes in their place must begin with them, for
+// they hash to sum.
+func (f *File) cutPiece(i int, t *originTail, sum [sha1.Size]byte) {
+	l := &f.locks[i%len(f.locks)]
+	l.Lock()
+	defer l.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ours[i].Store(false)
+	if n := t.To - f.layout.Piece(i).From; n > 0 {
+		if f.cuts == nil {
+			f.cuts = map[int]cut{}
+		}
+		f.cuts[i] = cut{n, sum}
+	}
+	f.dropTailLocked(t)
 }
 
 // endTail forgets a stream.
@@ -349,12 +458,7 @@ func (f *File) endTail(t *originTail) {
 }
 
 func (f *File) dropTailLocked(t *originTail) {
-	for i, s := range f.streams {
-		if s == t {
-			f.streams = append(f.streams[:i], f.streams[i+1:]...)
-			return
-		}
-	}
+	f.streams = slices.DeleteFunc(f.streams, func(s *originTail) bool { return s == t })
 }
 
 // fail wakes all readers: the missing pieces will not come.
@@ -427,7 +531,8 @@ func (f *File) await(ctx context.Context, off int64) (n int64, from From, err er
 // nothing new became complete since the last call.
 func (f *File) snapshot() (pieces []byte, complete, changed bool, err error) {
 	f.mu.Lock()
-	changed, f.dirty = f.dirty, false
+	err, changed = f.broken, f.dirty
+	f.dirty = false
 	complete = f.left == 0
 	pieces = make([]byte, (len(f.state)+7)/8)
 	for i := range f.state {
@@ -436,14 +541,41 @@ func (f *File) snapshot() (pieces []byte, complete, changed bool, err error) {
 		}
 	}
 	f.mu.Unlock()
-	if !changed {
-		return pieces, complete, false, nil
+	if err != nil || !changed {
+		return pieces, complete, false, err
 	}
 	if err := f.f.Sync(); err != nil {
-		// What the kernel could not write must not be believed, now or later.
-		return nil, false, true, fmt.Errorf("flush %s: %w", f.version.ID, err)
+		// The kernel forgets what it could not write: a later flush would succeed
+		// without those bytes, so none is believed.
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.broken = fmt.Errorf("%w: flush %s: %w", errDisk, f.version.ID, err)
+		return nil, false, true, f.broken
 	}
 	return pieces, complete, true, nil
+}
+
+// Dup returns an own handle on the file, with an own offset. The file's name
+// may be gone, or stand for a later file.
+func (f *File) Dup() (*os.File, error) {
+	if !f.Acquire() {
+		return nil, fs.ErrClosed
+	}
+	defer f.Release()
+	if own, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", f.f.Fd())); err == nil {
+		return own, nil
+	}
+	own, err := os.Open(f.f.Name())
+	if err != nil {
+		return nil, err
+	}
+	a, erra := f.f.Stat()
+	b, errb := own.Stat()
+	if erra != nil || errb != nil || !os.SameFile(a, b) {
+		own.Close()
+		return nil, fmt.Errorf("%s: %w", f.f.Name(), fs.ErrNotExist)
+	}
+	return own, nil
 }
 
 // Acquire takes a reference; false if the file is closed already.

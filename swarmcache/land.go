@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,8 +12,13 @@ import (
 // does not slow an origin stream. Hash first, HAVE after: run tells the engine
 // once it hears of a landing.
 type lander struct {
-	t      *transfer
-	queues [landers]landQueue
+	t       *transfer
+	queues  [landers]landQueue
+	waiting atomic.Int64 // landings that are not published yet
+
+	mu    sync.Mutex // guards the fields below
+	board Board      // nil: not joined yet
+	there chan struct{}
 }
 
 // landers is how many landings may be under way. Landings of one span keep
@@ -34,22 +40,48 @@ type landQueue struct {
 }
 
 func newLander(t *transfer) *lander {
-	l := &lander{t: t}
+	l := &lander{t: t, there: make(chan struct{})}
 	for i := range l.queues {
 		l.queues[i].wake = make(chan struct{}, 1)
 	}
 	return l
 }
 
-// start publishes to board until ctx is done.
-func (l *lander) start(ctx context.Context, board Board) {
+// start publishes until ctx is done, once there is a board.
+func (l *lander) start(ctx context.Context) {
 	for i := range l.queues {
-		l.t.background.Go(func() { l.run(ctx, board, &l.queues[i]) })
+		l.t.background.Go(func() {
+			select {
+			case <-l.there:
+				l.run(ctx, &l.queues[i])
+			case <-ctx.Done():
+			}
+		})
 	}
 }
 
+// use makes b the board to publish to.
+func (l *lander) use(b Board) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.board == nil {
+		close(l.there)
+	}
+	l.board = b
+}
+
+func (l *lander) current() Board {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.board
+}
+
+// idle reports whether everything is published.
+func (l *lander) idle() bool { return l.waiting.Load() == 0 }
+
 // land publishes all hashes of a span.
 func (l *lander) land(span int, hashes []byte) {
+	l.waiting.Add(1)
 	l.queues[span%landers].push(landing{span, hashes, true})
 }
 
@@ -68,21 +100,21 @@ func (q *landQueue) push(x landing) {
 	}
 }
 
-// pop returns the oldest landing, without those that a later one of the same
-// span makes needless.
+// pop returns the oldest landing, without a progress that a later landing of
+// the same span makes needless.
 func (q *landQueue) pop() (x landing, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.l) > 0 {
 		x, q.l = q.l[0], q.l[1:]
-		if len(q.l) == 0 || q.l[0].span != x.span {
+		if x.final || len(q.l) == 0 || q.l[0].span != x.span {
 			return x, true
 		}
 	}
 	return x, false
 }
 
-func (l *lander) run(ctx context.Context, board Board, q *landQueue) {
+func (l *lander) run(ctx context.Context, q *landQueue) {
 	for {
 		x, ok := q.pop()
 		if !ok {
@@ -93,15 +125,18 @@ func (l *lander) run(ctx context.Context, board Board, q *landQueue) {
 				return
 			}
 		}
-		l.publish(ctx, board, x)
+		l.publish(ctx, x)
+		if x.final {
+			l.waiting.Add(-1)
+		}
 	}
 }
 
 // publish tries for as long as the transfer lives; the directory may be away.
-func (l *lander) publish(ctx context.Context, board Board, x landing) {
+func (l *lander) publish(ctx context.Context, x landing) {
 	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 2*time.Second) {
 		var err error
-		if x.final {
+		if board := l.current(); x.final {
 			err = board.Land(ctx, x.span, x.hashes)
 		} else {
 			err = board.Progress(ctx, x.span, x.hashes)
@@ -114,7 +149,9 @@ func (l *lander) publish(ctx context.Context, board Board, x landing) {
 			l.t.send(poisoned{})
 			return
 		case errors.Is(err, ErrNotFound):
-			return // the fill is over for the others; our bytes are right
+			// The fill is over for the others. Our bytes are right.
+			l.t.send(landed{x})
+			return
 		case !x.final:
 			return
 		}

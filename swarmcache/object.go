@@ -20,9 +20,8 @@ type object struct {
 	file  *File
 	added int64
 
-	recording sync.Mutex // held across writes to the catalogue; guards the next two
+	recording sync.Mutex // held across writes to the catalogue; guards pinned
 	pinned    bool
-	condemned bool // forgotten: nothing is recorded of it any more
 
 	mu       sync.Mutex // guards the fields below; taken before transfer.mu and File.mu
 	transfer *transfer
@@ -46,6 +45,14 @@ func (o *object) expect(r *FillRecord) {
 	o.hint = r
 }
 
+// learn takes over the sealed torrent's infohash, which the cluster may know
+// before this node does.
+func (o *object) learn(h InfoHash) {
+	if !h.IsZero() && o.file.Version().InfoHash.IsZero() {
+		o.file.SetInfoHash(h)
+	}
+}
+
 // fill starts the transfer for a fill that this node opened or joins. It
 // reports whether it took body.
 func (o *object) fill(r *FillRecord, opener, alone bool, body io.ReadCloser, origin Origin) bool {
@@ -58,31 +65,45 @@ func (o *object) fill(r *FillRecord, opener, alone bool, body io.ReadCloser, ori
 	if opener && body != nil {
 		first = &firstBody{body}
 	}
-	o.startLocked(r, first, alone, origin)
-	return first != nil
+	return o.startLocked(r, first, alone, origin) && first != nil
 }
 
-func (o *object) startLocked(r *FillRecord, body *firstBody, alone bool, origin Origin) {
-	o.file.revive()
-	o.file.Acquire()
+// startLocked reports false when the cache is closing.
+func (o *object) startLocked(r *FillRecord, body *firstBody, alone bool, origin Origin) bool {
 	t := newTransfer(o, r, body, alone)
 	t.origin = origin
+	o.file.revive()
+	o.file.Acquire()
+	if !o.c.goWork(func() { t.run(o.c.ctx) }) {
+		o.file.fail(errClosing)
+		o.file.Release() // the caller has a reference too
+		return false
+	}
 	o.transfer, o.hint = t, nil
-	o.c.work.Go(func() { t.run(o.c.ctx) })
+	return true
 }
 
-// want makes a byte range wanted.
-func (o *object) want(w *want, origin Origin) *transfer {
+// want makes a byte range wanted. It reports false when nothing is missing, or
+// nothing will come any more.
+func (o *object) want(w *want, origin Origin) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.file.Left() == 0 {
-		return nil
-	}
-	if o.transfer == nil {
-		o.startLocked(o.hint, nil, false, origin)
+	if o.file.Left() == 0 || o.transfer == nil && !o.startLocked(o.hint, nil, false, origin) {
+		return false
 	}
 	o.transfer.add(w, origin)
-	return o.transfer
+	return true
+}
+
+// poke tells the transfer of now, which may not be the one a reader began with,
+// that a reader moved or ended.
+func (o *object) poke() {
+	o.mu.Lock()
+	t := o.transfer
+	o.mu.Unlock()
+	if t != nil {
+		t.poke()
+	}
 }
 
 // transferEnded is the transfer's last word. A reader may have come in the very
@@ -102,13 +123,12 @@ func (o *object) transferEnded(t *transfer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for w := range t.wants {
-		if w.ended {
+		if w.ended.Load() {
 			continue
 		}
-		if o.transfer == nil {
-			o.startLocked(nil, nil, false, t.origin)
+		if o.transfer == nil && !o.startLocked(nil, nil, false, t.origin) {
+			return
 		}
-		w.moved = -1
 		o.transfer.add(w, t.origin)
 	}
 }
@@ -122,7 +142,8 @@ func (o *object) record() error {
 	return o.put(Record{Version: o.file.Version(), Pieces: pieces})
 }
 
-// seal records a complete object with its hashes and infohash.
+// seal records a complete object with its hashes, all of which are known, and
+// its infohash.
 func (o *object) seal() error {
 	if _, _, _, err := o.file.snapshot(); err != nil {
 		return err
@@ -134,7 +155,9 @@ func (o *object) seal() error {
 	if err := o.put(Record{Version: v, Complete: true, Hashes: o.file.Hashes()}); err != nil {
 		return err
 	}
-	o.c.sealedNow(v)
+	if !o.file.Condemned() {
+		o.c.sealedNow(v)
+	}
 	return nil
 }
 
@@ -152,7 +175,7 @@ func (o *object) rewrite() error {
 func (o *object) put(r Record) error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
-	if o.condemned {
+	if o.file.Condemned() {
 		return nil
 	}
 	r.Added, r.Pinned = o.added, o.pinned
@@ -180,12 +203,13 @@ func (o *Object) Version() Version { return o.o.file.Version() }
 // Complete reports whether every byte is on this node.
 func (o *Object) Complete() bool { return o.o.file.Left() == 0 }
 
-// Open returns an own handle on the file of a complete object, for sendfile.
+// Open returns an own handle on the file of a complete object, for sendfile. It
+// works also when the object was evicted meanwhile.
 func (o *Object) Open() (*os.File, error) {
 	if !o.Complete() {
 		return nil, fmt.Errorf("object %s is not complete", o.Version().ID)
 	}
-	return os.Open(o.o.file.f.Name())
+	return o.o.file.Dup()
 }
 
 // NewReader returns a reader that waits for bytes as they come. Only the bytes
@@ -193,8 +217,8 @@ func (o *Object) Open() (*os.File, error) {
 func (o *Object) NewReader(ctx context.Context, from, to int64) *Reader {
 	f := o.o.file
 	r := &Reader{ctx: ctx, h: o, f: f, pos: from, to: min(to, f.layout.Length)}
-	if w := (&want{pieces: f.layout.PiecesOf(layout.Range{From: from, To: to}), pos: from, moved: -1}); !w.pieces.Empty() {
-		r.w, r.t = w, o.o.want(w, o.origin)
+	if w := newWant(f.layout.PiecesOf(layout.Range{From: from, To: to}), from); !w.pieces.Empty() && o.o.want(w, o.origin) {
+		r.w = w
 	}
 	return r
 }
@@ -216,8 +240,7 @@ type Reader struct {
 	ctx     context.Context
 	h       *Object
 	f       *File
-	w       *want
-	t       *transfer // nil: nothing is missing
+	w       *want // nil: nothing is missing
 	pos, to int64
 }
 
@@ -233,23 +256,20 @@ func (r *Reader) Read(b []byte) (int, error) {
 	k, err := r.f.f.ReadAt(b[:min(int64(len(b)), n, r.to-r.pos)], r.pos)
 	r.h.read[from].Add(int64(k))
 	r.pos += int64(k)
-	if r.t != nil {
-		r.h.o.moved(r)
-	}
+	r.moved()
 	if k > 0 {
 		err = nil
 	}
 	return k, err
 }
 
-// moved tells the transfer of now, which may not be the one r began with.
-func (o *object) moved(r *Reader) {
-	o.mu.Lock()
-	t := o.transfer
-	o.mu.Unlock()
-	if t != nil {
-		r.t = t
-		t.move(r.w, r.pos)
+// moved tells the transfer where the reader is, piece by piece.
+func (r *Reader) moved() {
+	if r.w == nil {
+		return
+	}
+	if l := r.f.layout; l.PieceAt(r.w.pos.Swap(r.pos)) != l.PieceAt(r.pos) {
+		r.h.o.poke()
 	}
 }
 
@@ -270,15 +290,8 @@ func (r *Reader) Seek(off int64, whence int) (int64, error) {
 
 // Close ends the reader's interest in its range.
 func (r *Reader) Close() error {
-	if r.t != nil {
-		r.t.remove(r.w)
-		r.h.o.mu.Lock()
-		t := r.h.o.transfer
-		r.h.o.mu.Unlock()
-		if t != nil && t != r.t {
-			t.remove(r.w)
-		}
-		r.t = nil
+	if r.w != nil && !r.w.ended.Swap(true) {
+		r.h.o.poke()
 	}
 	return nil
 }

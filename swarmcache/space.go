@@ -74,7 +74,7 @@ func (c *Cache) fits(n int64) error {
 }
 
 // reserve makes room for v, evicting what was not used for longest. Objects in
-// use and pinned ones stay.
+// use and pinned ones stay. It needs c.files.
 func (c *Cache) reserve(v Version) error {
 	c.mu.Lock()
 	if c.entries[v.ID] != nil {
@@ -91,7 +91,7 @@ func (c *Cache) reserve(v Version) error {
 	c.mu.Unlock()
 	for _, id := range victims {
 		c.metrics.evicted.Inc()
-		c.forget(id, "")
+		c.forgetLocked(id)
 	}
 	return nil
 }
@@ -146,13 +146,20 @@ func (c *Cache) sealedNow(v Version) {
 // forget removes an object: from the catalogue, from the books, from the disk.
 // Who reads it keeps an open file.
 func (c *Cache) forget(id ObjectID, key policy.Key) {
+	c.files.Lock()
+	defer c.files.Unlock()
+	c.forgetLocked(id)
+}
+
+// forgetLocked needs c.files.
+func (c *Cache) forgetLocked(id ObjectID) {
 	c.mu.Lock()
 	o := c.objects[id]
 	delete(c.objects, id)
 	c.mu.Unlock()
 	if o != nil {
 		o.recording.Lock()
-		o.condemned = true
+		o.file.condemned.Store(true)
 		o.recording.Unlock()
 	}
 	if err := c.cfg.Index.Delete(id); err != nil && !errors.Is(err, ErrNotFound) {

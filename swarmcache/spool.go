@@ -76,7 +76,7 @@ func (s *Spool) Commit(ctx context.Context, atLeast int64) error {
 	if err := s.f.Sync(); err != nil {
 		return err
 	}
-	return s.c.adopt(ctx, v, s.f.Name(), hashes)
+	return s.c.adopt(v, s.f.Name(), hashes)
 }
 
 // pieceHashes reads the pieces' hashes off a finished body.
@@ -99,7 +99,9 @@ func pieceHashes(f *os.File, v Version) ([]byte, error) {
 }
 
 // adopt makes a finished file the object v.
-func (c *Cache) adopt(ctx context.Context, v Version, file string, hashes []byte) error {
+func (c *Cache) adopt(v Version, file string, hashes []byte) error {
+	c.files.Lock()
+	defer c.files.Unlock()
 	if _, err := c.cfg.Index.Get(v.ID); err == nil {
 		return nil // it is here already
 	}
@@ -116,10 +118,10 @@ func (c *Cache) adopt(ctx context.Context, v Version, file string, hashes []byte
 		err = c.cfg.Index.Put(rec)
 	}
 	if err != nil {
-		c.forget(v.ID, v.Key)
+		c.forgetLocked(v.ID)
 		return err
 	}
-	o, err := c.open(v, &rec)
+	o, err := c.openLocked(v, &rec)
 	if err != nil {
 		return err
 	}
@@ -131,6 +133,6 @@ func (c *Cache) adopt(ctx context.Context, v Version, file string, hashes []byte
 		return err
 	}
 	c.metrics.completed.Inc()
-	c.publishLater(o.file.Version(), 0)
+	c.publishLater(o, 0)
 	return nil
 }

@@ -120,10 +120,15 @@ func (s *stream) mayRead(ctx context.Context, i int) bool {
 
 // fetch asks the origin for r (the zero range: the whole body) and reads it.
 func (s *stream) fetch(ctx context.Context, o Origin, r layout.Range) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	v := s.t.rec.Version
+	watchdog := time.AfterFunc(overdueAfter, func() { cancel(errStalled) })
 	resp, err := o.Get(ctx, r, v.Validator)
+	if !watchdog.Stop() && err == nil {
+		resp.Body.Close()
+		return errStalled
+	}
 	if err != nil {
 		return err
 	}
@@ -147,7 +152,8 @@ func checkResponse(resp *http.Response, r layout.Range, v Version) error {
 		if !same {
 			return fmt.Errorf("%w: validator", errChanged)
 		}
-		if e := resp.Header.Get("Content-Encoding"); e != v.Stored.Header.Get("Content-Encoding") {
+		// A 206 to If-Range leaves out what the client has (RFC 9110 §15.3.7).
+		if e := resp.Header.Get("Content-Encoding"); e != "" && e != v.Stored.Header.Get("Content-Encoding") {
 			return fmt.Errorf("%w: Content-Encoding %q", errChanged, e)
 		}
 		return nil
@@ -229,7 +235,7 @@ func (s *stream) span(r *pieceReader, i int) error {
 			s.t.lander.progress(i, hashes)
 		}
 	}
-	s.t.c.rates.add(s.t.originHost(), s.t.plan.Bytes(pieces).Len(), time.Since(began))
+	s.t.c.rates.add(s.t.host, s.t.plan.Bytes(pieces).Len(), time.Since(began))
 	s.t.lander.land(i, hashes)
 	return nil
 }
@@ -251,18 +257,18 @@ func (r *pieceReader) piece(i int) (sum [sha1.Size]byte, err error) {
 	h := sha1.New()
 	if r.f.startPiece(i, &r.tail) {
 		err := r.copy(n, func(b []byte) error {
-			h.Write(b)
 			if err := r.f.extend(&r.tail, b); err != nil {
 				return fmt.Errorf("%w: %w", errDisk, err)
 			}
+			h.Write(b)
 			return nil
 		})
+		sum = [sha1.Size]byte(h.Sum(nil))
 		if err != nil {
-			r.f.finishPiece(i, &r.tail, nil)
+			r.f.cutPiece(i, &r.tail, sum)
 			return sum, err
 		}
-		sum = [sha1.Size]byte(h.Sum(nil))
-		return sum, r.f.finishPiece(i, &r.tail, &sum)
+		return sum, r.f.finishPiece(i, &r.tail, sum)
 	}
 	r.whole = r.whole[:0]
 	if err := r.copy(n, func(b []byte) error { r.whole = append(r.whole, b...); return nil }); err != nil {
@@ -326,8 +332,9 @@ func (r *rates) of(host string) float64 {
 	return r.m[host]
 }
 
-func (t *transfer) originHost() string {
-	if u, err := url.Parse(t.file.version.URL); err == nil {
+// hostOf is what rates are remembered by.
+func hostOf(rawURL string) string {
+	if u, err := url.Parse(rawURL); err == nil {
 		return u.Host
 	}
 	return ""

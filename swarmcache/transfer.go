@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shatabdi/swarmcache/layout"
@@ -17,9 +17,12 @@ import (
 const (
 	tickEvery     = 100 * time.Millisecond
 	flushEvery    = time.Second      // completion is recorded at most this late
+	offerEvery    = 5 * time.Second  // participants are offered to the engine again
 	lingerFill    = 10 * time.Second // a complete node stays on the board that long
+	lingerLanding = 15 * time.Second // and longer, for landings that are under way
 	patienceBoard = 1500 * time.Millisecond
 	patienceSeed  = 3 * time.Second // without progress from seeders, the origin is asked
+	patienceFirst = 5 * time.Second // for the first reader of an opened fill
 )
 
 // transfer brings the wanted pieces of one object to this node: from peers of
@@ -31,6 +34,7 @@ type transfer struct {
 	o    *object
 	file *File
 	log  *slog.Logger
+	host string // of the origin
 
 	cancel context.CancelCauseFunc
 	kick   chan struct{}
@@ -45,58 +49,70 @@ type transfer struct {
 	rec        *FillRecord // nil: no fill, from seeders only
 	body       *firstBody  // the response that opened the fill
 	alone      bool        // the board is this node's own
-	board      Board
+	board      Board       // nil: not joined yet
 	lander     *lander
-	plan       layout.Plan
-	spans      []spanState
-	open       int              // below it every span has landed and is here
-	nodes      map[NodeID]Node  // other participants
-	rank       []NodeID         // all participants in order; stale when nil
-	streams    map[*stream]bool // origin streams of this node
-	claiming   bool             // a claim is under way
-	downSince  time.Time        // since when the board cannot be asked
-	fill       Torrent          // nil without a fill
-	sealed     Torrent          // nil until needed
-	started    time.Time
-	progress   time.Time // when a piece last became complete
-	news       time.Time // when the board last told of a span
-	left       int       // pieces missing at that time
-	flushed    time.Time
-	tries      int // origin errors in a row
-	retryAt    time.Time
+	fill       Torrent         // nil without a fill
+	sealed     Torrent         // nil until needed
+	nodes      map[NodeID]Node // other participants
+	rank       []NodeID        // all participants in order; stale when nil
+	self       int             // this node's place in rank
+	asked      bool            // somebody wanted bytes at some time
+	caught     bool            // all that stood on the board is known
+	resuming   bool            // what an earlier run left is, or was, being hashed
 	background sync.WaitGroup
+	spanBook
+	streams   map[*stream]bool // origin streams of this node
+	claiming  bool             // a claim, or the opening of a fill, is under way
+	flushing  bool             // what is complete is being recorded
+	downSince time.Time        // since when the board cannot be asked
+	tries     int              // origin errors in a row
+
+	started   time.Time
+	progress  time.Time // when a piece last became complete
+	news      time.Time // when the board last told of a span
+	left      int       // pieces missing at that time
+	flushed   time.Time
+	offered   time.Time
+	completed time.Time
+	boardAt   time.Time // not before, the board is asked again
+	retryAt   time.Time // not before, the origin is asked again
+	seedsFrom time.Time // since when seeders should have everything; zero: no reason to think so
 }
 
 // want is one reader's interest: the pieces of a byte range, and where it is.
 type want struct {
-	pieces  layout.Range
-	pos     int64 // guarded by transfer.mu
-	windows []Window
-	moved   int64
-	ended   bool
+	pieces layout.Range
+	pos    atomic.Int64
+	ended  atomic.Bool
+
+	// Owned by the run of the transfer that has the want.
+	windows map[Torrent]Window
+	told    int64 // the position that the windows have
+	here    int64 // the pieces below it are here
 }
 
-// spanState is what run knows of a span.
-type spanState struct {
-	SpanRecord
-	since  time.Time // of this record, as seen here
-	lostAt time.Time // when a claim was lost that the watch has not told of yet
-	mine   bool      // one of this node's streams has it
-	isHere bool
+func newWant(pieces layout.Range, pos int64) *want {
+	w := &want{pieces: pieces, windows: map[Torrent]Window{}, here: pieces.From}
+	w.pos.Store(pos)
+	return w
 }
 
 func newTransfer(o *object, rec *FillRecord, body *firstBody, alone bool) *transfer {
-	t := &transfer{
-		c: o.c, o: o, file: o.file, log: o.c.log.With("object", o.file.Version().ID),
+	v := o.file.Version()
+	return &transfer{
+		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL),
 		kick: make(chan struct{}, 1), events: make(chan any, 4096),
 		wants: map[*want]bool{}, nodes: map[NodeID]Node{}, streams: map[*stream]bool{},
 		rec: rec, body: body, alone: alone,
 	}
-	return t
 }
 
 // Events that run receives from the goroutines it started.
 type (
+	boarded struct {
+		board Board
+		err   error
+	}
 	claimed struct {
 		spans []SpanRecord
 		won   []bool
@@ -112,11 +128,17 @@ type (
 		alone bool
 		err   error
 	}
-	poisoned struct{}
-	landed   struct{ landing }
+	poisoned  struct{}
+	landed    struct{ landing }
+	rehashed  struct{}
+	damaged   struct{ err error }
+	recorded  struct{ err error }
+	seen      struct{ infoHash InfoHash }
+	published struct{}
 )
 
-// send hands an event to run, which always drains until background is done.
+// send hands an event to run, which always drains until background is done. run
+// itself must not send.
 func (t *transfer) send(e any) { t.events <- e }
 
 // run moves pieces until the object is complete and nobody needs this node any
@@ -125,15 +147,14 @@ func (t *transfer) run(ctx context.Context) {
 	ctx, t.cancel = context.WithCancelCause(ctx)
 	defer t.cleanup()
 	now := t.c.now()
-	t.started, t.progress, t.flushed, t.left = now, now, now, t.file.Left()
+	t.started, t.progress, t.flushed, t.offered, t.left = now, now, now, now, t.file.Left()
 	if err := t.begin(ctx); err != nil {
-		t.file.fail(err)
+		t.fail(err)
 		return
 	}
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	completed := t.file.Completed()
-	var leaveAt <-chan time.Time
+	completed, sealable := t.file.Completed(), (<-chan struct{})(nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -148,14 +169,17 @@ func (t *transfer) run(ctx context.Context) {
 			}
 		case <-t.kick:
 		case <-completed:
-			completed = nil
+			// The hashes of what an earlier run left may still be on their way.
+			completed, sealable = nil, t.file.Sealable()
+		case <-sealable:
+			sealable = nil
 			t.complete(ctx)
-			leaveAt = time.After(t.linger())
-		case <-leaveAt:
-			return
 		case <-tick.C:
 		}
 		if completed == nil {
+			if t.mayLeave(t.c.now()) {
+				return
+			}
 			continue
 		}
 		if t.unwanted() {
@@ -168,73 +192,61 @@ func (t *transfer) run(ctx context.Context) {
 	}
 }
 
-// linger is how long a complete node stays on the board: others may be at it.
-func (t *transfer) linger() time.Duration {
-	if len(t.nodes) == 0 {
-		return 0
-	}
-	return lingerFill
-}
-
 // begin joins what there is to join.
 func (t *transfer) begin(ctx context.Context) error {
-	t.takeWants()
-	if t.rec != nil {
-		return t.joinFill(ctx)
+	if t.rec == nil {
+		t.joinSealed()
+		t.resume(ctx)
+		return nil
 	}
-	return t.joinSealed()
+	return t.joinFill(ctx)
 }
 
-// joinSealed takes part in the swarm of the standard torrent.
-func (t *transfer) joinSealed() error {
+// joinSealed takes part in the swarm of the standard torrent, if it is known.
+func (t *transfer) joinSealed() {
 	if t.c.cfg.Swarm == nil || t.sealed != nil {
-		return nil
+		return
 	}
 	s, err := t.c.cfg.Swarm.Sealed(t.file)
 	if err != nil {
-		return nil // nothing to join yet: a fill will be opened
+		return // not known yet
 	}
 	t.sealed = s
-	t.wantAll(s)
-	return nil
+	t.seedsFrom = t.c.now()
+	t.introduceAll()
 }
 
-// joinFill takes part in the fill t.rec: its board, its torrent, its body.
+// joinFill takes part in the fill t.rec: its board, its torrent, its body. It
+// does not wait for the directory.
 func (t *transfer) joinFill(ctx context.Context) error {
-	t.plan = t.rec.Plan()
-	t.spans = make([]spanState, t.plan.Spans())
-	t.open = 0
-	if t.alone {
-		t.board = newAloneBoard()
-	} else {
-		board, err := t.c.cfg.Directory.JoinFill(ctx, *t.rec)
-		if err != nil {
-			t.log.Warn("filling for this node alone", "error", err)
-			t.alone, board = true, newAloneBoard()
-		}
-		t.board = board
-	}
-	board := t.board
-	t.lander = newLander(t)
-	t.lander.start(ctx, board)
-	t.background.Go(func() {
-		err := board.Watch(ctx, func(e BoardEvent) { t.send(e) })
-		if ctx.Err() == nil {
-			t.send(watchEnded{err})
-		}
-	})
+	t.spanBook = newSpanBook(t.c.cfg.Node.ID, t.rec.Plan())
 	if t.c.cfg.Swarm != nil {
 		f, err := t.c.cfg.Swarm.Fill(t.file)
 		if err != nil {
 			return fmt.Errorf("join fill torrent: %w", err)
 		}
 		t.fill = f
-		t.wantAll(f)
+		t.introduceAll()
 	}
-	t.c.metrics.fills.WithLabelValues(fillRole(t.rec, t.c.cfg.Node.ID, t.alone)).Inc()
+	if !t.file.Version().InfoHash.IsZero() {
+		t.joinSealed() // somebody is through already
+	}
+	t.lander = newLander(t)
+	t.lander.start(ctx)
 	if t.body != nil {
 		t.startFirst(ctx)
 	}
+	t.c.metrics.fills.WithLabelValues(fillRole(t.rec, t.c.cfg.Node.ID, t.alone)).Inc()
+	t.resume(ctx)
+	if t.alone {
+		t.useBoard(ctx, aloneBoard{})
+		return nil
+	}
+	rec := *t.rec
+	t.background.Go(func() {
+		board, err := t.c.cfg.Directory.JoinFill(ctx, rec)
+		t.send(boarded{board, err})
+	})
 	return nil
 }
 
@@ -248,16 +260,57 @@ func fillRole(r *FillRecord, self NodeID, alone bool) string {
 	return "joined"
 }
 
-// wantAll tells a torrent that was just joined what readers want.
-func (t *transfer) wantAll(tor Torrent) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for w := range t.wants {
-		tor.Want(w.pieces)
-		win := tor.Window(t.ahead())
-		win.MoveTo(w.pos)
-		w.windows = append(w.windows, win)
+// onBoarded takes the board that JoinFill gave, or goes on without one.
+func (t *transfer) onBoarded(ctx context.Context, e boarded) {
+	switch {
+	case errors.Is(e.err, ErrNotFound):
+		t.boardGone(ctx)
+	case e.err != nil:
+		t.log.Warn("filling for this node alone", "error", e.err)
+		t.alone = true
+		t.useBoard(ctx, aloneBoard{})
+	default:
+		t.useBoard(ctx, e.board)
+		t.background.Go(func() {
+			err := e.board.Watch(ctx, func(e BoardEvent) { t.send(e) })
+			if ctx.Err() == nil {
+				t.send(watchEnded{err})
+			}
+		})
 	}
+}
+
+func (t *transfer) useBoard(ctx context.Context, b Board) {
+	t.board = b
+	t.lander.use(b)
+	if s := t.endlessStream(); s != nil && !t.claiming {
+		t.ask(ctx, t.runFrom(s.first)) // what it reads already, and some more
+	}
+	if t.alone {
+		t.caught = true
+		t.landStored()
+	}
+}
+
+// boardGone: everybody else is done. What is missing comes from seeders, and if
+// there are none from the origin, for this node alone.
+func (t *transfer) boardGone(ctx context.Context) {
+	t.log.Debug("the board is gone")
+	t.alone = true
+	t.disown(t.c.now())
+	t.useBoard(ctx, aloneBoard{})
+	t.seedsFrom = t.c.now()
+	if t.joinSealed(); t.sealed != nil {
+		return
+	}
+	key, id := t.rec.Version.Key, t.rec.Version.ID
+	t.background.Go(func() {
+		v, _, err := t.c.cfg.Directory.Lookup(ctx, key)
+		if err != nil || v == nil || v.ID != id {
+			v = &Version{}
+		}
+		t.send(seen{v.InfoHash})
+	})
 }
 
 // ahead is how far in front of a reader pieces are preferred.
@@ -275,25 +328,6 @@ func (t *transfer) add(w *want, origin Origin) {
 	t.poke()
 }
 
-// move tells where a reader is.
-func (t *transfer) move(w *want, pos int64) {
-	t.mu.Lock()
-	before := t.file.layout.PieceAt(w.pos)
-	w.pos = pos
-	t.mu.Unlock()
-	if t.file.layout.PieceAt(pos) != before {
-		t.poke()
-	}
-}
-
-// remove ends a reader's interest.
-func (t *transfer) remove(w *want) {
-	t.mu.Lock()
-	w.ended = true
-	t.mu.Unlock()
-	t.poke()
-}
-
 func (t *transfer) poke() {
 	select {
 	case t.kick <- struct{}{}:
@@ -301,50 +335,96 @@ func (t *transfer) poke() {
 	}
 }
 
+// latestOrigin is how the origin is asked now; nil: nobody ever wanted bytes.
+func (t *transfer) latestOrigin() Origin {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.origin
+}
+
 // takeWants makes new interest known to the torrents.
 func (t *transfer) takeWants() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, w := range t.fresh {
-		for _, tor := range []Torrent{t.fill, t.sealed} {
-			if tor != nil {
-				tor.Want(w.pieces)
-				w.windows = append(w.windows, tor.Window(t.ahead()))
-			}
-		}
-		if w.pieces.From < int64(t.plan.Pieces()) && t.plan.MaxSpan > 0 {
-			t.open = min(t.open, t.plan.SpanOf(int(w.pieces.From)))
-		}
-		w.moved = -1
+		t.introduce(w)
+		t.asked, t.interest = true, nil
 	}
 	t.fresh = nil
 }
 
-func (t *transfer) moveWindows() {
+// introduceAll tells a torrent that was just joined what readers want.
+func (t *transfer) introduceAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for w := range t.wants {
-		if w.ended {
-			for _, win := range w.windows {
-				win.Close()
-			}
-			w.windows = nil
-			if !t.mostIsHere() {
+		t.introduce(w)
+	}
+}
+
+// introduce tells the torrents that do not know it yet of w. It needs mu.
+func (t *transfer) introduce(w *want) {
+	for _, tor := range t.torrents() {
+		if w.windows[tor] == nil && !w.ended.Load() {
+			tor.Want(w.pieces)
+			w.windows[tor] = tor.Window(t.ahead())
+			w.told = -1
+		}
+	}
+}
+
+// torrents are those that this transfer takes part in.
+func (t *transfer) torrents() (l []Torrent) {
+	if t.fill != nil {
+		l = append(l, t.fill)
+	}
+	if t.sealed != nil {
+		l = append(l, t.sealed)
+	}
+	return l
+}
+
+// followReaders moves the windows to where readers are, and forgets the readers
+// that are gone. What a gone reader wanted is still fetched when most of the
+// object is here: finishing costs less than what was spent.
+func (t *transfer) followReaders() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for w := range t.wants {
+		if w.ended.Load() {
+			w.close()
+			if !t.mostIsHere() || t.covers(w) {
 				delete(t.wants, w)
+				t.interest = nil
 			}
 			continue
 		}
-		if w.moved != w.pos {
-			w.moved = w.pos
+		if pos := w.pos.Load(); w.told != pos {
+			w.told = pos
 			for _, win := range w.windows {
-				win.MoveTo(w.pos)
+				win.MoveTo(pos)
 			}
 		}
 	}
 }
 
-// mostIsHere: a client went away, but finishing costs less than what is spent.
+// close takes the reader's windows away.
+func (w *want) close() {
+	for tor, win := range w.windows {
+		win.Close()
+		delete(w.windows, tor)
+	}
+}
+
 func (t *transfer) mostIsHere() bool { return t.file.Left()*2 <= len(t.file.state) }
+
+// covers reports whether all that w wants is here.
+func (t *transfer) covers(w *want) bool {
+	for w.here < w.pieces.To && t.file.Has(int(w.here)) {
+		w.here++
+	}
+	return w.here >= w.pieces.To
+}
 
 // unwanted reports whether nobody here wants what is missing, and nobody
 // elsewhere depends on this node: as the only streamer of a fill without
@@ -353,36 +433,40 @@ func (t *transfer) unwanted() bool {
 	t.mu.Lock()
 	n := len(t.wants)
 	t.mu.Unlock()
-	if n > 0 {
+	now := t.c.now()
+	switch {
+	case n > 0:
 		return false
-	}
-	if len(t.nodes) == 0 {
+	case !t.asked: // whoever opened this is about to read
+		return now.Sub(t.started) > patienceFirst
+	case len(t.nodes) == 0:
 		return true
-	}
-	if t.rec != nil && t.rec.Single && len(t.streams) > 0 {
+	case t.rec != nil && t.rec.Single && len(t.streams) > 0:
 		return false
 	}
-	return t.c.now().Sub(t.progress) > lingerFill
+	return now.Sub(t.progress) > lingerFill
 }
 
 // handle takes in one event.
 func (t *transfer) handle(ctx context.Context, e any) error {
 	switch e := e.(type) {
 	case BoardEvent:
-		return t.onBoard(e)
+		return t.onBoard(ctx, e)
+	case boarded:
+		t.onBoarded(ctx, e)
 	case claimed:
 		t.claiming = false
 		t.onClaimed(ctx, e)
 	case streamEnded:
 		return t.onStreamEnded(ctx, e)
 	case watchEnded:
-		if errors.Is(e.err, ErrNotFound) && !t.alone {
-			// Everybody else is done. What is missing comes from seeders, or from a
-			// fill of our own.
-			t.log.Debug("the board is gone")
-			t.board = newAloneBoard()
-			t.alone = true
-			return t.joinSealed()
+		if !t.alone {
+			t.boardGone(ctx)
+		}
+	case seen:
+		t.o.learn(e.infoHash)
+		if t.joinSealed(); t.sealed == nil {
+			t.seedsFrom = time.Time{}
 		}
 	case opened:
 		t.claiming = false
@@ -394,35 +478,36 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 	case poisoned:
 		return t.end(ctx, EndPoisoned)
 	case landed:
-		if e.final {
-			t.c.metrics.landed.Inc()
-		}
-		pieces := t.plan.Span(e.span)
-		for k := range int64(len(e.hashes) / 20) {
-			t.pieceChanged(int(pieces.From + k))
-		}
+		t.onLanded(e)
+	case rehashed:
+		t.landStored()
+	case damaged:
+		return e.err
+	case recorded:
+		t.flushing = false
+		return e.err
+	case published:
+		t.completed = t.c.now()
 	}
 	return nil
 }
 
-func (t *transfer) onBoard(e BoardEvent) error {
+func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 	now := t.c.now()
 	switch {
 	case e.Span != nil:
 		if e.Span.Span < 0 || e.Span.Span >= len(t.spans) {
 			return nil // of another plan: not ours to judge
 		}
-		s := &t.spans[e.Span.Span]
-		if e.Span.Rev < s.Rev {
+		if e.Span.Rev < t.spans[e.Span.Span].Rev {
 			return nil
 		}
-		s.SpanRecord, s.since, t.news = *e.Span, now, now
-		s.lostAt = time.Time{}
-		return t.learn(e.Span)
+		t.news = now
+		t.put(*e.Span, now)
+		return t.learn(ctx, e.Span)
 	case e.Freed != nil:
 		if i := *e.Freed; i >= 0 && i < len(t.spans) {
-			s := &t.spans[i]
-			s.SpanRecord, s.since = SpanRecord{Span: i}, now
+			t.put(SpanRecord{Span: i}, now)
 		}
 	case e.Joined != nil:
 		t.nodes[e.Joined.ID] = *e.Joined
@@ -430,11 +515,14 @@ func (t *transfer) onBoard(e BoardEvent) error {
 		if t.fill != nil {
 			t.fill.AddPeers(e.Joined.Peers)
 		}
+	case e.Caught:
+		t.caught = true
+		t.landStored()
 	case e.Left != "":
 		delete(t.nodes, e.Left)
 		t.rank = nil
 	case e.Fill != nil:
-		t.rec.Single = e.Fill.Single
+		t.rec.Single = t.rec.Single || e.Fill.Single
 		if e.Fill.Ended != "" {
 			t.rec.Ended = e.Fill.Ended
 			return endError(e.Fill.Ended)
@@ -444,15 +532,14 @@ func (t *transfer) onBoard(e BoardEvent) error {
 }
 
 // learn opens the gate for pieces whose hashes were published.
-func (t *transfer) learn(s *SpanRecord) error {
+func (t *transfer) learn(ctx context.Context, s *SpanRecord) error {
 	pieces := t.plan.Span(s.Span)
 	for k := int64(0); k*20+20 <= int64(len(s.Hashes)) && k < pieces.Len(); k++ {
 		i := int(pieces.From + k)
 		news, err := t.file.Learn(i, s.Hashes[k*20:k*20+20])
 		if err != nil {
 			t.log.Error("two hashes for one piece", "piece", i, "span", s.Span)
-			t.send(poisoned{})
-			return nil
+			return t.end(ctx, EndPoisoned)
 		}
 		if news {
 			t.pieceChanged(i)
@@ -461,108 +548,143 @@ func (t *transfer) learn(s *SpanRecord) error {
 	return nil
 }
 
-func (t *transfer) pieceChanged(i int) {
-	if t.fill != nil {
-		t.fill.PieceChanged(i)
+func (t *transfer) onLanded(e landed) {
+	pieces := t.plan.Span(e.span)
+	if e.final {
+		t.c.metrics.landed.Inc()
+		if s := &t.spans[e.span]; !s.Landed {
+			t.put(SpanRecord{Span: e.span, Rev: s.Rev, Landed: true, Hashes: e.hashes}, t.c.now())
+		}
 	}
-	if t.sealed != nil {
-		t.sealed.PieceChanged(i)
+	for k := range int64(len(e.hashes) / 20) {
+		t.pieceChanged(int(pieces.From + k))
 	}
 }
 
-// step is what run does on every tick.
+func (t *transfer) pieceChanged(i int) {
+	for _, tor := range t.torrents() {
+		tor.PieceChanged(i)
+	}
+}
+
+// step is what run does on every event, move of a reader and tick: nothing in
+// it may grow with the number of pieces.
 func (t *transfer) step(ctx context.Context, now time.Time) error {
+	if err := t.file.failure(); err != nil {
+		if errors.Is(err, ErrPoisoned) && t.rec != nil {
+			return t.end(ctx, EndPoisoned)
+		}
+		return err
+	}
 	t.takeWants()
-	t.moveWindows()
+	t.followReaders()
 	if left := t.file.Left(); left != t.left {
 		t.left, t.progress = left, now
 	}
-	if now.Sub(t.flushed) >= flushEvery {
-		t.flushed = now
-		if err := t.o.record(); err != nil {
-			return err
+	if t.fill != nil && t.sealed != nil {
+		for _, i := range t.file.takeNews() {
+			t.pieceChanged(i) // the other torrent must not fetch it again
 		}
 	}
+	t.flush(now)
+	t.offer(now)
 	if t.rec == nil {
-		return t.escalate(ctx, now)
+		t.escalate(ctx, now)
+	} else {
+		t.claim(ctx, now)
 	}
-	t.claim(ctx, now)
 	return nil
+}
+
+// flush records what became complete, without holding up run: a disk may take
+// seconds.
+func (t *transfer) flush(now time.Time) {
+	if t.flushing || now.Sub(t.flushed) < flushEvery {
+		return
+	}
+	t.flushed, t.flushing = now, true
+	t.background.Go(func() { t.send(recorded{t.o.record()}) })
+}
+
+// offer names the participants to the engine again, which forgets a peer after
+// one failed or lost connection.
+func (t *transfer) offer(now time.Time) {
+	if t.fill == nil || now.Sub(t.offered) < offerEvery {
+		return
+	}
+	t.offered = now
+	for _, n := range t.nodes {
+		t.fill.AddPeers(n.Peers)
+	}
+}
+
+// seedersGive reports whether to wait a little longer for seeders, which should
+// have everything, before the origin is asked. Once they failed it stays false.
+func (t *transfer) seedersGive(now time.Time) bool {
+	if t.seedsFrom.IsZero() {
+		return false
+	}
+	if now.Sub(t.progress) < patienceSeed || now.Sub(t.seedsFrom) < patienceSeed {
+		return true
+	}
+	t.log.Debug("no seeder gives anything")
+	t.seedsFrom = time.Time{}
+	return false
 }
 
 // escalate opens a fill when no seeder gives anything: the origin is the last
 // source. Nodes in the same trouble meet on the fill's board.
-func (t *transfer) escalate(ctx context.Context, now time.Time) error {
-	wait := patienceSeed
-	if t.sealed == nil {
-		wait = 0
-	}
-	if t.claiming || now.Sub(t.progress) < wait {
-		return nil
-	}
-	t.mu.Lock()
-	origin := t.origin
-	t.mu.Unlock()
-	if origin == nil {
-		return nil
+func (t *transfer) escalate(ctx context.Context, now time.Time) {
+	if t.claiming || !t.asked || t.latestOrigin() == nil || t.seedersGive(now) {
+		return
 	}
 	t.claiming = true
 	v := t.file.Version()
 	t.background.Go(func() {
-		rec, opener, alone, err := t.c.openFill(ctx, v, v.Validator == "")
-		if err == nil && !opener && rec.Version.ID != v.ID {
-			err = fmt.Errorf("another version is being filled: %w", ErrFillEnded)
+		rec, _, alone, err := t.c.openFill(ctx, v, v.Validator == "")
+		if err == nil && rec.Version.ID != v.ID {
+			err = errSuperseded
 		}
 		t.send(opened{rec, alone, err})
 	})
-	return nil
 }
 
-// complete is called once every piece is here.
-func (t *transfer) complete(ctx context.Context) {
-	t.c.metrics.completed.Inc()
-	if err := t.o.seal(); err != nil {
-		t.log.Error("record a complete object", "error", err)
-		return
-	}
-	v := t.file.Version()
-	t.log.Info("object complete", "bytes", v.Length, "infohash", v.InfoHash, "took", t.c.now().Sub(t.started).Round(time.Millisecond))
-	if s := t.c.cfg.Swarm; s != nil && t.sealed == nil {
-		// Join, so that the tracker hears of a new seeder at once; then let go.
-		if tor, err := s.Sealed(t.file); err == nil {
-			tor.Drop()
-		}
-	}
-	// The opener publishes at once, the others only what is still missing then.
-	wait := time.Duration(0)
-	if t.rec == nil || t.rec.Opener != t.c.cfg.Node.ID {
-		wait = time.Second + rand.N(2*time.Second)
-	}
-	t.c.publishLater(v, wait)
-}
+// errSuperseded: fills of this very version have ended; a later attempt has
+// another id.
+var errSuperseded = fmt.Errorf("%w: the version was given up", ErrFillEnded)
 
-// fail ends the transfer: readers get err, or a fill that ended.
+// fail ends the transfer: readers get err, or a fill that ended. A body that
+// cannot be trusted or finished is forgotten, so that the next request begins
+// anew.
 func (t *transfer) fail(err error) {
 	if !errors.Is(err, ErrFillEnded) {
 		err = fmt.Errorf("%w: %w", ErrFillEnded, err)
 	}
 	t.log.Warn("fill ended", "error", err)
 	t.file.fail(err)
-	if t.rec != nil && (t.rec.Ended == EndPoisoned || t.rec.Ended == EndChanged) {
+	over := t.rec != nil && t.rec.Ended != ""
+	if over || errors.Is(err, errDisk) || errors.Is(err, errSuperseded) || errors.Is(err, ErrPoisoned) {
 		t.o.condemn()
 	}
 }
 
-func endError(reason string) error { return fmt.Errorf("%w: %s", ErrFillEnded, reason) }
+func endError(reason string) error {
+	if reason == EndPoisoned {
+		return fmt.Errorf("%w: %w", ErrFillEnded, ErrPoisoned)
+	}
+	return fmt.Errorf("%w: %s", ErrFillEnded, reason)
+}
 
 // end ends the fill for every node.
 func (t *transfer) end(ctx context.Context, reason string) error {
 	t.c.metrics.ended.WithLabelValues(reason).Inc()
 	t.rec.Ended = reason
-	rec := *t.rec
-	board := t.board
+	rec, board := *t.rec, t.board
+	if board == nil {
+		return endError(reason) // who joins later finds out as we did
+	}
 	t.background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeWait)
 		defer cancel()
 		if err := board.Update(ctx, rec); err != nil {
 			t.log.Warn("tell the others that the fill ended", "error", err)
@@ -571,6 +693,9 @@ func (t *transfer) end(ctx context.Context, reason string) error {
 	return endError(reason)
 }
 
+// goodbyeWait bounds what is told to the directory when a transfer ends.
+const goodbyeWait = 1500 * time.Millisecond
+
 // cleanup gives back everything run took, whatever made it stop.
 func (t *transfer) cleanup() {
 	t.cancel(errors.New("transfer stopped"))
@@ -578,10 +703,16 @@ func (t *transfer) cleanup() {
 		t.background.Wait()
 		close(t.events)
 	}()
-	for range t.events { // senders must not block
+	for e := range t.events { // senders must not block
+		if b, ok := e.(boarded); ok && b.err == nil {
+			t.board = b.board
+		}
+	}
+	if t.body != nil {
+		t.body.Close()
 	}
 	if t.board != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), goodbyeWait)
 		defer cancel()
 		if err := t.board.Leave(ctx); err != nil {
 			t.log.Debug("leave the fill", "error", err)
@@ -589,16 +720,11 @@ func (t *transfer) cleanup() {
 	}
 	t.mu.Lock()
 	for w := range t.wants {
-		for _, win := range w.windows {
-			win.Close()
-		}
-		w.windows = nil
+		w.close()
 	}
 	t.mu.Unlock()
-	for _, tor := range []Torrent{t.fill, t.sealed} {
-		if tor != nil {
-			tor.Drop()
-		}
+	for _, tor := range t.torrents() {
+		tor.Drop()
 	}
 	if err := t.o.record(); err != nil {
 		t.log.Error("record pieces", "error", err)
@@ -614,6 +740,7 @@ func (t *transfer) participants() []NodeID {
 			t.rank = append(t.rank, id)
 		}
 		slices.Sort(t.rank)
+		t.self = slices.Index(t.rank, t.c.cfg.Node.ID)
 	}
 	return t.rank
 }

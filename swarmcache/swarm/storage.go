@@ -91,26 +91,18 @@ func (p *piece) Completion() storage.Completion {
 	return storage.Completion{Ok: p.f.Wantable(i)}
 }
 
-// SelfHash answers the info's hash when the bytes match the true one.
+// SelfHash answers the info's hash when the bytes match the true one. The piece
+// is complete with that: no other torrent can write to it before MarkComplete.
 func (p *piece) SelfHash() (metainfo.Hash, error) {
-	i := p.p.Index()
-	ok := p.f.Has(i)
-	if !ok {
-		var err error
-		if ok, err = p.f.Verify(i); err != nil {
-			return metainfo.Hash{}, err
-		}
-	}
-	if !ok {
-		return metainfo.Hash{}, nil
+	ok, err := p.f.Verify(p.p.Index())
+	if !ok || err != nil {
+		return metainfo.Hash{}, err
 	}
 	return p.p.V1Hash().Unwrap(), nil
 }
 
-func (p *piece) MarkComplete() error {
-	p.f.MarkFromPeer(p.p.Index())
-	return nil
-}
+// MarkComplete: it was when SelfHash returned.
+func (p *piece) MarkComplete() error { return nil }
 
 // MarkNotComplete: a piece that is complete stays so.
 func (p *piece) MarkNotComplete() error { return nil }
