@@ -20,6 +20,7 @@ const (
 	activeEvery  = 15 * time.Second // while pieces are missing
 	seedEvery    = 10 * time.Minute // while this node only gives; the tracker's interval may be longer
 	announceWait = 5 * time.Second
+	goodbyeWait  = time.Second // for all goodbyes together
 )
 
 // announcer tells the tracker what this node has and wants, and torrents where
@@ -28,6 +29,8 @@ type announcer struct {
 	s      *Swarm
 	client *http.Client
 	wake   chan struct{}
+	ctx    context.Context // of announces, but not of goodbyes
+	cancel context.CancelFunc
 
 	mu   sync.Mutex // guards the fields below
 	due  map[metainfo.Hash]*announcement
@@ -44,10 +47,11 @@ type announcement struct {
 }
 
 func newAnnouncer(s *Swarm) *announcer {
+	ctx, cancel := context.WithCancel(context.Background())
 	return &announcer{
+		ctx: ctx, cancel: cancel,
 		s: s, due: map[metainfo.Hash]*announcement{}, wake: make(chan struct{}, 1),
 		client: &http.Client{
-			Timeout:   announceWait,
 			Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute},
 		},
 	}
@@ -83,7 +87,7 @@ func (a *announcer) remove(t *joined) {
 	told := x.told
 	a.mu.Unlock()
 	if told && !held {
-		a.s.wg.Go(func() { a.tell(t.ih, wire.Stopped, 0) })
+		a.s.goWork(func() { a.tell(a.ctx, t.ih, wire.Stopped, 0) })
 	}
 }
 
@@ -135,7 +139,7 @@ func (a *announcer) run() {
 				a.goodbye()
 				return
 			}
-			a.s.wg.Go(func() {
+			a.s.goWork(func() {
 				defer func() { <-slots }()
 				a.once(ih)
 			})
@@ -215,7 +219,7 @@ func (a *announcer) once(ih metainfo.Hash) {
 	}
 	a.mu.Unlock()
 
-	resp, err := a.tell(ih, event, left)
+	resp, err := a.tell(a.ctx, ih, event, left)
 	if err != nil {
 		a.s.log.Debug("announce", "infohash", swarmcache.InfoHash(ih), "error", err)
 	} else if t != nil && left > 0 {
@@ -244,12 +248,12 @@ func (a *announcer) once(ih metainfo.Hash) {
 	x.next = time.Now().Add(every + rand.N(every/4))
 }
 
-func (a *announcer) tell(ih metainfo.Hash, e wire.Event, left int64) (wire.Response, error) {
+func (a *announcer) tell(ctx context.Context, ih metainfo.Hash, e wire.Event, left int64) (wire.Response, error) {
 	url := a.s.cfg.Tracker()
 	if url == "" {
 		return wire.Response{}, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), announceWait)
+	ctx, cancel := context.WithTimeout(ctx, announceWait)
 	defer cancel()
 	return wire.Announce(ctx, a.client, url, wire.Request{
 		InfoHash: wire.InfoHash(ih), PeerID: wire.PeerID(a.s.client.PeerID()), Port: uint16(a.s.Port()),
@@ -267,18 +271,18 @@ func (a *announcer) goodbye() {
 		}
 	}
 	a.mu.Unlock()
-	a.client.Timeout = time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeWait)
+	defer cancel()
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 16)
-	deadline := time.Now().Add(time.Second)
 	for _, ih := range told {
 		slots <- struct{}{}
-		if time.Now().After(deadline) {
+		if ctx.Err() != nil {
 			break
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			a.tell(ih, wire.Stopped, 0)
+			a.tell(ctx, ih, wire.Stopped, 0)
 		})
 	}
 	wg.Wait()

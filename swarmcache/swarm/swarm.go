@@ -65,6 +65,7 @@ type Swarm struct {
 	joining sync.Mutex // one torrent is added at a time; taken before mu
 
 	mu       sync.Mutex // guards the fields below; never held across a call into the engine
+	closed   bool
 	torrents map[metainfo.Hash]*joined
 	held     swarmcache.Held
 	announce *announcer
@@ -176,9 +177,9 @@ func (s *Swarm) Offer(h swarmcache.Held) {
 func (s *Swarm) activate(ih metainfo.Hash) {
 	s.mu.Lock()
 	_, here := s.torrents[ih]
-	held := s.held
+	held, closed := s.held, s.closed
 	s.mu.Unlock()
-	if here || held == nil {
+	if here || closed || held == nil {
 		return
 	}
 	f, release, ok := held.Held(swarmcache.InfoHash(ih))
@@ -220,9 +221,22 @@ func (s *Swarm) list() []*joined {
 	return l
 }
 
+// goWork starts f unless the swarm is closing.
+func (s *Swarm) goWork(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.wg.Go(f)
+	}
+}
+
 // Close says goodbye to the tracker and stops the engine.
 func (s *Swarm) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	close(s.done)
+	s.announce.cancel()
 	s.wg.Wait()
 	errs := s.client.Close()
 	<-s.client.Closed()

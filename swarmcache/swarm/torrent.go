@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -34,9 +33,9 @@ type joined struct {
 	idle     time.Time // since when nobody here needs it and no bytes flow
 	written  int64     // payload at that time
 	dropped  bool
-	dialed   map[netip.AddrPort]bool
-	wanted   []layout.Range // of pieces
-	base     []torrent.PiecePriority
+	dialed   map[netip.AddrPort]time.Time
+	share    uint32                  // one in so many pieces is this node's own
+	base     []torrent.PiecePriority // without windows; none where nobody wants the piece
 	current  []torrent.PiecePriority
 	windows  map[*window]bool
 	hasReady bool
@@ -78,7 +77,7 @@ func (s *Swarm) join(f *swarmcache.File, ih metainfo.Hash, info []byte, fill boo
 		if old.file == f && old.use() {
 			return old, nil
 		}
-		old.leave() // over another file of the same object: that one was replaced
+		old.leaveLocked() // over another file of the same object: that one was replaced
 	}
 	chunk := chunkLen(f.Version().PieceLen)
 	s.chunks.Store(ih, chunk)
@@ -93,7 +92,7 @@ func (s *Swarm) join(f *swarmcache.File, ih metainfo.Hash, info []byte, fill boo
 	t := &joined{
 		s: s, t: tt, ih: ih, file: f, users: 1,
 		ready: make(chan struct{}), gone: make(chan struct{}),
-		dialed: map[netip.AddrPort]bool{}, windows: map[*window]bool{},
+		share: 2, dialed: map[netip.AddrPort]time.Time{}, windows: map[*window]bool{},
 		base: make([]torrent.PiecePriority, n), current: make([]torrent.PiecePriority, n),
 	}
 	s.mu.Lock()
@@ -102,7 +101,7 @@ func (s *Swarm) join(f *swarmcache.File, ih metainfo.Hash, info []byte, fill boo
 	if info != nil {
 		t.gotInfo()
 	} else {
-		s.wg.Go(func() {
+		s.goWork(func() {
 			select {
 			case <-tt.GotInfo():
 				t.gotInfo()
@@ -143,15 +142,22 @@ const (
 	somePeers = 16
 )
 
+// redialAfter is how long a peer that was named before is not dialed again. The
+// engine forgets a peer after one failed or lost connection.
+const redialAfter = 10 * time.Second
+
 // AddPeers implements swarmcache.Torrent.
 func (t *joined) AddPeers(addrs []netip.AddrPort) {
+	connected := t.t.Stats().ActivePeers
+	now := time.Now()
 	t.mu.Lock()
 	var ps []torrent.PeerInfo
 	for _, a := range addrs {
-		if t.dialed[a] {
+		last, known := t.dialed[a]
+		if known && (now.Sub(last) < redialAfter || connected >= min(len(t.dialed), somePeers)) {
 			continue
 		}
-		t.dialed[a] = true
+		t.dialed[a] = now
 		if n := len(t.dialed); n > allPeers && rand.IntN(n) >= somePeers {
 			continue
 		}
@@ -159,6 +165,10 @@ func (t *joined) AddPeers(addrs []netip.AddrPort) {
 			Addr:   &net.TCPAddr{IP: a.Addr().AsSlice(), Port: int(a.Port()), Zone: a.Addr().Zone()},
 			Source: torrent.PeerSourceTracker,
 		})
+	}
+	if n := uint32(len(t.dialed) + 1); n >= 2*t.share {
+		t.share = n
+		t.spreadLocked(layout.Range{From: 0, To: int64(len(t.base))})
 	}
 	dropped := t.dropped
 	t.mu.Unlock()
@@ -174,21 +184,34 @@ func (t *joined) AddPeers(addrs []netip.AddrPort) {
 func (t *joined) Want(pieces layout.Range) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wanted = append(t.wanted, pieces)
-	own := uint32(max(2, len(t.dialed)+1))
 	for i := pieces.From; i < pieces.To; i++ {
-		if t.base[i] != torrent.PiecePriorityNone {
-			continue
+		if t.base[i] == torrent.PiecePriorityNone {
+			t.base[i] = torrent.PiecePriorityNormal
 		}
-		t.base[i] = torrent.PiecePriority(1 + rand.IntN(4))
-		h := fnv.New32a()
-		h.Write([]byte(t.s.cfg.Node))
-		h.Write([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
-		if h.Sum32()%own == 0 {
+	}
+	t.spreadLocked(pieces)
+}
+
+// spreadLocked draws the priorities of the wanted ones among pieces.
+func (t *joined) spreadLocked(pieces layout.Range) {
+	for i := pieces.From; i < pieces.To; i++ {
+		switch {
+		case t.base[i] == torrent.PiecePriorityNone:
+		case t.own(i):
 			t.base[i] = torrent.PiecePriorityNow
+		default:
+			t.base[i] = torrent.PiecePriority(1 + rand.IntN(4))
 		}
 	}
 	t.applyLocked(pieces)
+}
+
+// own reports whether this node should fetch piece i before others do.
+func (t *joined) own(i int64) bool {
+	h := fnv.New32a()
+	h.Write([]byte(t.s.cfg.Node))
+	h.Write([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
+	return h.Sum32()%t.share == 0
 }
 
 // applyLocked brings the engine's priorities of pieces up to date.
@@ -311,28 +334,41 @@ func (t *joined) Drop() {
 }
 
 // settle drops the torrent when nobody here needs it and no peer used it for a
-// while.
+// while, or at once when the cache has forgotten the object.
 func (t *joined) settle(now time.Time) {
 	t.mu.Lock()
-	if t.users > 0 || t.dropped {
-		t.mu.Unlock()
+	used := t.users > 0 || t.dropped
+	t.mu.Unlock()
+	if used {
 		return
 	}
-	t.mu.Unlock()
 	written := t.Stats().BytesWritten
 	t.mu.Lock()
 	if written != t.written {
 		t.written, t.idle = written, now
 	}
-	wait := t.users > 0 || now.Sub(t.idle) < lingerIdle
+	wait := now.Sub(t.idle) < lingerIdle && !t.file.Condemned()
 	t.mu.Unlock()
 	if !wait {
 		t.leave()
 	}
 }
 
-// leave takes the torrent out of the engine.
+// leave takes the torrent out of the engine, unless somebody came to use it. It
+// and join are one at a time, or a join could find the torrent half gone.
 func (t *joined) leave() {
+	t.s.joining.Lock()
+	defer t.s.joining.Unlock()
+	t.mu.Lock()
+	used := t.users > 0
+	t.mu.Unlock()
+	if !used {
+		t.leaveLocked()
+	}
+}
+
+// leaveLocked needs s.joining.
+func (t *joined) leaveLocked() {
 	t.mu.Lock()
 	if t.dropped {
 		t.mu.Unlock()
@@ -361,16 +397,4 @@ func (t *joined) forget() {
 		t.s.store.unbind(t.ih)
 		t.s.chunks.Delete(t.ih)
 	}
-}
-
-// peers returns the addresses the torrent was told, for tests and the API.
-func (t *joined) peers() []netip.AddrPort {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var l []netip.AddrPort
-	for a := range t.dialed {
-		l = append(l, a)
-	}
-	slices.SortFunc(l, func(a, b netip.AddrPort) int { return a.Compare(b) })
-	return l
 }
