@@ -162,7 +162,14 @@ func TestRealHitAfterRestart(t *testing.T) {
 	o, d := newStore(t, body(large)), newDisk(t)
 	n, stop := startReal(t, d)
 	n.sum(o.url + "/x.bin")
-	n.whole(o.url + "/x.bin")
+	eventually(t, "the catalogue says complete", func() bool {
+		id, err := d.index.Current(keyOf(o.url + "/x.bin"))
+		if err != nil {
+			return false
+		}
+		rec, err := d.index.Get(id)
+		return err == nil && rec.Complete
+	})
 	stop()
 	o.took()
 	n, _ = startReal(t, d)
@@ -207,8 +214,9 @@ func TestRealRevalidation(t *testing.T) {
 		t.Errorf("a changed object: %s with %s", res.Header.Get("X-Cache-Status"), res.Header.Get("Etag"))
 	}
 	n.do(request(t, "PUT", o.url+"/x.bin"))
-	res, _ = n.sum(o.url + "/x.bin")
-	if res.Header.Get("X-Cache-Status") != "MISS" {
+	o.becomes(body(large+2), `"v3"`)
+	res, got = n.sum(o.url + "/x.bin")
+	if got != digest(o.body) || res.Header.Get("X-Cache-Status") != "MISS" {
 		t.Errorf("after a PUT: %s", res.Header.Get("X-Cache-Status"))
 	}
 }

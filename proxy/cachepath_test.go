@@ -810,6 +810,21 @@ func TestStoredObjectAnswersRangesAndConditions(t *testing.T) {
 	}
 }
 
+// ServeContent reads several ranges in a goroutine, which must end with us.
+func TestClientGoneWhileSeveralRangesAreAwaited(t *testing.T) {
+	o := newStore(t, body(200_000))
+	n, c := broken(t, o, 1000, nil) // grows no more
+	w := n.dial()
+	w.send("GET %s/x HTTP/1.1\r\nHost: x\r\nRange: bytes=0-9,1000-199999\r\n\r\n", o.url)
+	w.head()
+	w.Close()
+	eventually(t, "the request ends", func() bool { return n.metric("shatabdi_requests_in_flight") == 0 })
+	c.objects[keyOf(o.url+"/x")].grow([]byte(o.body)[1000:])
+	if n.metric("shatabdi_request_errors_total", "type=canceled") != 1 {
+		t.Error("not counted as canceled")
+	}
+}
+
 // RFC 9111 §4.3.2: these speak of the origin's state.
 func TestPreconditionsThatFailHereAskTheOrigin(t *testing.T) {
 	o := newStore(t, body(5000))

@@ -93,11 +93,12 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 // on its way to net/http, which then breaks the framing of the response.
 func (p *Proxy) end(x *exchange) {
 	v := recover()
-	if v != nil && x.failure == "" {
+	switch {
+	case x.failure != "":
+	case x.w.gone, v == http.ErrAbortHandler: // and no reading has failed
+		x.failure = string(origin.KindCanceled)
+	case v != nil:
 		x.failure = "proxy_internal_error"
-		if v == http.ErrAbortHandler { // and no reading has failed: the client has left
-			x.failure = string(origin.KindCanceled)
-		}
 	}
 	if v == http.ErrAbortHandler && x.w.old {
 		x.w.reset()
@@ -164,6 +165,7 @@ type recorder struct {
 	status  int
 	bytes   int64 // of the body
 	readErr error // why ReadFrom's source ended early
+	gone    bool  // the client took no more
 }
 
 func (w *recorder) WriteHeader(status int) {
@@ -208,6 +210,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 	w.release()
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
+	w.gone = w.gone || err != nil
 	return n, err
 }
 
@@ -219,6 +222,7 @@ func (w *recorder) ReadFrom(src io.Reader) (n int64, err error) {
 			want := l.N
 			n, err = w.ResponseWriter.(io.ReaderFrom).ReadFrom(src)
 			w.bytes += n
+			w.gone = w.gone || err != nil
 			if err == nil && n < want {
 				w.readErr = io.ErrUnexpectedEOF
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"shatabdi/policy"
@@ -45,9 +46,12 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, word string, status
 		h.Set("Age", strconv.FormatInt(int64(policy.CurrentAge(s, p.cfg.Now())/time.Second), 10))
 	}
 	modified, _ := http.ParseTime(h.Get("Last-Modified"))
-	r := v.r.Clone(v.r.Context())
-	r.Header.Del("If-Match") // were met, see meetsPreconditions
-	r.Header.Del("If-Unmodified-Since")
+	r := v.r
+	if r.Header.Get("If-Match")+r.Header.Get("If-Unmodified-Since") != "" {
+		r = r.Clone(r.Context())
+		r.Header.Del("If-Match") // were met, see meetsPreconditions
+		r.Header.Del("If-Unmodified-Since")
+	}
 
 	if obj.Complete() {
 		if f, err := obj.Open(); err == nil {
@@ -61,7 +65,7 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, word string, status
 	c := p.newContent(v, obj, r)
 	v.w.hold()
 	http.ServeContent(v.w, r, "", modified, c)
-	c.Close()
+	c.end()
 	local, swarm, from := obj.Sources()
 	v.bytes = sourceBytes{local: local, swarm: swarm, origin: from + c.resumed}
 	if v.w.drop() {
@@ -119,14 +123,19 @@ func (p *Proxy) storedHead(h http.Header, s policy.Stored, length int64) {
 // asks the object only for the bytes that will be sent, and goes on from the
 // origin itself when the object's bytes stop coming.
 type content struct {
-	p       *Proxy
-	v       *visit
-	ctx     context.Context
-	obj     object
-	length  int64
-	ranges  []httpheader.Range // what the client asked for
+	p      *Proxy
+	v      *visit
+	ctx    context.Context
+	cancel context.CancelFunc
+	obj    object
+	length int64
+	ranges []httpheader.Range // what the client asked for
+
+	// mu guards the fields below: ServeContent reads several ranges from a
+	// goroutine that it leaves behind when the client goes.
+	mu      sync.Mutex
 	pos     int64
-	end     int64         // of the range being read; valid while body is open
+	until   int64         // where the range being read ends; valid while body is open
 	body    io.ReadCloser // at pos; nil: not open
 	lost    bool          // the object cannot deliver the rest
 	resumed int64         // bytes from the origin, past the cache
@@ -134,7 +143,8 @@ type content struct {
 }
 
 func (p *Proxy) newContent(v *visit, obj object, r *http.Request) *content {
-	c := &content{p: p, v: v, ctx: r.Context(), obj: obj, length: obj.Version().Length}
+	c := &content{p: p, v: v, obj: obj, length: obj.Version().Length}
+	c.ctx, c.cancel = context.WithCancel(r.Context())
 	if set, ok := httpheader.ParseRange(r.Header.Get("Range")); ok {
 		c.ranges = set.Resolve(c.length)
 	}
@@ -143,6 +153,8 @@ func (p *Proxy) newContent(v *visit, obj object, r *http.Request) *content {
 
 // Seek implements io.Seeker.
 func (c *content) Seek(off int64, whence int) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch whence {
 	case io.SeekCurrent:
 		off += c.pos
@@ -154,44 +166,38 @@ func (c *content) Seek(off int64, whence int) (int64, error) {
 	}
 	if off != c.pos {
 		c.pos = off
-		c.Close()
+		c.shutLocked()
 	}
 	return off, nil
 }
 
 // Read implements io.Reader.
 func (c *content) Read(b []byte) (int, error) {
-	if c.pos >= c.length {
-		return 0, io.EOF
-	}
-	for {
-		if c.body == nil {
-			if err := c.open(); err != nil {
-				return 0, err
-			}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.pos < c.length {
+		if err := c.openLocked(); err != nil {
+			return 0, err
 		}
 		n, err := c.body.Read(b)
 		c.pos += int64(n)
 		if c.lost {
 			c.resumed += int64(n)
 		}
-		switch {
-		case n > 0:
+		if n > 0 {
 			return n, nil
-		case err == nil:
-			continue
-		case c.pos >= c.end && err == io.EOF:
-			c.Close()
-			if c.pos >= c.length {
-				return 0, io.EOF
-			}
-			continue // a neighbouring range follows
 		}
-		c.Close()
+		if err == nil {
+			continue
+		}
+		c.shutLocked()
 		if c.ctx.Err() != nil {
 			return 0, context.Cause(c.ctx)
 		}
-		if !c.lost && errors.Is(err, io.EOF) {
+		if err == io.EOF {
+			if c.pos >= c.until {
+				continue // a neighbouring range may follow
+			}
 			err = io.ErrUnexpectedEOF
 		}
 		c.lost = true
@@ -199,26 +205,32 @@ func (c *content) Read(b []byte) (int, error) {
 			return 0, fmt.Errorf("at byte %d of %d: %w", c.pos, c.length, err)
 		}
 	}
+	return 0, io.EOF
 }
 
-// open opens the bytes from pos to where the client's range ends.
-func (c *content) open() error {
-	c.end = c.until()
+// openLocked opens the bytes from pos to where the client's range ends.
+func (c *content) openLocked() (err error) {
+	switch {
+	case c.body != nil:
+		return nil
+	case c.ctx.Err() != nil:
+		return context.Cause(c.ctx)
+	}
+	c.until = c.wantedLocked()
 	if !c.lost {
-		c.body = c.obj.NewReader(c.ctx, c.pos, c.end)
+		c.body = c.obj.NewReader(c.ctx, c.pos, c.until)
 		return nil
 	}
-	body, err := c.p.resume(c.ctx, c.v.source, c.obj.Version(), c.pos, c.end)
-	if err != nil {
-		return err
+	body, err := c.p.resume(c.ctx, c.v.source, c.obj.Version(), c.pos, c.until)
+	if err == nil {
+		c.body = body
 	}
-	c.body = body
-	return nil
+	return err
 }
 
-// until is the end of what will be read from pos on. The status tells whether
-// ServeContent went by the client's ranges: If-Range may have said no.
-func (c *content) until() int64 {
+// wantedLocked is the end of what will be read from pos on. The status tells
+// whether ServeContent went by the client's ranges: If-Range may have said no.
+func (c *content) wantedLocked() int64 {
 	if c.v.w.status == http.StatusPartialContent {
 		for _, r := range c.ranges {
 			if r.From <= c.pos && c.pos < r.To {
@@ -229,11 +241,17 @@ func (c *content) until() int64 {
 	return c.length
 }
 
-// Close gives up the open bytes.
-func (c *content) Close() error {
+func (c *content) shutLocked() {
 	if c.body != nil {
 		c.body.Close()
 		c.body = nil
 	}
-	return nil
+}
+
+// end gives up what is open, and whoever still reads.
+func (c *content) end() {
+	c.cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shutLocked()
 }

@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"testing"
+	"time"
+
+	"shatabdi/proxy/origin"
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cachetest"
+)
+
+// benchmark downloads path again and again, directly or through a proxy.
+func benchmark(b *testing.B, size int, cached, direct bool, fields ...string) {
+	data := []byte(body(size))
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.Header().Set("Etag", etag)
+		w.Header().Set("Accept-Ranges", "bytes")
+		w.Write(data)
+	}))
+	defer o.Close()
+	cfg := Config{Origin: origin.New(origin.Config{AllowDestinations: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})}
+	defer cfg.Origin.Close()
+	if cached {
+		self := swarmcache.Node{ID: "n"}
+		c, err := swarmcache.Open(swarmcache.Config{
+			Dir: b.TempDir(), Index: cachetest.NewIndex(), Directory: cachetest.NewDirectory().Node(self), Node: self,
+			Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer c.Close()
+		cfg.Cache = c
+	}
+	p, err := New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	s := httptest.NewUnstartedServer(nil)
+	s.Config = p.Server()
+	s.Start()
+	defer s.Close()
+	tr := &http.Transport{DisableCompression: true}
+	defer tr.CloseIdleConnections()
+	if !direct {
+		u, _ := url.Parse(s.URL)
+		tr.Proxy = http.ProxyURL(u)
+	}
+	get := func(fields ...string) (word string, n int64) {
+		req, _ := http.NewRequest("GET", o.URL+"/x.bin", nil)
+		for i := 0; i+1 < len(fields); i += 2 {
+			req.Header.Set(fields[i], fields[i+1])
+		}
+		res, err := tr.RoundTrip(req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		n, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		return res.Header.Get("X-Cache-Status"), n
+	}
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if word, _ := get(); word == "HIT" || direct || !cached || size < 4<<20 {
+			break
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		_, n := get(fields...)
+		b.SetBytes(n)
+	}
+}
+
+func BenchmarkSmallDirect(b *testing.B) { benchmark(b, 1000, false, true) }
+func BenchmarkSmallPassed(b *testing.B) { benchmark(b, 1000, true, false) }
+func BenchmarkLargeDirect(b *testing.B) { benchmark(b, 64<<20, false, true) }
+func BenchmarkLargePassed(b *testing.B) { benchmark(b, 64<<20, false, false) }
+func BenchmarkLargeHit(b *testing.B)    { benchmark(b, 64<<20, true, false) }
+func BenchmarkRangeHit(b *testing.B) {
+	benchmark(b, 64<<20, true, false, "Range", "bytes=1000000-1000999")
+}
