@@ -28,9 +28,10 @@ func rssIdle(l *lab.Lab, quick bool, add func(row)) {
 	}
 }
 
-// rssFill: origin (24 MiB/s) --- switch --- 9 nodes (24 MiB/s) that fill 3 GiB.
+// rssFill: origin (14 MiB/s) --- switch --- 9 nodes (14 MiB/s) that fill 3 GiB.
 func rssFill(l *lab.Lab, quick bool, add func(row)) {
-	object, uplink := content.Object{Seed: 1, Size: 3 * gib}, 24*lab.MiBps
+	object, uplink := content.Object{Seed: 1, Size: 3 * gib}, 14*lab.MiBps
+	l.Deadline = 20 * time.Minute
 	if quick {
 		object.Size = 512 * mib
 	}
