@@ -22,7 +22,7 @@ type cacheStatus struct {
 // of Cache-Status after those of caches nearer to the origin, and nginx's word.
 func (p *Proxy) cacheStatus(h http.Header, word string, s cacheStatus) {
 	h.Set("X-Cache-Status", word)
-	item := httpsfv.NewItem(p.name())
+	item := httpsfv.NewItem(p.name)
 	if s.hit {
 		item.Params.Add("hit", true)
 		item.Params.Add("ttl", int64(s.ttl/time.Second))
@@ -49,16 +49,15 @@ func (p *Proxy) cacheStatus(h http.Header, word string, s cacheStatus) {
 
 // proxyStatus is a Proxy-Status field (RFC 9209 §2).
 func (p *Proxy) proxyStatus(kind string) string {
-	item := httpsfv.NewItem(p.name())
+	item := httpsfv.NewItem(p.name)
 	item.Params.Add("error", httpsfv.Token(kind))
 	s, _ := httpsfv.Marshal(httpsfv.List{item})
 	return s
 }
 
-// name is the node's in a structured field: a token where it is one, a string
-// where it is not, as when it begins with a digit.
-func (p *Proxy) name() any {
-	node := p.origin.Node()
+// fieldName is the node's name in a structured field: a token where it is one, a
+// string where it is not, as when it begins with a digit.
+func fieldName(node string) any {
 	if _, err := httpsfv.Marshal(httpsfv.NewItem(httpsfv.Token(node))); err != nil {
 		return node
 	}

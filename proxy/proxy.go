@@ -62,6 +62,7 @@ type Config struct {
 type Proxy struct {
 	cfg     Config
 	origin  *origin.Client
+	name    any   // of this node, in Cache-Status and Proxy-Status
 	cache   cache // nil: none
 	seen    *seen
 	engine  *httputil.ReverseProxy   // sends and streams, on every path that reaches an origin
@@ -95,7 +96,7 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		cfg: cfg, origin: cfg.Origin, log: cfg.Logger, metrics: newMetrics(cfg.Registerer),
-		seen: newSeen(), background: make(chan struct{}, 64),
+		name: fieldName(cfg.Origin.Node()), seen: newSeen(), background: make(chan struct{}, 64),
 	}
 	if cfg.Cache != nil {
 		p.cache = swarmCache{cfg.Cache}
