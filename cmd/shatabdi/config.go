@@ -113,6 +113,7 @@ type Origin struct {
 	DialTimeout   time.Duration `yaml:"dial_timeout"`
 	TLSTimeout    time.Duration `yaml:"tls_timeout"`
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
+	StallTimeout  time.Duration `yaml:"stall_timeout"`
 }
 
 // Resolver overrides name resolution for origins.
@@ -173,6 +174,7 @@ func DefaultConfig() Config {
 			DialTimeout:   10 * time.Second,
 			TLSTimeout:    10 * time.Second,
 			HeaderTimeout: 5 * time.Minute, // long polls
+			StallTimeout:  time.Minute,
 		},
 		Etcd: Etcd{
 			ListenClient: []string{"http://127.0.0.1:2379"},

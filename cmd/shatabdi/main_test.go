@@ -38,7 +38,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", "atexit_sleep_ms=50") // the race detector waits a second at each exit
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "ports": ports, "origin": testOrigin, "fetch": fetch, "eventually": eventually,
+		},
 	})
 }
 

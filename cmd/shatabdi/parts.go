@@ -37,6 +37,7 @@ type parts struct {
 	node   swarmcache.Node
 	rules  *policy.Rules
 	leader atomic.Pointer[string] // announce URL of the leading tracker
+	news   chan struct{}          // room for one: the leader changed
 	own    []netip.AddrPort       // this daemon's listeners; complete before the first request
 }
 
@@ -46,7 +47,7 @@ type parts struct {
 // it.
 func (d *daemon) startParts(ctx context.Context) error {
 	cfg, dir := d.cfg, d.cfg.DataDir
-	p := &parts{rules: cfg.Policy()}
+	p := &parts{rules: cfg.Policy(), news: make(chan struct{}, 1)}
 
 	// What this node has.
 	catalogue := d.ready.required("catalogue")
@@ -117,8 +118,14 @@ func (d *daemon) startParts(ctx context.Context) error {
 				d.log.Warn("keep the cluster's secret", "error", err)
 			}
 		},
-		OnLeader: func(url string, self bool) { p.leader.Store(&url) },
-		Logger:   d.log, Registerer: d.reg,
+		OnLeader: func(url string, _ bool) {
+			p.leader.Store(&url)
+			select {
+			case p.news <- struct{}{}:
+			default:
+			}
+		},
+		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
 		return err
@@ -193,7 +200,7 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 		Node: viaName(cfg.Node.Name, p.node.ID), Hosts: cfg.Resolver.Hosts, AllowDestinations: cfg.Proxy.AllowDestination,
 		Own:         func() []netip.AddrPort { return p.own },
 		DialTimeout: cfg.Origin.DialTimeout, TLSHandshakeTimeout: cfg.Origin.TLSTimeout,
-		ResponseHeaderTimeout: cfg.Origin.HeaderTimeout, Registerer: d.reg,
+		ResponseHeaderTimeout: cfg.Origin.HeaderTimeout, StallTimeout: cfg.Origin.StallTimeout, Registerer: d.reg,
 	})
 	d.stack.push("origin connections", func(context.Context) error { client.Close(); return nil })
 	ports := make([]int, len(cfg.Proxy.ConnectPorts))
@@ -332,19 +339,24 @@ func (p *parts) watchDirectory(r *readiness, patience time.Duration) func(contex
 		contact := p.cluster.FirstContact()
 		for {
 			directory.report(p.cluster.State())
-			leader.report(nil)
-			if url, _, _ := p.cluster.Leader(); url == "" {
-				leader.report(errors.New("no leader is known"))
-			}
+			leader.report(p.hasLeader())
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-contact:
 				contact = nil
+			case <-p.news:
 			case <-tick.C:
 			}
 		}
 	}
+}
+
+func (p *parts) hasLeader() error {
+	if url, _, _ := p.cluster.Leader(); url == "" {
+		return errors.New("no leader is known")
+	}
+	return nil
 }
 
 // roster answers the tracker where the members are. It asks the directory once

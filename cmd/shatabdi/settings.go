@@ -56,6 +56,7 @@ var settings = []setting{
 	{"origin.dial_timeout", "", "DURATION", "time to connect to an origin"},
 	{"origin.tls_timeout", "", "DURATION", "time for a TLS handshake with an origin"},
 	{"origin.header_timeout", "", "DURATION", "time an origin has to begin its response"},
+	{"origin.stall_timeout", "", "DURATION", "how long a stream that fills the cache may stand still; what passes through is not bound"},
 
 	{"resolver.hosts", "", "NAME=IP", "addresses of names, used before DNS"},
 

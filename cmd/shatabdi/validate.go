@@ -39,10 +39,14 @@ func (c *Config) warnings() []string {
 		w = append(w, "cache.small: caching small responses is not built yet, they still pass through")
 	}
 	if c.Etcd.Embedded() {
+		var open []string
 		for _, raw := range slices.Concat(c.Etcd.ListenClient, c.Etcd.ListenPeer) {
 			if u, err := url.Parse(raw); err == nil && !loopbackHost(u.Hostname()) {
-				w = append(w, "the embedded etcd listens on "+u.Host+" without authentication: whoever reaches it controls the cache")
+				open = append(open, u.Host)
 			}
+		}
+		if len(open) > 0 {
+			w = append(w, "the embedded etcd listens on "+strings.Join(open, " and ")+" without authentication: whoever reaches it controls the cache")
 		}
 	}
 	return w
@@ -132,6 +136,7 @@ func (v *validator) origin(o Origin) {
 	v.require(o.DialTimeout > 0, "origin.dial_timeout", "want a duration above 0s")
 	v.require(o.TLSTimeout > 0, "origin.tls_timeout", "want a duration above 0s")
 	v.require(o.HeaderTimeout > 0, "origin.header_timeout", "want a duration above 0s")
+	v.require(o.StallTimeout > 0, "origin.stall_timeout", "want a duration above 0s")
 }
 
 func (v *validator) etcd(e Etcd, self string) {

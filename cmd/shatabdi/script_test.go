@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// What scripts of a running daemon need beside the daemon.
+
+// ports sets each variable to an address that is free: ports PROXY ADMIN
+func ports(ts *testscript.TestScript, _ bool, names []string) {
+	for _, name := range names {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer ln.Close()
+		ts.Setenv(name, ln.Addr().String())
+	}
+}
+
+const largeLength = 5 << 20
+
+// testOrigin serves /large.bin, which is cacheable, and sets the variable to its
+// address: origin ORIGIN
+func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/large.bin" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("ETag", `"v1"`)
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.Header().Set("Content-Type", "application/octet-stream")
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(strings.Repeat("swarm...", largeLength/8)))
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv(names[0], s.Listener.Addr().String())
+}
+
+// fetch downloads the large object through $PROXY: fetch URL
+func fetch(ts *testscript.TestScript, _ bool, args []string) {
+	proxy := &url.URL{Scheme: "http", Host: ts.Getenv("PROXY")}
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true}}
+	resp, err := client.Get(args[0])
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if resp.StatusCode != 200 || string(body) != strings.Repeat("swarm...", largeLength/8) {
+		ts.Fatalf("%s: %s, %d bytes", args[0], resp.Status, len(body))
+	}
+}
+
+// eventually runs a command until it succeeds and prints what matches:
+// eventually REGEXP COMMAND [ARG...]
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	last := ""
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if last = ts.ReadFile("stdout"); err == nil && want.MatchString(last) {
+			return
+		}
+		last += fmt.Sprintln(ts.ReadFile("stderr"), err)
+	}
+	ts.Fatalf("not in time; the last time:\n%s", last)
+}
