@@ -71,22 +71,33 @@ func id(i int) swarmcache.ObjectID {
 
 var added = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-// newNode returns a node that holds objects 0 to n-1 of http://origin.test/.
-func newNode(t *testing.T, n int) *node {
+// record is what a catalogue holds of object i, i bytes long.
+func record(i int, key, url string) swarmcache.Record {
+	r := swarmcache.Record{Added: added.Unix(), LastUsed: added.Unix() + 60, Complete: i%2 == 0, Pinned: i == 1, Version: swarmcache.Version{
+		ID: id(i), Key: policy.Key(key), URL: url, Length: int64(i), PieceLen: 128 << 10, Validator: `"v"`,
+		Stored: policy.Stored{Status: 200, Header: http.Header{"Etag": {`"v"`}}, ResponseTime: added},
+	}}
+	if r.Complete {
+		r.Version.InfoHash = swarmcache.InfoHash{1, byte(i)}
+	}
+	return r
+}
+
+// newNode returns a node that holds objects 0 to n-1 of http://origin.test/,
+// and more.
+func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 	t.Helper()
-	x, dir := cachetest.NewIndex(), t.TempDir()
+	var records []swarmcache.Record
 	for i := range n {
 		u := fmt.Sprintf("http://origin.test/%d", i)
-		r := swarmcache.Record{Added: added.Unix(), LastUsed: added.Unix() + 60, Complete: i%2 == 0, Pinned: i == 1, Version: swarmcache.Version{
-			ID: id(i), Key: policy.Key(u), URL: u, Length: int64(i), PieceLen: 128 << 10, Validator: `"v"`,
-			Stored: policy.Stored{Status: 200, Header: http.Header{"Etag": {`"v"`}}, ResponseTime: added},
-		}}
-		if r.Complete {
-			r.Version.InfoHash = swarmcache.InfoHash{1, byte(i)}
-		}
-		name := filepath.Join(dir, string(id(i))[:2], string(id(i)))
-		if err := errors.Join(x.Put(r), x.SetCurrent(r.Version.Key, id(i)), os.MkdirAll(filepath.Dir(name), 0o700),
-			os.WriteFile(name, make([]byte, i), 0o600)); err != nil {
+		records = append(records, record(i, u, u))
+	}
+	x, dir := cachetest.NewIndex(), t.TempDir()
+	for _, r := range append(records, more...) {
+		v := r.Version
+		name := filepath.Join(dir, string(v.ID[:2]), string(v.ID))
+		if err := errors.Join(x.Put(r), x.SetCurrent(v.Key, v.ID), os.MkdirAll(filepath.Dir(name), 0o700),
+			os.WriteFile(name, make([]byte, v.Length), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -298,17 +309,8 @@ func TestObject(t *testing.T) {
 
 // What the key leaves out of the URL may be a credential.
 func TestObjectsHideIgnoredParameters(t *testing.T) {
-	n := newNode(t, 0)
+	n := newNode(t, 0, record(7, "http://signed.test/f?v=1", "http://signed.test/f?v=1&token=hunter2"))
 	n.rules.Rules = []policy.Rule{{Host: "signed.test", Key: policy.KeyRule{IgnoreParams: []string{"token"}}}}
-	v := swarmcache.Version{
-		Key: "http://signed.test/f?v=1", URL: "http://signed.test/f?v=1&token=hunter2", Length: 1 << 20, Nonce: "n",
-		Stored: policy.Stored{Status: 200, Header: http.Header{}, ResponseTime: added},
-	}
-	obj, err := n.cache.Fill(t.Context(), v, false, io.NopCloser(strings.NewReader("")), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer obj.Close()
 	for _, target := range []string{"/api/v1/objects", "/api/v1/objects?url=" + url.QueryEscape("http://SIGNED.test:80/f?token=other&v=1")} {
 		var page api.Objects
 		w := n.ask("GET", target, "", 200, &page)
