@@ -37,7 +37,7 @@ type build struct {
 	err  error
 }
 
-var product, etcd, origin build
+var product, etcd, origin, readers build
 
 // Binary builds bin/shatabdi and returns its path. SHATABDI_BINARY names
 // another one, for example to test an installed version.
@@ -62,6 +62,11 @@ func (l *Lab) etcdBinary() string {
 func (l *Lab) originBinary() string {
 	l.Helper()
 	return origin.get(l, Out("bin", "origin"), "./e2e/origin")
+}
+
+func (l *Lab) readersBinary() string {
+	l.Helper()
+	return readers.get(l, Out("bin", "readers"), "./e2e/readers")
 }
 
 func (b *build) get(l *Lab, path, pkg string) string {

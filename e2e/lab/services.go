@@ -141,7 +141,13 @@ func (n *Node) ProxyURL() string { return proxyURL }
 // given as name="value". A metric without samples is 0.
 func (n *Node) Metric(name string, labels ...string) (sum float64) {
 	n.Machine.lab.Helper()
-	for line := range strings.Lines(n.Machine.Run("curl", "-sf", adminURL+"/metrics")) {
+	return n.Machine.metric(adminURL, name, labels...)
+}
+
+// metric sums up samples of the node whose admin listener is at admin.
+func (m *Machine) metric(admin, name string, labels ...string) (sum float64) {
+	m.lab.Helper()
+	for line := range strings.Lines(m.Run("curl", "-sf", admin+"/metrics")) {
 		sample, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		metric, labelled, _ := strings.Cut(sample, "{")
 		if metric != name || !hasAll(labelled, labels) {
@@ -149,7 +155,7 @@ func (n *Node) Metric(name string, labels ...string) (sum float64) {
 		}
 		v, err := strconv.ParseFloat(value, 64)
 		if err != nil {
-			n.Machine.lab.Fatalf("metric %s on %s: %v", name, n.Machine.Name, err)
+			m.lab.Fatalf("metric %s on %s: %v", name, m.Name, err)
 		}
 		sum += v
 	}

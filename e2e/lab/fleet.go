@@ -1,0 +1,108 @@
+package lab
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"shatabdi/e2e/content"
+)
+
+// Fleet is many nodes in few processes on one machine, each node with its own
+// data, ports, engine and connection to etcd. It is for more nodes than this
+// computer could hold as processes; uplinks are the nodes' own limits then.
+type Fleet struct {
+	Machine   *Machine
+	N         int
+	Processes []*Process
+
+	perProcess int
+}
+
+// Ports of a fleet: node i has its proxy, admin, tracker and peers on
+// fleetPort+4i and the three behind it.
+const fleetPort = 20000
+
+// Fleet starts n nodes in processes of at most perProcess nodes and waits until
+// all are ready.
+func (m *Machine) Fleet(n, perProcess int, etcd string, flags ...string) *Fleet {
+	l := m.lab
+	l.Helper()
+	f := &Fleet{Machine: m, N: n, perProcess: perProcess}
+	m.Try("ip", "link", "set", "lo", "up")
+	for from := 0; from < n; from += perProcess {
+		args := append([]string{l.Binary(), "fleet",
+			"--nodes", strconv.Itoa(min(perProcess, n-from)),
+			"--port", strconv.Itoa(fleetPort + 4*from),
+			"--data-dir", filepath.Join(m.Dir, "fleet", strconv.Itoa(from)),
+			"--peer-listen", "127.0.0.1:0", "--tracker-listen", "127.0.0.1:0", "--advertise", "127.0.0.1",
+			"--etcd-endpoints", etcd}, flags...)
+		f.Processes = append(f.Processes, m.Start(fmt.Sprintf("fleet-%d", from), args...))
+	}
+	l.Until("the fleet is ready", 2*time.Minute, func() bool {
+		for i := range n {
+			if _, err := m.Try("curl", "-sf", f.admin(i)+"/readyz"); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+	return f
+}
+
+func (f *Fleet) admin(i int) string { return fmt.Sprintf("http://127.0.0.1:%d", fleetPort+4*i+1) }
+
+// Read is one download of a fleet's client; times count from the first start.
+type Read struct {
+	Reader    int           `json:"reader"`
+	Start     time.Duration `json:"start_ns"`
+	FirstByte time.Duration `json:"first_byte_ns"`
+	End       time.Duration `json:"end_ns"`
+	Bytes     int64         `json:"bytes"`
+	Error     string        `json:"error,omitempty"`
+}
+
+// Took is the download's own duration.
+func (r Read) Took() time.Duration { return r.End - r.Start }
+
+// Read downloads an object through the nodes [from, to), all at once or at the
+// given starts, with every byte compared. A read that fails fails the lab.
+func (f *Fleet) Read(url string, o content.Object, from, to int, starts ...time.Duration) []Read {
+	l := f.Machine.lab
+	l.Helper()
+	var at []string
+	for _, d := range starts {
+		at = append(at, d.String())
+	}
+	out := f.Machine.Run(l.readersBinary(), "-url", url, "-size", strconv.FormatInt(o.Size, 10),
+		"-seed", strconv.FormatUint(o.Seed, 10), "-port", strconv.Itoa(fleetPort),
+		"-from", strconv.Itoa(from), "-n", strconv.Itoa(to-from), "-starts", strings.Join(at, ","))
+	var reads []Read
+	for dec := json.NewDecoder(bytes.NewReader([]byte(out))); dec.More(); {
+		var r Read
+		l.must(dec.Decode(&r))
+		if r.Error != "" {
+			l.Errorf("reader %d: %s", r.Reader, r.Error)
+		}
+		reads = append(reads, r)
+	}
+	return reads
+}
+
+// Sum adds up a metric over the fleet's nodes.
+func (f *Fleet) Sum(name string, labels ...string) (sum float64) {
+	for i := range f.N {
+		sum += f.Metric(i, name, labels...)
+	}
+	return sum
+}
+
+// Metric returns the sum of a metric's samples on node i.
+func (f *Fleet) Metric(i int, name string, labels ...string) float64 {
+	f.Machine.lab.Helper()
+	return f.Machine.metric(f.admin(i), name, labels...)
+}

@@ -1,0 +1,128 @@
+// Command readers downloads one object through many proxies of one machine, each
+// once, compares every byte as it comes, and prints a line of JSON for each. It
+// stands in for as many wgets where the computer could not hold them.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"shatabdi/e2e/content"
+)
+
+// Result is one download. Times count from the start of the first one.
+type Result struct {
+	Reader    int           `json:"reader"`
+	Start     time.Duration `json:"start_ns"`
+	FirstByte time.Duration `json:"first_byte_ns"`
+	End       time.Duration `json:"end_ns"`
+	Bytes     int64         `json:"bytes"`
+	Error     string        `json:"error,omitempty"`
+}
+
+func main() {
+	var o content.Object
+	target := flag.String("url", "", "what to download")
+	first := flag.Int("port", 20000, "port of the first proxy on 127.0.0.1")
+	step := flag.Int("step", 4, "from one proxy's port to the next one's")
+	from := flag.Int("from", 0, "the first proxy to use")
+	n := flag.Int("n", 1, "how many proxies")
+	starts := flag.String("starts", "", "when each begins, as durations with commas; the last one counts for the rest")
+	flag.Int64Var(&o.Size, "size", 0, "bytes of the object")
+	flag.Uint64Var(&o.Seed, "seed", 1, "seed of the object")
+	flag.Parse()
+	at, err := parseStarts(*starts, *n)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "readers: error:", err)
+		os.Exit(2)
+	}
+
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	enc := json.NewEncoder(os.Stdout)
+	begin := time.Now()
+	for i := range *n {
+		wg.Go(func() {
+			time.Sleep(time.Until(begin.Add(at[i])))
+			r := read(*target, fmt.Sprintf("http://127.0.0.1:%d", *first+*step*(*from+i)), o, begin)
+			r.Reader = *from + i
+			mu.Lock()
+			defer mu.Unlock()
+			enc.Encode(r)
+		})
+	}
+	wg.Wait()
+}
+
+func parseStarts(s string, n int) ([]time.Duration, error) {
+	at := make([]time.Duration, n)
+	if s == "" {
+		return at, nil
+	}
+	words := strings.Split(s, ",")
+	for i := range at {
+		d, err := time.ParseDuration(words[min(i, len(words)-1)])
+		if err != nil {
+			return nil, err
+		}
+		at[i] = d
+	}
+	return at, nil
+}
+
+// read downloads target through a proxy and compares it with o.
+func read(target, proxy string, o content.Object, begin time.Time) (r Result) {
+	r.Start = time.Since(begin)
+	defer func() { r.End = time.Since(begin) }()
+	via, err := url.Parse(proxy)
+	if err != nil {
+		r.Error = err.Error()
+		return r
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(via), DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(target)
+	if err != nil {
+		r.Error = err.Error()
+		return r
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		r.Error = resp.Status
+		return r
+	}
+	got, want := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		k, err := resp.Body.Read(got)
+		if k > 0 {
+			if r.Bytes == 0 {
+				r.FirstByte = time.Since(begin)
+			}
+			if m, _ := o.ReadAt(want[:k], r.Bytes); m != k || !bytes.Equal(got[:k], want[:k]) {
+				r.Error = fmt.Sprintf("wrong bytes at or behind %d", r.Bytes)
+				return r
+			}
+			r.Bytes += int64(k)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			r.Error = err.Error()
+			return r
+		}
+	}
+	if r.Bytes != o.Size {
+		r.Error = fmt.Sprintf("%d bytes of %d", r.Bytes, o.Size)
+	}
+	return r
+}
