@@ -87,22 +87,23 @@ func OpenFile(path string, v Version, rec *Record) (*File, error) {
 		return nil, err
 	}
 	l := v.Layout()
-	n := l.Pieces()
-	o := &File{
-		version: v, layout: l, f: f,
-		state: make([]atomic.Uint32, n), known: make([]atomic.Bool, n), ours: make([]atomic.Bool, n),
-		hashes: make([]byte, n*sha1.Size), unknown: n, left: n,
-		changed: make(chan struct{}), complete: make(chan struct{}), sealable: make(chan struct{}),
-		refs: 1,
-	}
+	o := &File{version: v, layout: l, f: f, refs: 1}
+	o.init(l.Pieces())
 	if rec != nil {
 		o.restore(rec)
 	}
-	if n == 0 {
-		close(o.complete)
-		close(o.sealable)
-	}
 	return o, nil
+}
+
+// init makes room for what is known of n pieces.
+func (f *File) init(n int) {
+	f.state, f.known, f.ours = make([]atomic.Uint32, n), make([]atomic.Bool, n), make([]atomic.Bool, n)
+	f.hashes, f.unknown, f.left = make([]byte, n*sha1.Size), n, n
+	f.changed, f.complete, f.sealable = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	if n == 0 {
+		close(f.complete)
+		close(f.sealable)
+	}
 }
 
 // openBody opens the file that rec speaks of, or a new one. What nobody speaks

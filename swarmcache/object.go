@@ -19,6 +19,7 @@ type object struct {
 	c     *Cache
 	file  *File
 	added int64
+	users atomic.Int32 // handles and transfers: those who would miss it
 
 	recording sync.Mutex // held across writes to the catalogue; guards pinned
 	pinned    bool
@@ -29,7 +30,10 @@ type object struct {
 }
 
 // handle wraps a reference on o's file.
-func (o *object) handle(origin Origin) *Object { return &Object{o: o, origin: origin} }
+func (o *object) handle(origin Origin) *Object {
+	o.users.Add(1)
+	return &Object{o: o, origin: origin}
+}
 
 // busy reports whether bytes are coming in.
 func (o *object) busy() bool {
@@ -79,6 +83,7 @@ func (o *object) startLocked(r *FillRecord, body *firstBody, alone bool, origin 
 		o.file.Release() // the caller has a reference too
 		return false
 	}
+	o.users.Add(1)
 	o.transfer, o.hint = t, nil
 	return true
 }
@@ -112,6 +117,7 @@ func (o *object) transferEnded(t *transfer) {
 	o.mu.Lock()
 	defer o.file.Release()
 	defer o.mu.Unlock()
+	defer o.users.Add(-1)
 	o.transfer = nil
 	switch {
 	case o.file.Left() == 0 || o.file.failure() != nil:
@@ -231,7 +237,12 @@ func (o *Object) Sources() (local, swarm, origin int64) {
 
 // Close gives the handle back. A fill goes on if others want it or most of it
 // is here; otherwise it stops.
-func (o *Object) Close() { o.once.Do(func() { o.o.file.Release() }) }
+func (o *Object) Close() {
+	o.once.Do(func() {
+		o.o.users.Add(-1)
+		o.o.file.Release()
+	})
+}
 
 // Reader reads a growing object. It is an io.ReadSeeker over the whole body, so
 // http.ServeContent serves it; reads beyond the range it was made for end with

@@ -103,7 +103,8 @@ func (c *Cache) victimsLocked(n int64) (victims []ObjectID, ok bool) {
 	}
 	var idle []ObjectID
 	for id, e := range c.entries {
-		if !e.pinned && c.objects[id] == nil {
+		// An idle torrent may have the file open: it leaves when the object goes.
+		if o := c.objects[id]; !e.pinned && (o == nil || o.users.Load() == 0) {
 			idle = append(idle, id)
 		}
 	}

@@ -1,0 +1,83 @@
+package swarmcache
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"shatabdi/swarmcache/layout"
+)
+
+// FillDisk makes every later write to o fail as on a full disk.
+func FillDisk(o *Object) error {
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	old := o.o.file.f
+	o.o.file.f = full
+	return old.Close()
+}
+
+// BreakFlush lets a flush of f fail, heals the disk and flushes again.
+func BreakFlush(f *File) (first, second error) {
+	good := f.f
+	r, w, err := os.Pipe() // what cannot be flushed
+	if err != nil {
+		return err, err
+	}
+	w.Close()
+	f.mark(0, FromStore)
+	f.f = r
+	_, _, _, first = f.snapshot()
+	f.f = good
+	r.Close()
+	f.mark(1, FromStore)
+	_, _, _, second = f.snapshot()
+	return first, second
+}
+
+// FileOf is the file of o.
+func FileOf(o *Object) *File { return o.o.file }
+
+// Pin keeps o from eviction.
+func (c *Cache) Pin(id ObjectID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries[id].pinned = true
+}
+
+// Schedule plays a whole fill of that many bytes by another node to the
+// scheduling of a transfer, and returns how long it took.
+func Schedule(length int64) (time.Duration, error) {
+	v := Version{Length: length, PieceLen: layout.PieceLenFor(length), URL: "http://origin/"}
+	v.Identify()
+	n := v.Layout().Pieces()
+	t := &transfer{
+		c:    &Cache{cfg: Config{Node: Node{ID: "me"}, Streams: 4}, now: time.Now, rates: rates{m: map[string]float64{}}},
+		file: &File{version: v, layout: v.Layout()}, rec: &FillRecord{Version: v},
+		wants: map[*want]bool{}, nodes: map[NodeID]Node{"other": {}}, streams: map[*stream]bool{},
+	}
+	t.file.init(n)
+	t.spanBook = newSpanBook("me", layout.PlanFor(v.Layout()))
+	w := newWant(layout.Range{To: int64(n)}, 0)
+	t.wants[w] = true
+	began := time.Now()
+	for i := range t.spans {
+		if err := t.onBoard(nil, BoardEvent{Span: &SpanRecord{Span: i, Owner: "other", Rev: 1}}); err != nil {
+			return 0, err
+		}
+		t.next(time.Now())
+		t.followReaders()
+		if err := t.onBoard(nil, BoardEvent{Span: &SpanRecord{Span: i, Landed: true, Rev: 2}}); err != nil {
+			return 0, err
+		}
+		if run := t.next(time.Now()); len(run) > 0 && run[0].Span <= i {
+			return 0, fmt.Errorf("claims span %d, which has landed", run[0].Span)
+		}
+	}
+	return time.Since(began), nil
+}
+
+// PathOf is where the body of o is.
+func PathOf(o *Object) string { return o.o.file.f.Name() }

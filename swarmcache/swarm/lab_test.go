@@ -1,0 +1,394 @@
+package swarm_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cachetest"
+	"shatabdi/swarmcache/layout"
+	"shatabdi/swarmcache/swarm"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "6") // they wait for slow origins most of the time
+	goleak.VerifyTestMain(m,
+		// The engine's own, started once for the process.
+		goleak.IgnoreTopFunction("github.com/anacrolix/torrent.(*Torrent).initDeferUpdateComplete"),
+	)
+}
+
+// site is an origin with one object. It counts the body bytes it sends.
+type site struct {
+	*httptest.Server
+	data  []byte
+	etag  atomic.Pointer[string]
+	sent  atomic.Int64
+	gets  atomic.Int64
+	busy  atomic.Int64  // requests being answered
+	limit *rate.Limiter // bytes a second, all responses together; nil: none
+	// serve replaces the usual answer.
+	serve func(w http.ResponseWriter, r *http.Request)
+}
+
+func newSite(t *testing.T, size int) *site {
+	s := &site{data: siteData(size)}
+	etag := `"v1"`
+	s.etag.Store(&etag)
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.gets.Add(1)
+		s.busy.Add(1)
+		defer s.busy.Add(-1)
+		w = counted{w, s}
+		if s.serve != nil {
+			s.serve(w, r)
+			return
+		}
+		w.Header().Set("Etag", *s.etag.Load())
+		http.ServeContent(w, r, "obj.bin", time.Time{}, bytes.NewReader(s.data))
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // aborted bodies are part of the play
+	s.Start()
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s
+}
+
+func siteData(size int) []byte {
+	b := make([]byte, size)
+	rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
+}
+
+// counted counts, and keeps to the site's rate: what a faster origin has in
+// flight when a stream is closed would count as sent.
+type counted struct {
+	http.ResponseWriter
+	s *site
+}
+
+func (c counted) Write(b []byte) (n int, err error) {
+	for len(b) > 0 && err == nil {
+		k := min(len(b), 16<<10)
+		if c.s.limit != nil {
+			c.s.limit.WaitN(context.Background(), k)
+		}
+		k, err = c.ResponseWriter.Write(b[:k])
+		c.s.sent.Add(int64(k))
+		n, b = n+k, b[k:]
+	}
+	return n, err
+}
+
+func (c counted) Flush() { c.ResponseWriter.(http.Flusher).Flush() }
+
+// Get implements swarmcache.Origin.
+func (s *site) Get(ctx context.Context, r layout.Range, validator string) (*http.Response, error) {
+	rq, err := http.NewRequestWithContext(ctx, "GET", s.URL+"/obj.bin", nil)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Empty() {
+		rq.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", r.From, r.To-1))
+		rq.Header.Set("If-Range", validator)
+	}
+	return s.Client().Do(rq)
+}
+
+// version is what a proxy makes of a response.
+func (s *site) version(h http.Header, length int64) swarmcache.Version {
+	return swarmcache.Version{
+		Key: policy.Key(s.URL + "/obj.bin"), URL: s.URL + "/obj.bin", Length: length, Validator: h.Get("Etag"),
+		Stored: policy.Stored{Status: 200, Header: h, ResponseTime: time.Now()},
+	}
+}
+
+// lab is a cluster in one process: real engines, real files, real HTTP.
+type lab struct {
+	dir     *cachetest.Directories
+	nodes   []*labNode
+	started int
+	tracker string // announce URL; empty: none
+	size    int64  // of each node's cache; 0: no bound
+	haste   int    // how many times faster the clock of nodes started from now on runs; 0: as it is
+
+	mu    sync.Mutex
+	addrs map[swarmcache.NodeID]netip.AddrPort // what the tracker knows
+}
+
+type labNode struct {
+	*swarmcache.Cache
+	id    swarmcache.NodeID
+	swarm *swarm.Swarm
+	index *cachetest.Index
+	files string
+	wire  *mortal
+	stop  func()
+}
+
+func newLab(t *testing.T, n int) *lab {
+	l := &lab{}
+	l.add(t, n)
+	return l
+}
+
+// add starts n more nodes.
+func (l *lab) add(t *testing.T, n int) {
+	if l.dir == nil {
+		l.dir, l.addrs = cachetest.NewDirectory(), map[swarmcache.NodeID]netip.AddrPort{}
+	}
+	for range n {
+		l.started++
+		l.nodes = append(l.nodes, l.start(t, l.started-1, cachetest.NewIndex(), t.TempDir()))
+	}
+}
+
+// restart stops node i and starts it again over what is on its disk.
+func (l *lab) restart(t *testing.T, i int) {
+	n := l.nodes[i]
+	n.stop()
+	l.nodes[i] = l.start(t, i, n.index.Reopen(), n.files)
+}
+
+func (l *lab) start(t *testing.T, i int, index *cachetest.Index, dir string) *labNode {
+	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", i)
+	id := swarmcache.NodeID(fmt.Sprintf("node-%02d", i))
+	s, err := swarm.New(swarm.Config{
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: id, Logger: logger,
+		Secret: secret, Tracker: func() string { return l.tracker },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := swarmcache.Node{ID: id, Peers: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.Port()))}}
+	l.mu.Lock()
+	l.addrs[id] = self.Peers[0]
+	l.mu.Unlock()
+	wire := &mortal{Directory: l.dir.Node(self)}
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: dir, Index: index, Directory: wire, Swarm: s, Node: self, Logger: logger, Size: l.size, Now: hasty(l.haste),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &labNode{Cache: c, id: id, swarm: s, index: index, files: dir, wire: wire}
+	n.stop = sync.OnceFunc(func() { c.Close(); s.Close() })
+	t.Cleanup(n.stop)
+	return n
+}
+
+var labStart = time.Now()
+
+// hasty is a clock that runs so many times faster.
+func hasty(times int) func() time.Time {
+	return func() time.Time {
+		return labStart.Add(time.Since(labStart) * time.Duration(max(1, times)))
+	}
+}
+
+func secret() []byte { return make([]byte, 32) }
+
+// die stops a node as kill -9 does: it gives nothing back and says no goodbye.
+func (n *labNode) die() {
+	n.wire.dead.Store(true)
+	n.stop()
+}
+
+// mortal is a node's way to the directory, until it dies.
+type mortal struct {
+	swarmcache.Directory
+	dead atomic.Bool
+}
+
+func (m *mortal) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.Board, error) {
+	b, err := m.Directory.JoinFill(ctx, r)
+	return mortalBoard{b, m}, err
+}
+
+type mortalBoard struct {
+	swarmcache.Board
+	m *mortal
+}
+
+func (b mortalBoard) Land(ctx context.Context, span int, hashes []byte) error {
+	if b.m.dead.Load() {
+		return swarmcache.ErrUnavailable
+	}
+	return b.Board.Land(ctx, span, hashes)
+}
+
+func (b mortalBoard) Release(ctx context.Context, spans ...int) error {
+	if b.m.dead.Load() {
+		return swarmcache.ErrUnavailable
+	}
+	return b.Board.Release(ctx, spans...)
+}
+
+func (b mortalBoard) Leave(ctx context.Context) error {
+	if b.m.dead.Load() {
+		return swarmcache.ErrUnavailable
+	}
+	return b.Board.Leave(ctx)
+}
+
+func (s *site) key() policy.Key { return policy.Key(s.URL + "/obj.bin") }
+
+// times is how often the origin sent the object, in bytes.
+func (s *site) times() float64 { return float64(s.sent.Load()) / float64(len(s.data)) }
+
+// get downloads the object through a node as a proxy would.
+func (n *labNode) get(ctx context.Context, s *site) (*swarmcache.Object, error) {
+	key := s.key()
+	for {
+		obj, err := n.Lookup(ctx, key, s)
+		if err == nil {
+			return obj, nil
+		}
+		release, err := n.ClaimFirst(ctx, key)
+		var other *swarmcache.ClaimedError
+		if errors.As(err, &other) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		resp, err := s.Get(context.WithoutCancel(ctx), layout.Range{}, "")
+		if err != nil {
+			return nil, err
+		}
+		return n.Fill(ctx, s.version(resp.Header, resp.ContentLength), resp.Header.Get("Accept-Ranges") == "bytes", resp.Body, s)
+	}
+}
+
+func (n *labNode) download(ctx context.Context, s *site) ([]byte, error) {
+	obj, err := n.get(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer obj.Close()
+	r := obj.NewReader(ctx, 0, obj.Version().Length)
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// all downloads on every node at once and verifies.
+func (l *lab) all(t *testing.T, s *site) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	want := sha256.Sum256(s.data)
+	var wg sync.WaitGroup
+	for i, n := range l.nodes {
+		wg.Go(func() {
+			b, err := n.download(ctx, s)
+			if err != nil {
+				t.Errorf("node %d: %v", i, err)
+			} else if sha256.Sum256(b) != want {
+				t.Errorf("node %d: wrong bytes (%d of %d)", i, len(b), len(s.data))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// fill waits for the fill of s to be on the directory.
+func (l *lab) fill(t *testing.T, s *site) (r swarmcache.FillRecord) {
+	t.Helper()
+	waitFor(t, func() bool {
+		_, f, err := l.dir.Node(swarmcache.Node{ID: "onlooker"}).Lookup(t.Context(), s.key())
+		if err == nil && f != nil {
+			r = *f
+		}
+		return err == nil && f != nil
+	})
+	return r
+}
+
+// open opens the fill of s without wanting anything of it.
+func (l *lab) open(t *testing.T, s *site) swarmcache.FillRecord {
+	t.Helper()
+	v := s.version(http.Header{"Etag": {*s.etag.Load()}}, int64(len(s.data)))
+	obj, err := l.nodes[0].Fill(t.Context(), v, true, nil, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj.Close()
+	return l.fill(t, s)
+}
+
+// infoHash is what the directory says of s, or "".
+func (l *lab) infoHash(s *site) string {
+	v, _, err := l.dir.Node(swarmcache.Node{ID: "onlooker"}).Lookup(context.Background(), s.key())
+	if err != nil || v == nil || v.InfoHash.IsZero() {
+		return ""
+	}
+	return v.InfoHash.String()
+}
+
+// ghost takes part in a fill by the directory alone: it has no bytes.
+func (l *lab) ghost(t *testing.T, r swarmcache.FillRecord) swarmcache.Board {
+	t.Helper()
+	b, err := l.dir.Node(swarmcache.Node{ID: "ghost"}).JoinFill(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// hashes are the true hashes of a span.
+func (s *site) hashes(r swarmcache.FillRecord, span int) (l []byte) {
+	plan := r.Plan()
+	for p := plan.Span(span).From; p < plan.Span(span).To; p++ {
+		b := plan.Piece(int(p))
+		sum := sha1.Sum(s.data[b.From:b.To])
+		l = append(l, sum[:]...)
+	}
+	return l
+}
+
+// breaks makes the whole body end after n bytes, so that the rest is fetched in
+// ranges, which h answers, or the usual way when it returns false.
+func (s *site) breaks(n int, h func(w http.ResponseWriter, r *http.Request) bool) {
+	s.serve = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		switch {
+		case r.Header.Get("Range") == "":
+			w.Header().Set("Accept-Ranges", "bytes")
+			w.Header().Set("Content-Length", fmt.Sprint(len(s.data)))
+			w.Write(s.data[:n])
+			panic(http.ErrAbortHandler)
+		case !h(w, r):
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.data))
+		}
+	}
+}
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not come to pass")
+		}
+	}
+}
