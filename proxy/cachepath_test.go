@@ -439,7 +439,7 @@ func TestAnswersThatEndAStoredObject(t *testing.T) {
 		}, 200, "local; withdraw"},
 		{"not found", http.NotFound, 404, "local; withdraw"},
 		{"gone", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(410) }, 410, "local; withdraw"},
-		{"moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/y", 301) }, 301, "local; withdraw"},
+		{"moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/y", http.StatusMovedPermanently) }, 301, "local; withdraw"},
 		{"server error", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(503) }, 503, "local"},
 		{"forbidden", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) }, 403, "local"},
 		{"no answer", func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, 502, "local"},
