@@ -83,12 +83,8 @@ func TestRestartHits(t *testing.T) {
 	l := newLab(t, 1)
 	l.all(t, s)
 	sent := s.sent.Load()
-	l.dir = nil // nothing is remembered but what is on disk
-	n := l.nodes[0]
-	n.stop()
-	l.nodes, l.started = nil, 0
-	l.add(t, 0)
-	l.nodes = []*labNode{l.start(t, 0, n.index.Reopen(), n.files)}
+	l.forgetAll(t) // nothing is remembered but what is on disk
+	l.restart(t, 0)
 	l.all(t, s)
 	if s.sent.Load() != sent {
 		t.Error("a complete object was fetched again after a restart")

@@ -163,6 +163,12 @@ func (l *lab) add(t *testing.T, n int) {
 	}
 }
 
+// forgetAll wipes the directory, for nodes that start from now on.
+func (l *lab) forgetAll(t *testing.T) {
+	l.dir = nil
+	l.add(t, 0)
+}
+
 // restart stops node i and starts it again over what is on its disk.
 func (l *lab) restart(t *testing.T, i int) {
 	n := l.nodes[i]

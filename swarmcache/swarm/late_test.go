@@ -96,7 +96,8 @@ func TestNoReplicaLives(t *testing.T) {
 }
 
 // Half an object is on disk when a node restarts: only the rest is fetched, and
-// the sealed torrent is the one that everybody else computes.
+// the sealed torrent is the one that everybody else computes, though nobody
+// remembers the hashes.
 func TestRestartResumes(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 16<<20)
@@ -113,6 +114,7 @@ func TestRestartResumes(t *testing.T) {
 	r.Close()
 	obj.Close()
 	waitFor(t, func() bool { return s.busy.Load() == 0 })
+	l.forgetAll(t)
 	l.restart(t, 0)
 	l.all(t, s)
 	if s.times() > 1.2 {
