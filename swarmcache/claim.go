@@ -161,6 +161,8 @@ func (t *transfer) findOrphans(now time.Time) {
 				}
 			case now.Sub(s.since) < lostAfter+rand.N(time.Second):
 				continue
+			case !t.gone(s.By) && now.Sub(t.progress) < overdueAfter:
+				continue // who has it lives, and pieces come: so will these
 			default:
 				if have == nil {
 					have = t.peersHave()
@@ -172,6 +174,20 @@ func (t *transfer) findOrphans(now time.Time) {
 			t.orphans.set(i)
 		}
 	}
+}
+
+// fullBoard is how many participants a board lists before it may have left some
+// out.
+const fullBoard = 60
+
+// gone reports whether the node that landed a span has left the fill, as far as
+// the board tells.
+func (t *transfer) gone(by NodeID) bool {
+	if by == t.c.cfg.Node.ID || len(t.nodes) >= fullBoard {
+		return false
+	}
+	_, there := t.nodes[by]
+	return !there
 }
 
 // runFrom returns span i and the free, wanted ones behind it that one stream

@@ -182,6 +182,7 @@ type SpanRecord struct {
 	Rev    int64  // revision of the record; 0: none
 	Owner  NodeID // who fetches it now; empty: nobody
 	Landed bool
+	By     NodeID // who landed it
 	Hashes []byte // 20 bytes a piece, from the span's first on; may be partial until landed
 }
 

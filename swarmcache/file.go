@@ -327,11 +327,11 @@ func (f *File) mark(i int, from From) {
 
 // markLocked needs the lock of piece i.
 func (f *File) markLocked(i int, from From) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if !f.state[i].CompareAndSwap(uint32(Missing), uint32(from)) {
 		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.dirty = true
 	delete(f.cuts, i)
 	if f.follow && from == FromPeer {

@@ -65,6 +65,11 @@ func (o *object) fill(r *FillRecord, opener, alone bool, body io.ReadCloser, ori
 	if o.transfer != nil || o.file.Left() == 0 {
 		return false
 	}
+	if r.Opener == o.c.cfg.Node.ID {
+		// Our own fill of the same version still stands on its board, because what
+		// it brought was withdrawn a moment ago: nobody may have it but the origin.
+		opener = true
+	}
 	var first *firstBody
 	if opener && body != nil {
 		first = &firstBody{body}
@@ -74,6 +79,9 @@ func (o *object) fill(r *FillRecord, opener, alone bool, body io.ReadCloser, ori
 
 // startLocked reports false when the cache is closing.
 func (o *object) startLocked(r *FillRecord, body *firstBody, alone bool, origin Origin) bool {
+	if o.file.Condemned() && o.file.failure() != nil {
+		return false // forgotten because it failed: it does not begin anew
+	}
 	t := newTransfer(o, r, body, alone)
 	t.origin = origin
 	o.file.revive()

@@ -182,6 +182,9 @@ func (t *transfer) run(ctx context.Context) {
 			}
 			continue
 		}
+		if t.file.Left() == 0 {
+			continue // complete: the case above has the word
+		}
 		if t.unwanted() {
 			return
 		}
@@ -553,7 +556,7 @@ func (t *transfer) onLanded(e landed) {
 	if e.final {
 		t.c.metrics.landed.Inc()
 		if s := &t.spans[e.span]; !s.Landed {
-			t.put(SpanRecord{Span: e.span, Rev: s.Rev, Landed: true, Hashes: e.hashes}, t.c.now())
+			t.put(SpanRecord{Span: e.span, Rev: s.Rev, Landed: true, By: t.c.cfg.Node.ID, Hashes: e.hashes}, t.c.now())
 		}
 	}
 	for k := range int64(len(e.hashes) / 20) {

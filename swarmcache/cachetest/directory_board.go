@@ -235,7 +235,7 @@ func (b *board) Land(ctx context.Context, span int, hashes []byte) error {
 	case r.Landed:
 		b.freeLocked(span, b.self)
 	default:
-		b.setLocked(swarmcache.SpanRecord{Span: span, Landed: true, Hashes: bytes.Clone(hashes)})
+		b.setLocked(swarmcache.SpanRecord{Span: span, Landed: true, By: b.self, Hashes: bytes.Clone(hashes)})
 	}
 	return nil
 }

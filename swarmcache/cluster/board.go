@@ -216,7 +216,7 @@ func (b *board) Land(ctx context.Context, span int, hashes []byte) error {
 	}
 	err := b.c.do(ctx, opLand, func(ctx context.Context, client *clientv3.Client) error {
 		for {
-			entry := swarmcache.SpanRecord{Landed: true, Hashes: hashes}
+			entry := swarmcache.SpanRecord{Landed: true, By: b.c.cfg.Self.ID, Hashes: hashes}
 			r, err := client.Txn(ctx).
 				If(b.stands(), clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
 				Then(clientv3.OpPut(key, encodeSpan(entry))).

@@ -287,7 +287,7 @@ func (w *boardWatch) reportSpan(i int) {
 	r.Rev = max(r.Rev, again.rev) // a claim that ended counts as a change too
 	if r.Landed && again.value != nil {
 		if claim, err := decodeSpan(i, again.rev, again.value); err == nil {
-			r.Owner = claim.Owner
+			r.Owner = claim.By
 		}
 	}
 	if known && was.Rev == r.Rev {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -71,7 +72,8 @@ func (k keys) again(id swarmcache.ObjectID, i int) string {
 }
 
 // encodeSpan writes a span's entry: a byte that says whether it landed, the
-// owner with its length before it, and the hashes as they are. A span of 16
+// owner (of a landed span: who landed it) with its length before it, and the
+// hashes as they are. A span of 16
 // pieces takes 322 bytes; as JSON with base64 it takes 484.
 func encodeSpan(r swarmcache.SpanRecord) string {
 	b := make([]byte, 0, 2+len(r.Owner)+len(r.Hashes))
@@ -80,8 +82,9 @@ func encodeSpan(r swarmcache.SpanRecord) string {
 	} else {
 		b = append(b, 0)
 	}
-	b = binary.AppendUvarint(b, uint64(len(r.Owner)))
-	b = append(b, r.Owner...)
+	who := cmp.Or(r.By, r.Owner)
+	b = binary.AppendUvarint(b, uint64(len(who)))
+	b = append(b, who...)
 	return string(append(b, r.Hashes...))
 }
 
@@ -95,6 +98,9 @@ func decodeSpan(i int, rev int64, b []byte) (swarmcache.SpanRecord, error) {
 	}
 	rest := b[1+w:]
 	r := swarmcache.SpanRecord{Span: i, Rev: rev, Landed: b[0] == 1, Owner: swarmcache.NodeID(rest[:n])}
+	if r.Landed {
+		r.By, r.Owner = r.Owner, ""
+	}
 	if len(rest) > int(n) {
 		r.Hashes = rest[n:]
 	}
