@@ -145,6 +145,29 @@ func TestOpenerOfSingleFillStaysForOthers(t *testing.T) {
 	}
 }
 
+// Who opens a fill reads it a moment later: the body must still be there.
+func TestFillWaitsForItsFirstReader(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 4<<20)
+	l := newLab(t, 1)
+	obj, err := l.nodes[0].get(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer obj.Close()
+	for end := time.Now().Add(400 * time.Millisecond); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if l.dir.Counts().Leaves > 0 {
+			t.Fatal("the fill ended before anybody could read it")
+		}
+	}
+	if b, err := readAll(t, obj); err != nil || sha256.Sum256(b) != sha256.Sum256(s.data) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if s.gets.Load() != 1 {
+		t.Errorf("%d GETs", s.gets.Load())
+	}
+}
+
 // A Range's transfer ends with its range, and the file comes free.
 func TestRangeTransferEnds(t *testing.T) {
 	t.Parallel()
