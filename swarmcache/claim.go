@@ -418,10 +418,15 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 		return t.end(ctx, EndLost)
 	}
 	t.c.metrics.streamErrors.Inc()
-	if e.s.landedAny() {
+	if e.s.broughtNew() {
 		t.tries = 0
 	}
-	if t.tries++; t.tries > maxTries && now.Sub(t.progress) > patienceOrigin {
+	t.tries++
+	switch {
+	case t.rec.Single && t.tries > maxTriesSingle:
+		t.log.Warn("the only stream breaks again and again", "error", e.err)
+		return t.end(ctx, EndLost)
+	case t.tries > maxTries && now.Sub(t.progress) > patienceOrigin:
 		return e.err
 	}
 	wait := min(time.Duration(1<<min(t.tries, 10))*100*time.Millisecond, 5*time.Second)
@@ -438,5 +443,7 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 // gives up on a fill, unless pieces came from peers within patienceOrigin.
 const (
 	maxTries       = 6
+	// maxTriesSingle is the same where each try reads the body from its start.
+	maxTriesSingle = 2
 	patienceOrigin = 10 * time.Second
 )

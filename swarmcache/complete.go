@@ -9,7 +9,6 @@ import (
 // complete is called once every piece and every hash is here: it records the
 // object, joins its sealed torrent and publishes it.
 func (t *transfer) complete(ctx context.Context) {
-	t.c.metrics.completed.Inc()
 	// The opener publishes at once, the others only what is still missing then.
 	wait := time.Duration(0)
 	if t.rec != nil && t.rec.Opener != t.c.cfg.Node.ID && len(t.nodes) > 0 {
@@ -20,6 +19,7 @@ func (t *transfer) complete(ctx context.Context) {
 			t.send(damaged{err})
 			return
 		}
+		t.c.metrics.completed.Inc()
 		v := t.file.Version()
 		t.log.Info("object complete", "bytes", v.Length, "infohash", v.InfoHash, "took", t.c.now().Sub(t.started).Round(time.Millisecond))
 		if s := t.c.cfg.Swarm; s != nil {

@@ -49,7 +49,8 @@ type stream struct {
 	first   int
 	endless bool // the body goes on behind limit: the claim may be extended
 	pos     atomic.Int64
-	next    int // the first span that was not read to its end; read after the stream ended
+	next    int // the first span that was not read to its end; like news, read after the stream ended
+	news    bool
 
 	mu    sync.Mutex
 	limit int
@@ -94,7 +95,9 @@ func (s *stream) stopped() bool {
 	return s.ended
 }
 
-func (s *stream) landedAny() bool { return s.next > s.first }
+// broughtNew reports whether the stream read a piece that was not here. A body
+// that always breaks at the same place brings nothing new the second time.
+func (s *stream) broughtNew() bool { return s.news }
 
 // mayRead waits until the stream may read span i; false: it is at its end.
 func (s *stream) mayRead(ctx context.Context, i int) bool {
@@ -225,10 +228,12 @@ func (s *stream) span(r *pieceReader, i int) error {
 	hashes := make([]byte, 0, pieces.Len()*sha1.Size)
 	began, published := time.Now(), time.Now()
 	for p := pieces.From; p < pieces.To; p++ {
+		had := s.t.file.Has(int(p))
 		sum, err := r.piece(int(p))
 		if err != nil {
 			return err
 		}
+		s.news = s.news || !had
 		hashes = append(hashes, sum[:]...)
 		if p+1 < pieces.To && time.Since(published) > publishEvery {
 			published = time.Now()
