@@ -93,7 +93,8 @@ func (d *daemon) startParts(ctx context.Context) error {
 		return explainListen(err, "peer", "peer-listen", cfg.Peer.Listen)
 	}
 	closeSwarm := sync.OnceValue(p.swarm.Close)
-	d.stack.push("swarm that was not used", func(context.Context) error { return closeSwarm() })
+	// For a start that fails halfway. Its place in an orderly stop is further down.
+	d.stack.push("swarm, at the latest", func(context.Context) error { closeSwarm(); return nil })
 
 	trackerLn, err := d.listen(ctx, "tracker", cfg.Tracker.Listen)
 	if err != nil {
@@ -147,8 +148,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	d.serveHTTP("tracker", trackerLn, &http.Server{
 		Handler: tr, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
 	})
-	// Here is its turn to go: it says goodbye to the tracker, and its members'
-	// records are still in the directory.
+	// It says goodbye to the tracker, so it goes first.
 	d.stack.push("swarm", func(context.Context) error { return closeSwarm() })
 
 	// The objects.
@@ -282,9 +282,11 @@ func (d *daemon) startEtcd(p *parts, self netip.Addr) ([]string, error) {
 func explainEtcd(err error, clients, peers string) error {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Addr != nil {
-		for flag, raw := range map[string]string{"etcd-listen-client": clients, "etcd-listen-peer": peers} {
-			if at, aerr := urlAddr(raw); aerr == nil && at.String() == op.Addr.String() {
-				return explainListen(op.Err, "embedded etcd's "+flag[len("etcd-listen-"):], flag, at.String())
+		for what, raw := range map[string]string{"client": clients, "peer": peers} {
+			at, err := urlAddr(raw)
+			_, port, _ := net.SplitHostPort(op.Addr.String()) // of [::] it says 0.0.0.0
+			if err == nil && (at.String() == op.Addr.String() || at.Addr().IsUnspecified() && port == strconv.Itoa(int(at.Port()))) {
+				return explainListen(op.Err, "embedded etcd's "+what, "etcd-listen-"+what, at.String())
 			}
 		}
 	}

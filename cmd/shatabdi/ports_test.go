@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -155,4 +156,23 @@ func TestAPIBeforeTheStart(t *testing.T) {
 	if w := ask(h, "/api/v1/status", "localhost", ""); w.Code != 503 || !strings.Contains(w.Body.String(), "the daemon is starting") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
+}
+
+// An etcd for others listens on every address.
+func TestTakenPortOnEveryAddressIsExplained(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := tcpAddr(taken).Port()
+	for _, host := range []string{"0.0.0.0", "[::]"} {
+		c := settled(t)
+		c.Etcd.ListenPeer = []string{fmt.Sprintf("http://%s:%d", host, port)}
+		wants(t, serve(t.Context(), c, quiet), exitFailure, "is taken by another program", "--etcd-listen-peer")
+	}
+	c := settled(t)
+	c.Peer.Listen = fmt.Sprintf(":%d", port)
+	wants(t, serve(t.Context(), c, quiet), exitFailure, "is taken by another program", "--peer-listen")
 }

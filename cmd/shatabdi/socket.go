@@ -12,7 +12,8 @@ import (
 
 // listenSocket listens on a unix socket that this user alone may connect to,
 // now and at every moment before. The caller must hold the directory's lock: a
-// socket that stands there already and that nobody answers on is replaced.
+// socket that stands there already and that nobody answers on is replaced. A
+// *cliError: something else is there.
 func listenSocket(ctx context.Context, path string) (*net.UnixListener, error) {
 	switch conn, err := new(net.Dialer).DialContext(ctx, "unix", path); {
 	case err == nil:
@@ -25,7 +26,7 @@ func listenSocket(ctx context.Context, path string) (*net.UnixListener, error) {
 	// place with the right mode.
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".")
 	if err != nil {
-		return nil, explainDataDir(err, filepath.Dir(path))
+		return nil, fmt.Errorf("admin socket: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	fresh := filepath.Join(dir, "s")
@@ -59,8 +60,11 @@ func (d *daemon) startSocket(ctx context.Context) error {
 		return nil
 	}
 	ln, err := listenSocket(ctx, path)
-	if err != nil {
+	if taken := (*cliError)(nil); errors.As(err, &taken) {
 		return err
+	} else if err != nil { // not every file system has sockets
+		d.log.Warn("no admin socket", "error", err)
+		return nil
 	}
 	d.stack.push("admin socket", func(context.Context) error { return os.Remove(path) })
 	d.log.Info("listening", "listener", "admin socket", "addr", path)
