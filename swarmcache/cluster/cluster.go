@@ -4,8 +4,9 @@
 //
 // It promises to be an accelerator only. When etcd is away every method answers
 // swarmcache.ErrUnavailable, at once as soon as that is known and within two
-// seconds otherwise; a loop in Run finds out when etcd is back. Whatever this
-// node claimed stands under its lease and ends with it.
+// seconds otherwise, half a second where a client waits; a loop in Run finds out
+// when etcd is back. Whatever this node claimed stands under its lease and ends
+// with it.
 //
 // It is the door to etcd's client: none of its types come out.
 package cluster
@@ -42,7 +43,8 @@ const (
 	// be able to take over. Shorter, and an election of etcd's own, which takes
 	// one to two seconds, costs live nodes their leases.
 	DefaultLeaseTTL = 5 * time.Second
-	// DefaultCallTimeout bounds a call while etcd is not known to be away.
+	// DefaultCallTimeout bounds a call while etcd is not known to be away; those
+	// that a client's request waits for have half a second at most.
 	DefaultCallTimeout = 2 * time.Second
 	// DefaultOrphanAge is how long a fill stands that nobody takes part in.
 	DefaultOrphanAge = time.Minute

@@ -23,6 +23,10 @@ const (
 	// probeTimeout is how fast etcd must be to be trusted again after a failure:
 	// one that needs two seconds for each request is as good as away.
 	probeTimeout = 500 * time.Millisecond
+	// awaitedTimeout bounds what a client's request waits for before it goes to
+	// the origin instead: never block a request on the directory for more than a
+	// small bound. One that took it opens the circuit for all who come after.
+	awaitedTimeout = probeTimeout
 )
 
 var (
@@ -150,9 +154,13 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 	if client == nil {
 		return unavailable(errStopped)
 	}
-	call, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
-	defer cancel()
+	timeout := c.cfg.CallTimeout
+	if o.awaited {
+		timeout = min(timeout, awaitedTimeout)
+	}
 	start := time.Now()
+	call, cancel := context.WithDeadline(ctx, start.Add(timeout))
+	defer cancel()
 	err := f(call, client)
 	c.m.seconds.WithLabelValues(o.name).Observe(time.Since(start).Seconds())
 	if o.writes {

@@ -2,31 +2,34 @@ package cluster
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// op is what the metrics call a request, and whether it may change something.
+// op is one kind of request to etcd.
 type op struct {
-	name   string
-	writes bool
+	name   string // in the metrics
+	writes bool   // it may change something
+	// awaited: a client's request is held up by it before anything else is tried,
+	// so it is bounded by awaitedTimeout.
+	awaited bool
 }
 
 var (
-	opLookup   = op{"lookup", false}
-	opPublish  = op{"publish", true}
-	opWithdraw = op{"withdraw", true}
-	opFirst    = op{"claim_first", true}
-	opOpen     = op{"open_fill", true}
-	opJoin     = op{"join_fill", true}
-	opClaim    = op{"claim", true}
-	opProgress = op{"progress", true}
-	opLand     = op{"land", true}
-	opRelease  = op{"release", true}
-	opUpdate   = op{"update", true}
-	opLeave    = op{"leave", true}
-	opNodes    = op{"nodes", false}
-	opMode     = op{"set_mode", true}
-	opLead     = op{"lead", true}
-	opRead     = op{"read", false} // the state before a watch
-	opCollect  = op{"collect", true}
-	opAnnounce = op{"announce", true}
+	opLookup   = op{name: "lookup", awaited: true}
+	opPublish  = op{name: "publish", writes: true}
+	opWithdraw = op{name: "withdraw", writes: true}
+	opFirst    = op{name: "claim_first", writes: true, awaited: true}
+	opOpen     = op{name: "open_fill", writes: true}
+	opJoin     = op{name: "join_fill", writes: true}
+	opClaim    = op{name: "claim", writes: true}
+	opProgress = op{name: "progress", writes: true}
+	opLand     = op{name: "land", writes: true}
+	opRelease  = op{name: "release", writes: true}
+	opUpdate   = op{name: "update", writes: true}
+	opLeave    = op{name: "leave", writes: true}
+	opNodes    = op{name: "nodes"}
+	opMode     = op{name: "set_mode", writes: true}
+	opLead     = op{name: "lead", writes: true}
+	opRead     = op{name: "read"} // the state before a watch
+	opCollect  = op{name: "collect", writes: true}
+	opAnnounce = op{name: "announce", writes: true}
 )
 
 // metrics: every operation is counted once in requests, as ok, error or refused
