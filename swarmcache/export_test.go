@@ -1,6 +1,7 @@
 package swarmcache
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -64,12 +65,12 @@ func Schedule(length int64) (time.Duration, error) {
 	t.wants[w] = true
 	began := time.Now()
 	for i := range t.spans {
-		if err := t.onBoard(nil, BoardEvent{Span: &SpanRecord{Span: i, Owner: "other", Rev: 1}}); err != nil {
+		if err := t.onBoard(context.Background(), BoardEvent{Span: &SpanRecord{Span: i, Owner: "other", Rev: 1}}); err != nil {
 			return 0, err
 		}
 		t.next(time.Now())
 		t.followReaders()
-		if err := t.onBoard(nil, BoardEvent{Span: &SpanRecord{Span: i, Landed: true, Rev: 2}}); err != nil {
+		if err := t.onBoard(context.Background(), BoardEvent{Span: &SpanRecord{Span: i, Landed: true, Rev: 2}}); err != nil {
 			return 0, err
 		}
 		if run := t.next(time.Now()); len(run) > 0 && run[0].Span <= i {

@@ -40,9 +40,8 @@ type announcer struct {
 type announcement struct {
 	t    *joined // nil: only held
 	next time.Time
-	wait time.Duration // the tracker's interval
-	told bool          // the tracker knows of us
-	left bool          // something was missing when we last told
+	told bool // the tracker knows of us
+	left bool // something was missing when we last told
 	busy bool
 }
 

@@ -138,7 +138,7 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 		c.DownloadRateLimiter = rate.NewLimiter(rate.Limit(s.cfg.DownloadLimit), int(max(256<<10, s.cfg.DownloadLimit/20)))
 	}
 
-	c.Callbacks.CompletedHandshake = func(_ *torrent.PeerConn, ih torrent.InfoHash) { s.activate(ih) }
+	c.Callbacks.CompletedHandshake = func(_ *torrent.PeerConn, ih metainfo.Hash) { s.activate(ih) }
 	c.Callbacks.ReadExtendedHandshake = func(pc *torrent.PeerConn, m *pp.ExtendedHandshakeMessage) {
 		// Under the engine's lock: nothing but a look-up.
 		if chunk, ok := s.chunks.Load(pc.Torrent().InfoHash()); ok {
