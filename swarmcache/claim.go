@@ -331,6 +331,7 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 	}
 	sp := &t.spans[i]
 	switch {
+	case !t.asked: // its reader is about to come
 	case t.rec.Single && (sp.Landed || sp.Owner != "" || t.here(i)):
 		s.grant(i + 1) // read over it: the body has no other way
 	case t.rec.Single:
@@ -442,7 +443,7 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 // maxTries is how many fruitless origin errors in a row a node bears before it
 // gives up on a fill, unless pieces came from peers within patienceOrigin.
 const (
-	maxTries       = 6
+	maxTries = 6
 	// maxTriesSingle is the same where each try reads the body from its start.
 	maxTriesSingle = 2
 	patienceOrigin = 10 * time.Second

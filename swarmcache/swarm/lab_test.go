@@ -48,6 +48,7 @@ type site struct {
 	gets  atomic.Int64
 	busy  atomic.Int64  // requests being answered
 	limit *rate.Limiter // bytes a second, all responses together; nil: none
+	taken chan struct{} // closed when a body that breaks was read to there; may be nil
 	// serve replaces the usual answer.
 	serve func(w http.ResponseWriter, r *http.Request)
 }
@@ -279,6 +280,10 @@ func (n *labNode) get(ctx context.Context, s *site) (*swarmcache.Object, error) 
 			return nil, err
 		}
 		defer release()
+		// What was a miss may have been filled before the claim was ours.
+		if obj, err := n.Lookup(ctx, key, s); err == nil {
+			return obj, nil
+		}
 		resp, err := s.Get(context.WithoutCancel(ctx), layout.Range{}, "")
 		if err != nil {
 			return nil, err
@@ -383,6 +388,10 @@ func (s *site) breaks(n int, h func(w http.ResponseWriter, r *http.Request) bool
 			w.Header().Set("Accept-Ranges", "bytes")
 			w.Header().Set("Content-Length", fmt.Sprint(len(s.data)))
 			w.Write(s.data[:n])
+			if s.taken != nil { // a reset would discard what is not read yet
+				w.(counted).Flush()
+				<-s.taken
+			}
 			panic(http.ErrAbortHandler)
 		case !h(w, r):
 			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.data))

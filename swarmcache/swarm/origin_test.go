@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -141,15 +142,24 @@ func TestOriginChanges(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, 4<<20)
 			// In the first piece of a span: nothing before it is read again.
-			s.breaks(10*128<<10+777, func(w http.ResponseWriter, r *http.Request) bool { h(w, r); return true })
+			const at = 10*128<<10 + 777
+			s.taken = make(chan struct{})
+			s.breaks(at, func(w http.ResponseWriter, r *http.Request) bool { h(w, r); return true })
 			l := newLab(t, 1)
 			obj, err := l.nodes[0].get(t.Context(), s)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer obj.Close()
-			b, err := readAll(t, obj)
-			if !errors.Is(err, swarmcache.ErrFillEnded) || !bytes.HasPrefix(s.data, b) {
+			r := obj.NewReader(t.Context(), 0, obj.Version().Length)
+			defer r.Close()
+			b := make([]byte, at)
+			if _, err := io.ReadFull(r, b); err != nil {
+				t.Fatal(err)
+			}
+			close(s.taken)
+			rest, err := io.ReadAll(r)
+			if b = append(b, rest...); !errors.Is(err, swarmcache.ErrFillEnded) || !bytes.HasPrefix(s.data, b) {
 				t.Errorf("%d bytes, right %v, then %v; want ErrFillEnded", len(b), bytes.HasPrefix(s.data, b), err)
 			}
 		})
