@@ -102,7 +102,8 @@ type Server struct {
 // answers only once a majority runs: see Ready. The error is an *Error where
 // the operator can do something about it.
 func Start(cfg Config) (*Server, error) {
-	c, err := cfg.etcd()
+	stop := make(chan struct{})
+	c, err := cfg.etcd(stop)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, lock: lock, stop: make(chan struct{})}
+	s := &Server{cfg: cfg, lock: lock, stop: stop}
 	c.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainStreamInterceptor(s.endStreams)}
 	if s.etcd, err = embed.StartEtcd(c); err != nil {
 		lock.unlock()
@@ -122,7 +123,7 @@ func Start(cfg Config) (*Server, error) {
 }
 
 // etcd translates the configuration.
-func (cfg *Config) etcd() (*embed.Config, error) {
+func (cfg *Config) etcd(stopping <-chan struct{}) (*embed.Config, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("embedded etcd: no data directory")
 	}
@@ -177,7 +178,7 @@ func (cfg *Config) etcd() (*embed.Config, error) {
 	// snapshot: some MiB instead of tens.
 	c.SnapshotCount, c.SnapshotCatchUpEntries = 2000, 1000
 	c.EnableGRPCGateway = false
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&bridge{cfg.Logger, level(cfg.LogLevel)}))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&bridge{cfg.Logger, level(cfg.LogLevel), stopping}))
 	return c, nil
 }
 

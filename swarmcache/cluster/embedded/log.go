@@ -7,10 +7,13 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// bridge brings etcd's log to slog.
+// bridge brings etcd's log to slog, a level lower: what alarms the keeper of an
+// etcd cluster need not alarm the keeper of a proxy. While the member stops, it
+// calls each closed listener an error; that is for debugging only.
 type bridge struct {
-	to  *slog.Logger
-	min zapcore.Level
+	to       *slog.Logger
+	min      zapcore.Level
+	stopping <-chan struct{}
 }
 
 func level(name string) zapcore.Level {
@@ -22,10 +25,16 @@ func level(name string) zapcore.Level {
 }
 
 var levels = map[zapcore.Level]slog.Level{
-	zapcore.DebugLevel: slog.LevelDebug, zapcore.InfoLevel: slog.LevelInfo, zapcore.WarnLevel: slog.LevelWarn,
+	zapcore.DebugLevel: slog.LevelDebug, zapcore.InfoLevel: slog.LevelDebug, zapcore.WarnLevel: slog.LevelDebug,
+	zapcore.ErrorLevel: slog.LevelWarn,
 }
 
 func (b *bridge) slogLevel(l zapcore.Level) slog.Level {
+	select {
+	case <-b.stopping:
+		return slog.LevelDebug
+	default:
+	}
 	if s, ok := levels[l]; ok {
 		return s
 	}
@@ -37,7 +46,7 @@ func (b *bridge) Enabled(l zapcore.Level) bool {
 }
 
 func (b *bridge) With(fields []zapcore.Field) zapcore.Core {
-	return &bridge{b.to.With(attrs(fields)...), b.min}
+	return &bridge{b.to.With(attrs(fields)...), b.min, b.stopping}
 }
 
 func (b *bridge) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
