@@ -273,3 +273,54 @@ func TestRealNoSpace(t *testing.T) {
 		t.Error("a full cache costs the client its bytes")
 	}
 }
+
+// A cookie in the response is one client's: no cache may give it, or the body
+// that came with it, to another (RFC 6265 §7, RFC 9111 §7.3).
+func TestRealSetCookieIsNotShared(t *testing.T) {
+	body := strings.Repeat("x", 512<<10)
+	var gets atomic.Int64
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Set-Cookie", fmt.Sprintf("session=%d", gets.Add(1)))
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body))
+	})
+	n, _ := startReal(t, newDisk(t))
+	for i := range int64(2) {
+		res, got := n.sum(url + "/file.bin")
+		if got != digest(body) {
+			t.Errorf("download %d: wrong bytes", i)
+		}
+		if want := fmt.Sprintf("session=%d", i+1); res.Header.Get("Set-Cookie") != want {
+			t.Errorf("download %d: cookie %q, want %q", i, res.Header.Get("Set-Cookie"), want)
+		}
+	}
+	if gets.Load() != 2 {
+		t.Errorf("%d requests at the origin, want 2", gets.Load())
+	}
+}
+
+// A client with a cookie revalidates: the object stays for the others.
+func TestRealCookieDoesNotFlush(t *testing.T) {
+	body := strings.Repeat("x", 512<<10)
+	var whole atomic.Int64
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		w.Header().Set("Cache-Control", "no-cache") // stored, and asked about every time
+		if r.Header.Get("If-None-Match") == "" {
+			whole.Add(1)
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body))
+	})
+	n, _ := startReal(t, newDisk(t))
+	n.sum(url + "/file.bin")
+	n.whole(url + "/file.bin")
+	for _, fields := range [][]string{{"Cookie: a=b"}, {"Authorization: Basic eDp5"}, nil} {
+		if _, got := n.sum(url+"/file.bin", fields...); got != digest(body) {
+			t.Errorf("%v: wrong bytes", fields)
+		}
+	}
+	if whole.Load() != 1 {
+		t.Errorf("the origin sent the whole %d times, want once", whole.Load())
+	}
+}

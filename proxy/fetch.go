@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"shatabdi/policy"
+	"shatabdi/policy/httpheader"
 	"shatabdi/swarmcache"
 )
 
@@ -56,17 +57,33 @@ func (p *Proxy) confirmed(f *fetching, obj object, d policy.Verdict, res *http.R
 		})
 	}
 	fresh := policy.Freshened(old, res.Header, f.sent, p.cfg.Now())
-	if ok, _ := policy.Storable(v.req, fresh, v.route.Store); ok {
+	received := fresh
+	received.Header = mergedHeader(fresh.Header, res.Header)
+	anybody := policy.Request{Method: http.MethodGet, URL: v.req.URL}
+	if ok, _ := policy.Storable(v.req, received, v.route.Store); ok {
 		if err := p.cache.Refresh(v.r.Context(), obj, fresh); err != nil {
 			p.degraded("refresh", err)
 		}
-	} else {
+	} else if ok, _ := policy.Storable(anybody, received, v.route.Store); !ok {
+		// The origin took back its permission. When only this client's request is
+		// in the way, its cookie say, the object stays as it is for the others.
 		p.withdraw(v.r.Context(), v.route.Key)
 	}
 	return instead(func() {
 		v.outcome = outcomeRevalidated
 		p.serve(v, obj, fresh, "REVALIDATED", cacheStatus{fwd: d.Reason, fwdStatus: http.StatusNotModified})
 	})
+}
+
+// mergedHeader is what a freshened response says, with the fields of the 304
+// that are not stored but forbid storing, such as Set-Cookie.
+func mergedHeader(fresh, h304 http.Header) http.Header {
+	if len(h304["Set-Cookie"]) == 0 {
+		return fresh
+	}
+	h := fresh.Clone()
+	h["Set-Cookie"] = h304["Set-Cookie"]
+	return h
 }
 
 // verdict decides what becomes of the origin's answer. It returns nil to pass it on.
@@ -80,6 +97,9 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, res *http.Res
 	}()
 
 	stored := policy.Stored{Status: res.StatusCode, Header: policy.ForStorage(res.Header), RequestTime: f.sent, ResponseTime: p.cfg.Now()}
+	if stored.Header.Get("Date") == "" {
+		stored.Header.Set("Date", httpheader.FormatDate(stored.ResponseTime)) // RFC 9110 §6.6.1
+	}
 	status := cacheStatus{fwd: d.Reason, fwdStatus: res.StatusCode}
 	word := "MISS"
 	if old != nil {
@@ -92,7 +112,9 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, res *http.Res
 	stored.Selecting, _ = policy.Selecting(v.r.Header, res.Header["Vary"])
 	whole.Selecting = stored.Selecting
 
-	ok, reason := policy.Storable(v.req, stored, store)
+	received := stored // ForStorage took out Set-Cookie, which must be judged
+	received.Header = res.Header
+	ok, reason := policy.Storable(v.req, received, store)
 	switch {
 	case route.Kind != policy.Swarm:
 		why = "rule"
