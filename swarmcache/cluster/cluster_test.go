@@ -298,7 +298,10 @@ func TestUserAndPassword(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "password")
 	noErr(t, os.WriteFile(file, []byte("wrong\n"), 0o600))
-	m := run(t, cluster.Config{Endpoints: s.Endpoints(), User: "root", PasswordFile: file, Self: node(1)})
+	// To check a password is hard work (bcrypt), under the race detector for seconds.
+	m := run(t, cluster.Config{
+		Endpoints: s.Endpoints(), User: "root", PasswordFile: file, Self: node(1), CallTimeout: 10 * time.Second,
+	})
 	eventually(t, "it says why", func() bool { return strings.Contains(fmt.Sprint(m.State()), "password") })
 	answersUnavailable(t, m, 500*time.Millisecond)
 	noErr(t, os.WriteFile(file, []byte("secret\n"), 0o600))

@@ -193,23 +193,27 @@ func (c *Cluster) untilDeleted(ctx context.Context, k string, from int64) error 
 	if client == nil {
 		return unavailable(errStopped)
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	wctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	ch := client.Watch(wctx, k, clientv3.WithRev(from), clientv3.WithFilterPut())
-	look := time.NewTicker(retryMin)
-	defer look.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-look.C:
-			if err := c.health.state(); err != nil {
-				return unavailable(err)
-			}
-		case r, ok := <-ch:
-			if !ok || r.Err() != nil || len(r.Events) > 0 {
-				return nil // if it is not gone, the caller meets it again
-			}
+	wg.Go(func() { c.cancelWhenAway(wctx, cancel) })
+	// Watch itself blocks until etcd has confirmed it.
+	r := <-client.Watch(wctx, k, clientv3.WithRev(from), clientv3.WithFilterPut())
+	if len(r.Events) > 0 || ctx.Err() != nil {
+		return nil
+	}
+	if err := c.health.state(); err != nil {
+		return unavailable(err)
+	}
+	return nil // if it is not gone, the caller meets it again
+}
+
+// cancelWhenAway cancels ctx when etcd goes away, and returns when ctx is done.
+func (c *Cluster) cancelWhenAway(ctx context.Context, cancel context.CancelFunc) {
+	for pause(ctx, retryMin) {
+		if !c.Healthy() {
+			cancel()
 		}
 	}
 }

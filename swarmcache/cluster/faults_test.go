@@ -470,6 +470,38 @@ func TestFirstClaimWaiterIsToldThatEtcdWentAway(t *testing.T) {
 	}
 }
 
+// Etcd may go away between any two steps of waiting.
+func TestFirstClaimWaitersAreToldAtEveryStep(t *testing.T) {
+	t.Parallel()
+	p, k := prefix(), newLink(t, etcd)
+	cfg := config(p, 1)
+	cfg.Endpoints, cfg.LeaseTTL = k.endpoints(), time.Minute
+	a, b := join(t, cfg), join(t, config(p, 2))
+	release, err := b.ClaimFirst(t.Context(), "key")
+	noErr(t, err)
+	defer release()
+	const waiters = 100
+	waited := make(chan error, waiters)
+	for i := range waiters {
+		time.AfterFunc(time.Duration(i)*100*time.Microsecond, func() {
+			_, err := a.ClaimFirst(t.Context(), "key")
+			waited <- err
+		})
+	}
+	time.AfterFunc(waiters*50*time.Microsecond, k.Cut)
+	late := time.After(4 * time.Second)
+	for range waiters {
+		select {
+		case err := <-waited:
+			if !errors.Is(err, swarmcache.ErrUnavailable) {
+				t.Error(err)
+			}
+		case <-late:
+			t.Fatal("waits for an etcd that is away")
+		}
+	}
+}
+
 func TestSixteenRaceForOneFill(t *testing.T) {
 	p := prefix()
 	v := version("k", `"1"`)
