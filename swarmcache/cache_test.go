@@ -268,14 +268,18 @@ func TestSpool(t *testing.T) {
 
 // Ten times the pieces take ten times as long to schedule, not a hundred.
 func TestSchedulingIsNotQuadratic(t *testing.T) {
-	small, err := swarmcache.Schedule(25 << 30)
-	if err != nil {
-		t.Fatal(err)
+	best := func(size int64) time.Duration { // the computer may be busy with other things
+		fastest := time.Hour
+		for range 5 {
+			d, err := swarmcache.Schedule(size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fastest = min(fastest, d)
+		}
+		return fastest
 	}
-	large, err := swarmcache.Schedule(250 << 30)
-	if err != nil {
-		t.Fatal(err)
-	}
+	small, large := best(25<<30), best(250<<30)
 	t.Logf("25 GiB in %v, 250 GiB in %v", small, large)
 	if large > 40*max(small, time.Millisecond) {
 		t.Errorf("25 GiB in %v, 250 GiB in %v", small, large)

@@ -404,8 +404,11 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 	case errors.Is(e.err, errChanged):
 		t.log.Info("the origin's object changed during the fill", "detail", e.err)
 		return t.end(ctx, EndChanged)
-	case errors.Is(e.err, errNoRanges):
-		t.log.Info("the origin ignores ranges: one stream from now on")
+	case errors.Is(e.err, errNoRanges), errors.Is(e.err, errOther) && !t.rec.Single && t.rec.Version.Validator != "":
+		// Servers behind one name may differ in their tags, or in what they make of
+		// a range. A stream that still runs is of our version to its end; and a
+		// new one may meet a server that has it.
+		t.log.Info("one stream from now on", "reason", e.err)
 		t.rec.Single = true
 		if board, rec := t.board, *t.rec; board != nil {
 			t.background.Go(func() { board.Update(ctx, rec) })
@@ -424,6 +427,9 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 	}
 	t.tries++
 	switch {
+	case errors.Is(e.err, errOther) && t.tries > maxTriesSingle:
+		t.log.Info("the origin's object changed during the fill", "detail", e.err)
+		return t.end(ctx, EndChanged)
 	case t.rec.Single && t.tries > maxTriesSingle:
 		t.log.Warn("the only stream breaks again and again", "error", e.err)
 		return t.end(ctx, EndLost)

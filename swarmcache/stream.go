@@ -18,7 +18,8 @@ import (
 )
 
 var (
-	errChanged  = errors.New("the origin answers with another version")
+	errChanged  = errors.New("the origin's object is gone")
+	errOther    = errors.New("the origin answers with another version")
 	errNoRanges = errors.New("the origin ignores ranges")
 	errDisk     = errors.New("writing to the cache")
 	errStalled  = errors.New("the origin sends nothing")
@@ -150,14 +151,17 @@ func checkResponse(resp *http.Response, r layout.Range, v Version) error {
 	case c == http.StatusPartialContent && !r.Empty():
 		want := fmt.Sprintf("bytes %d-%d/%d", r.From, r.To-1, v.Length)
 		if got := resp.Header.Get("Content-Range"); got != want {
-			return fmt.Errorf("%w: Content-Range %q, want %q", errChanged, got, want)
+			if same && strings.HasSuffix(got, fmt.Sprintf("/%d", v.Length)) {
+				return fmt.Errorf("%w: Content-Range %q, want %q", errNoRanges, got, want)
+			}
+			return fmt.Errorf("%w: Content-Range %q, want %q", errOther, got, want)
 		}
 		if !same {
-			return fmt.Errorf("%w: validator", errChanged)
+			return fmt.Errorf("%w: validator", errOther)
 		}
 		// A 206 to If-Range leaves out what the client has (RFC 9110 §15.3.7).
 		if e := resp.Header.Get("Content-Encoding"); e != "" && e != v.Stored.Header.Get("Content-Encoding") {
-			return fmt.Errorf("%w: Content-Encoding %q", errChanged, e)
+			return fmt.Errorf("%w: Content-Encoding %q", errOther, e)
 		}
 		return nil
 	case c == http.StatusOK && same && resp.ContentLength == v.Length:
@@ -165,8 +169,9 @@ func checkResponse(resp *http.Response, r layout.Range, v Version) error {
 			return nil
 		}
 		return errNoRanges
-	case c == http.StatusOK, c == http.StatusPartialContent, c == http.StatusRequestedRangeNotSatisfiable,
-		c == http.StatusNotFound, c == http.StatusGone, c == http.StatusPreconditionFailed:
+	case c == http.StatusOK, c == http.StatusPartialContent:
+		return fmt.Errorf("%w: status %d", errOther, c)
+	case c == http.StatusRequestedRangeNotSatisfiable, c == http.StatusNotFound, c == http.StatusGone, c == http.StatusPreconditionFailed:
 		return fmt.Errorf("%w: status %d", errChanged, c)
 	default:
 		e := &retryAfter{status: c}

@@ -104,7 +104,7 @@ func TestChangedDuringFill(t *testing.T) {
 	// The first body breaks half-way; by then there is another version.
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
 		tag := `"old"`
-		if r.Header.Get("Range") != "" {
+		if s.gets.Load() > 1 {
 			tag = `"new"`
 		}
 		w.Header().Set("Accept-Ranges", "bytes")
@@ -123,6 +123,35 @@ func TestChangedDuringFill(t *testing.T) {
 	if !strings.Contains(err.Error(), swarmcache.EndChanged) {
 		t.Errorf("error %q does not say why", err)
 	}
+}
+
+// Servers behind one name whose tags differ: a claimer that meets another one
+// does not end the fill. Everybody gets one version whole.
+func TestServersWithDifferingTags(t *testing.T) {
+	s := newSite(t, 8<<20)
+	s.limit = rate.NewLimiter(8<<20, 64<<10)
+	s.serve = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", fmt.Sprintf(`"server-%d"`, s.gets.Load()%2))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.data))
+	}
+	newLab(t, 3).all(t, s)
+}
+
+// Ranges that name other bytes than were asked for are as good as none.
+func TestShiftedRanges(t *testing.T) {
+	s := newSite(t, 8<<20)
+	s.limit = rate.NewLimiter(8<<20, 64<<10)
+	s.serve = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		if r.Header.Get("Range") == "" {
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.data))
+			return
+		}
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes 1-%d/%d", len(s.data)-1, len(s.data)))
+		w.WriteHeader(http.StatusPartialContent)
+		w.Write(s.data[1:])
+	}
+	newLab(t, 3).all(t, s)
 }
 
 func TestBrokenBodyIsResumed(t *testing.T) {
