@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,7 +81,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	p.metrics.inFlight.Inc()
 	x := &exchange{
 		id:      newID(),
-		w:       &recorder{ResponseWriter: w, old: !r.ProtoAtLeast(1, 1)},
+		w:       newRecorder(w, r),
 		start:   p.cfg.Now(),
 		outcome: outcomeBypass,
 	}
@@ -160,6 +161,7 @@ func newID() string {
 type recorder struct {
 	http.ResponseWriter
 	old     bool // the client speaks HTTP/1.0
+	expects bool // 100 (Continue), which net/http sends when the body is read
 	holding bool
 	status  int
 	bytes   int64 // of the body
@@ -167,11 +169,21 @@ type recorder struct {
 	gone    bool  // the client took no more
 }
 
+func newRecorder(w http.ResponseWriter, r *http.Request) *recorder {
+	return &recorder{
+		ResponseWriter: w, old: !r.ProtoAtLeast(1, 1),
+		expects: r.ContentLength != 0 && strings.EqualFold(r.Header.Get("Expect"), "100-continue"),
+	}
+}
+
 func (w *recorder) WriteHeader(status int) {
-	if status < 200 && status != http.StatusSwitchingProtocols {
-		if !w.old { // RFC 9110 §15.2: none to HTTP/1.0
-			w.ResponseWriter.WriteHeader(status)
-		}
+	switch {
+	case status < 200 && w.old && status != http.StatusSwitchingProtocols:
+		return // RFC 9110 §15.2: none to HTTP/1.0
+	case status == http.StatusContinue && w.expects:
+		return // the transport now reads the body: one is enough
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		w.ResponseWriter.WriteHeader(status)
 		return
 	}
 	if w.status == 0 {
