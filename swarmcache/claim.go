@@ -27,8 +27,10 @@ const (
 	aheadFor = 500 * time.Millisecond
 	// checkEvery is how often orphans are looked for.
 	checkEvery = time.Second
-	// maxRun bounds the spans of one claim.
-	maxRun = 16
+	// maxRun bounds the spans of one claim of a node that is alone; sharedRun
+	// where others want spans too.
+	maxRun    = 16
+	sharedRun = 2
 )
 
 // claim starts claims for what this node should fetch next, if anything.
@@ -156,7 +158,8 @@ func (t *transfer) findOrphans(now time.Time) {
 			case t.here(i) || s.mine || t.free.has(i):
 				continue
 			case s.Owner != "":
-				if now.Sub(s.since) < max(overdueAfter, 3*t.spanTime(i)) {
+				// A node that lands spans is alive: it will come to this one.
+				if now.Sub(latest(s.since, t.heard[s.Owner])) < max(overdueAfter, 3*t.spanTime(i)) {
 					continue
 				}
 			case now.Sub(s.since) < lostAfter+rand.N(time.Second):
@@ -174,6 +177,13 @@ func (t *transfer) findOrphans(now time.Time) {
 			t.orphans.set(i)
 		}
 	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // fullBoard is how many participants a board lists before it may have left some
@@ -196,7 +206,11 @@ func (t *transfer) runFrom(i int) []SpanRecord {
 	run := []SpanRecord{t.spans[i].SpanRecord}
 	want := int64(t.rate() * aheadFor.Seconds())
 	bytes := t.plan.Bytes(t.plan.Span(i)).Len()
-	for k := i + 1; k < len(t.spans) && len(run) < maxRun && bytes < want; k++ {
+	most := maxRun
+	if len(t.participants()) > 1 {
+		most = sharedRun
+	}
+	for k := i + 1; k < len(t.spans) && len(run) < most && bytes < want; k++ {
 		if !t.free.has(k) || t.here(k) || !t.wanted(k) {
 			break
 		}
@@ -326,7 +340,8 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 		return
 	}
 	left := t.plan.Span(i).From*t.plan.PieceLen - s.pos.Load()
-	if float64(left) > t.rate()*aheadFor.Seconds() && i > s.first+1 {
+	need := max(t.rate()*aheadFor.Seconds(), float64(t.plan.Bytes(t.plan.Span(i)).Len()))
+	if float64(left) > need {
 		return
 	}
 	sp := &t.spans[i]

@@ -1,6 +1,7 @@
 package swarmcache
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 	"sort"
@@ -16,11 +17,12 @@ type spanBook struct {
 	me       NodeID
 	plan     layout.Plan
 	spans    []spanState
-	free     bitset         // neither landed, nor claimed, nor here
-	orphans  bitset         // landed or claimed, but it seems that nobody has them any more
-	checked  time.Time      // when orphans were last looked for
-	owners   map[NodeID]int // spans claimed, by node
-	interest []layout.Range // spans that readers here want, in order, disjoint; nil: not known now
+	free     bitset               // neither landed, nor claimed, nor here
+	orphans  bitset               // landed or claimed, but it seems that nobody has them any more
+	checked  time.Time            // when orphans were last looked for
+	owners   map[NodeID]int       // spans claimed, by node
+	heard    map[NodeID]time.Time // when a node last claimed, published or landed
+	interest []layout.Range       // spans that readers here want, in order, disjoint; nil: not known now
 }
 
 // spanState is what run knows of a span.
@@ -34,7 +36,7 @@ type spanState struct {
 }
 
 func newSpanBook(me NodeID, p layout.Plan) spanBook {
-	b := spanBook{me: me, plan: p, spans: make([]spanState, p.Spans()), owners: map[NodeID]int{}}
+	b := spanBook{me: me, plan: p, spans: make([]spanState, p.Spans()), owners: map[NodeID]int{}, heard: map[NodeID]time.Time{}}
 	b.free, b.orphans = newBitset(p.Spans()), newBitset(p.Spans())
 	for i := range b.spans {
 		b.spans[i].Span = i
@@ -53,6 +55,9 @@ func (b *spanBook) put(r SpanRecord, now time.Time) {
 	}
 	if r.Owner != "" {
 		b.owners[r.Owner]++
+	}
+	if who := cmp.Or(r.Owner, r.By); who != "" {
+		b.heard[who] = now
 	}
 	s.SpanRecord, s.since, s.lostAt = r, now, time.Time{}
 	b.orphans.clear(r.Span)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -203,8 +204,10 @@ func (s *stream) read(ctx context.Context, body io.ReadCloser) error {
 	defer stopClose()
 	defer body.Close()
 
+	g := gauge{rates: &s.t.c.rates, host: s.t.host}
 	r := &pieceReader{f: s.t.file, body: body, buf: make([]byte, readSize), progress: func(n int) {
 		watchdog.Reset(stall)
+		g.read(n)
 		s.pos.Add(int64(n))
 		s.t.c.metrics.originBytes.Add(float64(n))
 	}}
@@ -213,8 +216,12 @@ func (s *stream) read(ctx context.Context, body io.ReadCloser) error {
 	for i := s.first; ; i++ {
 		// Waiting for a claim is not the origin's fault.
 		watchdog.Stop()
+		asked := time.Now()
 		if !s.mayRead(ctx, i) {
 			return nil
+		}
+		if i == s.first || time.Since(asked) > gaugeStep/4 {
+			g.pause()
 		}
 		watchdog.Reset(stall)
 		if err := s.span(r, i); err != nil {
@@ -231,7 +238,7 @@ func (s *stream) read(ctx context.Context, body io.ReadCloser) error {
 func (s *stream) span(r *pieceReader, i int) error {
 	pieces := s.t.plan.Span(i)
 	hashes := make([]byte, 0, pieces.Len()*sha1.Size)
-	began, published := time.Now(), time.Now()
+	published := time.Now()
 	for p := pieces.From; p < pieces.To; p++ {
 		had := s.t.file.Has(int(p))
 		sum, err := r.piece(int(p))
@@ -245,7 +252,6 @@ func (s *stream) span(r *pieceReader, i int) error {
 			s.t.lander.progress(i, hashes)
 		}
 	}
-	s.t.c.rates.add(s.t.host, s.t.plan.Bytes(pieces).Len(), time.Since(began))
 	s.t.lander.land(i, hashes)
 	return nil
 }
@@ -318,18 +324,17 @@ func (r *pieceReader) copy(n int64, f func([]byte) error) error {
 // rates remembers how fast origins were, per host: what one stream achieved.
 type rates struct {
 	mu sync.Mutex
-	m  map[string]float64 // bytes a second, smoothed
+	m  map[string]float64 // bytes a second, smoothed over about half a second
 }
 
+// add takes in n bytes that took d.
 func (r *rates) add(host string, n int64, d time.Duration) {
-	if d <= 0 {
-		d = time.Microsecond
-	}
 	now := float64(n) / d.Seconds()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if old, ok := r.m[host]; ok {
-		now = 0.7*old + 0.3*now
+		w := math.Exp(-d.Seconds() / 0.5)
+		now = w*old + (1-w)*now
 	} else if len(r.m) > 1000 {
 		clear(r.m)
 	}
@@ -341,6 +346,28 @@ func (r *rates) of(host string) float64 {
 	defer r.mu.Unlock()
 	return r.m[host]
 }
+
+// gauge measures the rate of one stream, in steps long enough that what lay in
+// socket buffers at the start does not look like speed.
+type gauge struct {
+	rates *rates
+	host  string
+	n     int64
+	since time.Time
+}
+
+const gaugeStep = 20 * time.Millisecond
+
+func (g *gauge) read(n int) {
+	g.n += int64(n)
+	if d := time.Since(g.since); d >= gaugeStep {
+		g.rates.add(g.host, g.n, d)
+		g.n, g.since = 0, g.since.Add(d)
+	}
+}
+
+// pause leaves out the time that a stream waited for its claim.
+func (g *gauge) pause() { g.n, g.since = 0, time.Now() }
 
 // hostOf is what rates are remembered by.
 func hostOf(rawURL string) string {
