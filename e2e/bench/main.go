@@ -18,12 +18,24 @@ import (
 func main() {
 	only := flag.String("run", "", "only rows whose name matches this `regexp`")
 	quick := flag.Bool("quick", false, "small objects, few repetitions: for CI")
+	small := flag.Bool("ci", false, "the subset for every change, in place of all rows")
+	plotOf := flag.String("plot", "", "measure nothing: draw the `file` (out/bench.json) as an SVG beside it")
 	list := flag.Bool("list", false, "print the rows and what they measure")
 	flag.Parse()
 	match, err := regexp.Compile(*only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: error: -run:", err)
 		os.Exit(2)
+	}
+	if *plotOf != "" {
+		if err := plot(*plotOf); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: error:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *small {
+		scenarios = ci
 	}
 	t := table{Started: time.Now(), Quick: *quick}
 	for _, s := range scenarios {

@@ -15,7 +15,7 @@ import (
 // row is one line of the table; zero fields are left empty.
 type row struct {
 	Name      string        `json:"name"`
-	System    string        `json:"system,omitempty"` // what was measured: shatabdi, nginx, direct
+	System    string        `json:"system,omitempty"` // what was measured: shatabdi, nginx, libtorrent, direct
 	N         int           `json:"n,omitempty"`
 	F         int64         `json:"f,omitempty"` // bytes of the object
 	U         lab.Rate      `json:"u,omitempty"` // uplink of each machine, bytes a second
@@ -30,6 +30,7 @@ type row struct {
 	Gate      string        `json:"gate,omitempty"` // what must hold
 	Missed    bool          `json:"missed,omitempty"`
 	Note      string        `json:"note,omitempty"`
+	Plot      bool          `json:"plot,omitempty"` // a point of the plot
 	Errors    []string      `json:"errors,omitempty"`
 }
 
@@ -55,7 +56,7 @@ var columns = []struct {
 	{"system", func(r row) string { return r.System }},
 	{"N", func(r row) string { return filled(r.N != 0, "%d", r.N) }},
 	{"F", func(r row) string { return filled(r.F != 0, "%d MiB", r.F>>20) }},
-	{"u", func(r row) string { return filled(r.U != 0, "%.0f MiB/s", float64(r.U)/(1<<20)) }},
+	{"u", func(r row) string { return filled(r.U != 0, "%.3g MiB/s", float64(r.U)/(1<<20)) }},
 	{"time", func(r row) string { return seconds(r.Time) }},
 	{"bound", func(r row) string { return seconds(r.Bound) }},
 	{"ratio", func(r row) string { return filled(r.Ratio != 0, "%.3f", r.Ratio) }},

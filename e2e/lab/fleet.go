@@ -72,15 +72,26 @@ func (r Read) Took() time.Duration { return r.End - r.Start }
 // Read downloads an object through the nodes [from, to), all at once or at the
 // given starts, with every byte compared. A read that fails fails the lab.
 func (f *Fleet) Read(url string, o content.Object, from, to int, starts ...time.Duration) []Read {
-	l := f.Machine.lab
-	l.Helper()
+	f.Machine.lab.Helper()
 	var at []string
 	for _, d := range starts {
 		at = append(at, d.String())
 	}
-	out := f.Machine.Run(l.readersBinary(), "-url", url, "-size", strconv.FormatInt(o.Size, 10),
-		"-seed", strconv.FormatUint(o.Seed, 10), "-port", strconv.Itoa(fleetPort),
-		"-from", strconv.Itoa(from), "-n", strconv.Itoa(to-from), "-starts", strings.Join(at, ","))
+	return f.Machine.read(url, o, to-from, "-port", strconv.Itoa(fleetPort), "-from", strconv.Itoa(from),
+		"-starts", strings.Join(at, ","))
+}
+
+// Readers is n downloads at once through one proxy, by one process.
+func (m *Machine) Readers(proxy, url string, o content.Object, n int) []Read {
+	m.lab.Helper()
+	return m.read(url, o, n, "-proxy", proxy)
+}
+
+func (m *Machine) read(url string, o content.Object, n int, flags ...string) []Read {
+	l := m.lab
+	l.Helper()
+	out := m.Run(append([]string{l.readersBinary(), "-url", url, "-size", strconv.FormatInt(o.Size, 10),
+		"-seed", strconv.FormatUint(o.Seed, 10), "-n", strconv.Itoa(n)}, flags...)...)
 	var reads []Read
 	for dec := json.NewDecoder(bytes.NewReader([]byte(out))); dec.More(); {
 		var r Read

@@ -1,10 +1,12 @@
 // Command readers downloads one object through many proxies of one machine, each
-// once, compares every byte as it comes, and prints a line of JSON for each. It
-// stands in for as many wgets where the computer could not hold them.
+// once, or through one proxy many times, compares every byte as it comes, and
+// prints a line of JSON for each. It stands in for as many wgets where the
+// computer could not hold them.
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -32,6 +34,7 @@ type Result struct {
 func main() {
 	var o content.Object
 	target := flag.String("url", "", "what to download")
+	proxy := flag.String("proxy", "", "the one proxy for all, instead of one for each")
 	first := flag.Int("port", 20000, "port of the first proxy on 127.0.0.1")
 	step := flag.Int("step", 4, "from one proxy's port to the next one's")
 	from := flag.Int("from", 0, "the first proxy to use")
@@ -53,7 +56,8 @@ func main() {
 	for i := range *n {
 		wg.Go(func() {
 			time.Sleep(time.Until(begin.Add(at[i])))
-			r := read(*target, fmt.Sprintf("http://127.0.0.1:%d", *first+*step*(*from+i)), o, begin)
+			via := cmp.Or(*proxy, fmt.Sprintf("http://127.0.0.1:%d", *first+*step*(*from+i)))
+			r := read(*target, via, o, begin)
 			r.Reader = *from + i
 			mu.Lock()
 			defer mu.Unlock()
