@@ -29,7 +29,7 @@ the file.`,
   # Each further machine
   shatabdi serve --advertise 10.0.0.2 --etcd-endpoints http://10.0.0.1:2379
 
-  # A proxy for the whole network, uploading at 95 % of a 1 Gbit/s uplink
+  # A proxy for the whole network, uploading at 92 % of a 1 Gbit/s uplink
   shatabdi serve --proxy-listen :3128 --allow 10.0.0.0/8 --uplink 1Gbit/s`,
 		Args: cobra.NoArgs,
 	}

@@ -43,7 +43,7 @@ var settings = []setting{
 	{"tracker.listen", "tracker-listen", "ADDR", "where this node answers announces while it leads"},
 
 	{"peer.listen", "peer-listen", "ADDR", "where other nodes fetch pieces"},
-	{"peer.uplink", "uplink", "RATE", "speed of this machine's uplink; uploads take 95 % of it"},
+	{"peer.uplink", "uplink", "RATE", "speed of this machine's uplink; uploads take 92 % of it"},
 	{"peer.upload_limit", "upload-limit", "RATE", "limit of uploads to peers, used as given"},
 	{"peer.download_limit", "download-limit", "RATE", "limit of downloads from peers, used as given"},
 

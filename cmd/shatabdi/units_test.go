@@ -87,8 +87,8 @@ func TestShare(t *testing.T) {
 	}
 }
 
-func TestUplinkTakes95Percent(t *testing.T) {
-	if got := (Peer{Uplink: 100e6}).Upload(); got != 95e6 {
+func TestUplinkLeavesRoomForHeaders(t *testing.T) {
+	if got := (Peer{Uplink: 100e6}).Upload(); got != 92e6 {
 		t.Errorf("of an uplink of 100MB/s uploads take %s", got)
 	}
 	if got := (Peer{UploadLimit: 100e6}).Upload(); got != 100e6 {

@@ -114,7 +114,7 @@ func (v *validator) proxy(p Proxy) {
 
 func (v *validator) peer(p Peer) {
 	if p.Uplink > 0 && p.UploadLimit > 0 {
-		v.add("peer.upload_limit", "set together with peer.uplink; want one of them: uplink takes 95 %% of the given rate, upload_limit all of it")
+		v.add("peer.upload_limit", "set together with peer.uplink; want one of them: uplink takes 92 %% of the given rate, upload_limit all of it")
 	}
 	for _, r := range []struct {
 		key  string
