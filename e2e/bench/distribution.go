@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -27,6 +28,7 @@ type distribution struct {
 	U, UOrigin lab.Rate
 	Warm       bool    // one more node has the object
 	Gate       float64 // for the ratio to the bound; 0: none
+	OriginGate float64 // 0: 1.05
 }
 
 func (d distribution) run(l *lab.Lab, quick bool, add func(row)) {
@@ -102,7 +104,7 @@ func (d distribution) judge(r row, nodes []*lab.Node) row {
 	if d.N >= 8 && d.Gate > 0 {
 		r = r.atLeast("landing nodes", float64(landing), float64(d.N/2))
 	}
-	return r.atMost("origin x", r.Origin, 1.05)
+	return r.atMost("origin x", r.Origin, cmp.Or(d.OriginGate, 1.05))
 }
 
 // bound is the least time that any scheme needs (Kumar and Ross): the source has

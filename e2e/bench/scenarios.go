@@ -143,7 +143,7 @@ func curve() (all []scenario) {
 // fixed costs weigh more, and gates to match.
 var ci = []scenario{
 	{"ci-cold-8", "8 nodes, nothing cached, shaped uplinks",
-		distribution{System: shatabdi, N: 8, F: 64 * mib, U: 8 * lab.MiBps, UOrigin: 8 * lab.MiBps, Gate: 1.5}.run},
+		distribution{System: shatabdi, N: 8, F: 64 * mib, U: 8 * lab.MiBps, UOrigin: 8 * lab.MiBps, Gate: 1.5, OriginGate: 1.2}.run},
 	{"ci-fleet-16", "16 nodes in one process",
-		fleet{N: 16, F: 16 * mib, U: 2 * lab.MiBps, UOrigin: 2 * lab.MiBps, Gate: 1.5}.run},
+		fleet{N: 16, F: 16 * mib, U: 2 * lab.MiBps, UOrigin: 2 * lab.MiBps, Gate: 1.5, OriginGate: 1.2}.run},
 }
