@@ -280,8 +280,10 @@ func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 			t.downSince = now
 		}
 		// The board is away. What readers here need now comes straight from the
-		// origin: this node for itself, after a wait that spreads the nodes.
-		if !errors.Is(e.err, ErrUnavailable) || now.Sub(t.downSince) < patienceBoard+rand.N(patienceBoard) {
+		// origin: this node for itself, after a wait that spreads the nodes, and not
+		// while peers still give. Never everybody at once.
+		if !errors.Is(e.err, ErrUnavailable) || now.Sub(t.downSince) < patienceBoard+rand.N(patienceBoard) ||
+			len(t.nodes) > 0 && now.Sub(t.progress) < patiencePeers+rand.N(patiencePeers) {
 			t.boardAt = now.Add(200 * time.Millisecond)
 			return
 		}
@@ -467,5 +469,8 @@ const (
 	maxTries = 6
 	// maxTriesSingle is the same where each try reads the body from its start.
 	maxTriesSingle = 2
+	// patiencePeers is how long after the last piece from a peer a node that cannot
+	// ask the board fetches for itself.
+	patiencePeers  = 3 * time.Second
 	patienceOrigin = 10 * time.Second
 )

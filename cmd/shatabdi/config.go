@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"shatabdi/policy"
+	"shatabdi/swarmcache/cluster"
 )
 
 // Config is everything an operator can set. Its fields in order are the keys of
@@ -137,6 +138,7 @@ type Etcd struct {
 	ListenPeer     []string          `yaml:"listen_peer"`
 	InitialCluster map[string]string `yaml:"initial_cluster"`
 	Quota          Size              `yaml:"quota"`
+	LeaseTTL       time.Duration     `yaml:"lease_ttl"`
 }
 
 // Embedded reports whether this process runs an etcd itself.
@@ -182,6 +184,7 @@ func DefaultConfig() Config {
 			ListenClient: []string{"http://127.0.0.1:2379"},
 			ListenPeer:   []string{"http://127.0.0.1:2380"},
 			Quota:        2 << 30,
+			LeaseTTL:     cluster.DefaultLeaseTTL,
 		},
 		Log: Log{Level: "info", Format: "auto"},
 	}

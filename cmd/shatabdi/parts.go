@@ -113,7 +113,8 @@ func (d *daemon) startParts(ctx context.Context) error {
 		Endpoints: endpoints,
 		CA:        cfg.Etcd.CAFile, Cert: cfg.Etcd.CertFile, Key: cfg.Etcd.KeyFile,
 		User: cfg.Etcd.User, PasswordFile: cfg.Etcd.PasswordFile,
-		Self: p.node, ClusterID: clusterID, CachedSecret: secret,
+		LeaseTTL: cfg.Etcd.LeaseTTL,
+		Self:     p.node, ClusterID: clusterID, CachedSecret: secret,
 		OnSecret: func(id string, secret []byte) {
 			if err := cacheSecret(x, id, secret); err != nil {
 				d.log.Warn("keep the cluster's secret", "error", err)

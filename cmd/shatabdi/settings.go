@@ -70,6 +70,7 @@ var settings = []setting{
 	{"etcd.listen_peer", "etcd-listen-peer", "URL", "where the embedded etcd talks to its other members"},
 	{"etcd.initial_cluster", "etcd-initial-cluster", "NAME=URL", "members of an embedded cluster, node names and peer URLs; the same on each (repeatable)"},
 	{"etcd.quota", "etcd-quota", "SIZE", "largest database of the embedded etcd"},
+	{"etcd.lease_ttl", "etcd-lease-ttl", "DURATION", "how long a silent node counts as alive; a loaded etcd wants more"},
 
 	{"log.level", "log-level", "LEVEL", "debug, info, warn or error"},
 	{"log.format", "log-format", "FORMAT", "text, json, or auto: text on a terminal"},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"shatabdi/policy"
 )
@@ -152,6 +153,7 @@ func (v *validator) etcd(e Etcd, self string) {
 	v.require(len(e.ListenPeer) == 1, "etcd.listen_peer", "%d URLs; want one, such as http://127.0.0.1:2380", len(e.ListenPeer))
 	v.urls("etcd.listen_client", e.ListenClient, "http")
 	v.urls("etcd.listen_peer", e.ListenPeer, "http")
+	v.require(e.LeaseTTL >= 2*time.Second && e.LeaseTTL <= time.Minute, "etcd.lease_ttl", "%s; want 2s to 1m", e.LeaseTTL)
 	v.require(e.Quota >= 16<<20 && e.Quota <= 8<<30, "etcd.quota", "%s; want 16MiB to 8GiB", e.Quota)
 	if len(e.InitialCluster) == 0 {
 		return
