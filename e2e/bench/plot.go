@@ -34,18 +34,39 @@ func plot(jsonPath string) error {
 
 // line is one curve; a style of its own tells it apart also without colours.
 type line struct {
-	label string
-	style string
-	color string
-	at    []point
+	label  string
+	style  string
+	color  string
+	theory bool // drawn without marks and figures
+	at     []point
 }
 
 type point struct{ n, y float64 }
 
+func (l line) measured() []point {
+	if l.theory {
+		return nil
+	}
+	return l.at
+}
+
+// last is the figure to write at the line's end.
+func (l line) last() string {
+	m := l.measured()
+	switch {
+	case len(m) == 0:
+		return ""
+	case m[len(m)-1].y < 10:
+		return fmt.Sprintf("%.2f", m[len(m)-1].y)
+	default:
+		return fmt.Sprintf("%.0f", m[len(m)-1].y)
+	}
+}
+
 // curvesOf sorts rows into lines, those without points left out. The bound is
 // the same for all, as they share the topology.
 func curvesOf(rows []row) (lines []line) {
-	bound := line{label: "the bound", color: "#495057", style: `stroke-width="1.5" stroke-dasharray="5 4"`}
+	bound := line{label: "the bound", theory: true, color: "#495057", style: `stroke-width="1.5" stroke-dasharray="5 4"`}
 	systems := []line{
 		{label: "nginx cache", color: "#e8590c", style: `stroke-width="2"`},
 		{label: "libtorrent", color: "#7048e8", style: `stroke-width="2"`},
@@ -74,7 +95,7 @@ func curvesOf(rows []row) (lines []line) {
 // The picture, in pixels: the axes' area, with room for labels around it.
 const (
 	width, height = 760.0, 440.0
-	left, right   = 70.0, width - 130
+	left, right   = 70.0, width - 150
 	top, bottom   = 64.0, height - 56
 )
 
@@ -122,14 +143,12 @@ func svg(lines []line) string {
 			fmt.Fprintf(&b, "%c%.1f %.1f", "ML"[min(k, 1)], x(p.n), y(p.y))
 		}
 		fmt.Fprint(&b, "\"/>\n")
-		for _, p := range l.at {
-			if l.label != "the bound" {
-				fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.5" fill="#fff" stroke-width="2"/>`+"\n", x(p.n), y(p.y))
-			}
+		for _, p := range l.measured() {
+			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.5" fill="#fff" stroke-width="2"/>`+"\n", x(p.n), y(p.y))
 		}
 		fmt.Fprint(&b, "</g>\n")
 		end := l.at[len(l.at)-1]
-		text(x(end.n)+12, labels[i]+4, fmt.Sprintf(`fill="%s" font-weight="600"`, l.color), fmt.Sprintf("%s %.3g", l.label, end.y))
+		text(x(end.n)+12, labels[i]+4, fmt.Sprintf(`fill="%s" font-weight="600"`, l.color), strings.TrimSpace(l.label+" "+l.last()))
 	}
 	return b.String() + "</svg>\n"
 }
