@@ -79,16 +79,18 @@ func (d faulty) distribute(l *lab.Lab, origin *lab.Nginx, c *cluster, seed uint6
 		l.Until("half of the bytes are there", l.Deadline, func() bool { return progress(clients) >= d.F/2 })
 		hit = strike(c)
 	}
+	var counted []*lab.Client
 	for i, client := range clients {
 		if slices.Contains(hit, c.nodes[i]) {
 			continue // it fails, or hangs with its node
 		}
-		l.Check(object, client.Wait())
+		counted = append(counted, client.Wait())
 		r.Time = max(r.Time, client.Time)
 	}
 	r.Load = load()
 	r.Origin = float64(origin.Machine.Sent()-sent) / float64(d.F)
-	r.FirstByte = medianFirstByte(clients)
+	r.FirstByte = medianFirstByte(counted)
+	l.Check(object, counted...)
 	if strike != nil {
 		r.Note = fmt.Sprintf("%d nodes hit", len(hit))
 	}
