@@ -47,7 +47,9 @@ func (d fleet) run(l *lab.Lab, quick bool, add func(row)) {
 		n, from = d.N+1, 1
 	}
 	f := l.Machine("fleet", 0).Fleet(n, perProcess, etcd.URL,
-		"--upload-limit", fmt.Sprintf("%dB/s", d.U), "--log-level", "warn")
+		"--upload-limit", fmt.Sprintf("%dB/s", d.U), "--log-level", "warn",
+		// Hundreds of nodes on two CPUs keep their etcd waiting.
+		"--etcd-lease-ttl", "30s")
 	if d.Warm {
 		seed(l, f, origin.url, object)
 	}
