@@ -61,8 +61,10 @@ func rssFill(l *lab.Lab, quick bool, add func(row)) {
 func sparse(l *lab.Lab, quick bool, add func(row)) {
 	const path = "/size=100GiB/f.bin"
 	origin := l.Machine("origin", 0).Origin()
-	node := l.Machine("node", 0).Shatabdi("--etcd-endpoints", l.Machine("etcd", 0).Etcd().URL,
-		"--cache-size", "200GiB", "--cache-min-free", "0")
+	m := l.Machine("node", 0)
+	// A tmpfs may promise more than there is memory: the object is sparse.
+	node := m.Shatabdi("--etcd-endpoints", l.Machine("etcd", 0).Etcd().URL,
+		"--data-dir", m.SmallDisk("disk", 200*gib), "--cache-size", "190GiB", "--cache-min-free", "0")
 	load := lab.WatchLoad()
 	c := node.Curl(origin.URL + path)
 	c.Abandon = 256 * mib
