@@ -61,7 +61,7 @@ func TestEtcdGoneMidFillAndBack(t *testing.T) {
 		c.Wait()
 	}
 	l.Check(object, cs...)
-	t.Logf("without etcd from 30 %% on: origin sent %.3f x", float64(origin.Machine.Sent()-before)/float64(object.Size))
+	t.Logf("without etcd from 30 %% on: last client %v, origin sent %.3f x", max(cs[0].Time, cs[1].Time, cs[2].Time), float64(origin.Machine.Sent()-before)/float64(object.Size))
 
 	etcd.Restart()
 	untilSwarming(l, origin, nodes, 100)
