@@ -193,7 +193,10 @@ const fullBoard = 60
 // gone reports whether the node that landed a span has left the fill, as far as
 // the board tells.
 func (t *transfer) gone(by NodeID) bool {
-	if by == t.c.cfg.Node.ID || len(t.nodes) >= fullBoard {
+	if by == t.c.cfg.Node.ID {
+		return true // landed by us and not here: it went with a purge or a lost file
+	}
+	if len(t.nodes) >= fullBoard {
 		return false
 	}
 	_, there := t.nodes[by]
