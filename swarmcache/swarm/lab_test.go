@@ -129,9 +129,9 @@ type lab struct {
 	dir     *cachetest.Directories
 	nodes   []*labNode
 	started int
-	tracker string // announce URL; empty: none
-	size    int64  // of each node's cache; 0: no bound
-	haste   int    // how many times faster the clock of nodes started from now on runs; 0: as it is
+	tracker string  // announce URL; empty: none
+	size    int64   // of each node's cache; 0: no bound
+	haste   float64 // how many times faster the clock of nodes started from now on runs; 0: as it is
 
 	mu    sync.Mutex
 	addrs map[swarmcache.NodeID]netip.AddrPort // what the tracker knows
@@ -207,11 +207,18 @@ func (l *lab) start(t *testing.T, i int, index *cachetest.Index, dir string) *la
 var labStart = time.Now()
 
 // hasty is a clock that runs so many times faster.
-func hasty(times int) func() time.Time {
+func hasty(times float64) func() time.Time {
+	if times == 0 {
+		times = 1
+	}
 	return func() time.Time {
-		return labStart.Add(time.Since(labStart) * time.Duration(max(1, times)))
+		return labStart.Add(time.Duration(float64(time.Since(labStart)) * times))
 	}
 }
+
+// patient is the haste of nodes that must not lose patience, and ask the origin,
+// only because this machine is slow.
+const patient = 0.05
 
 func secret() []byte { return make([]byte, 32) }
 

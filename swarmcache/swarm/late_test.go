@@ -47,7 +47,7 @@ func TestLateJoinerReadsNothingFromTheOrigin(t *testing.T) {
 	l.all(t, s)
 	l.sealed(t, s)
 	sent := s.sent.Load()
-	l.haste = 1
+	l.haste = patient
 	l.add(t, 1)
 	l.all(t, s)
 	if s.sent.Load() != sent {
@@ -69,7 +69,7 @@ func TestIdleReplicaIsWoken(t *testing.T) {
 		t.Fatalf("%d torrents in memory after a restart", n)
 	}
 	sent := s.sent.Load()
-	l.haste = 1
+	l.haste = patient
 	l.add(t, 1)
 	l.all(t, s)
 	if s.sent.Load() != sent {
