@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"shatabdi/swarmcache/layout"
 )
 
 // Timing of a transfer.
@@ -77,24 +73,6 @@ type transfer struct {
 	boardAt   time.Time // not before, the board is asked again
 	retryAt   time.Time // not before, the origin is asked again
 	seedsFrom time.Time // since when seeders should have everything; zero: no reason to think so
-}
-
-// want is one reader's interest: the pieces of a byte range, and where it is.
-type want struct {
-	pieces layout.Range
-	pos    atomic.Int64
-	ended  atomic.Bool
-
-	// Owned by the run of the transfer that has the want.
-	windows map[Torrent]Window
-	told    int64 // the position that the windows have
-	here    int64 // the pieces below it are here
-}
-
-func newWant(pieces layout.Range, pos int64) *want {
-	w := &want{pieces: pieces, windows: map[Torrent]Window{}, here: pieces.From}
-	w.pos.Store(pos)
-	return w
 }
 
 func newTransfer(o *object, rec *FillRecord, body *firstBody, alone bool) *transfer {
@@ -205,132 +183,6 @@ func (t *transfer) begin(ctx context.Context) error {
 	return t.joinFill(ctx)
 }
 
-// joinSealed takes part in the swarm of the standard torrent, if it is known.
-func (t *transfer) joinSealed() {
-	if t.c.cfg.Swarm == nil || t.sealed != nil {
-		return
-	}
-	s, err := t.c.cfg.Swarm.Sealed(t.file)
-	if err != nil {
-		return // not known yet
-	}
-	t.sealed = s
-	t.seedsFrom = t.c.now()
-	t.introduceAll()
-}
-
-// joinFill takes part in the fill t.rec: its board, its torrent, its body. It
-// does not wait for the directory.
-func (t *transfer) joinFill(ctx context.Context) error {
-	t.spanBook = newSpanBook(t.c.cfg.Node.ID, t.rec.Plan())
-	if t.c.cfg.Swarm != nil {
-		f, err := t.c.cfg.Swarm.Fill(t.file)
-		if err != nil {
-			return fmt.Errorf("join fill torrent: %w", err)
-		}
-		t.fill = f
-		t.introduceAll()
-	}
-	if !t.file.Version().InfoHash.IsZero() {
-		t.joinSealed() // somebody is through already
-	}
-	t.lander = newLander(t)
-	t.lander.start(ctx)
-	if t.body != nil {
-		t.startFirst(ctx)
-	}
-	t.c.metrics.fills.WithLabelValues(fillRole(t.rec, t.c.cfg.Node.ID, t.alone)).Inc()
-	t.resume(ctx)
-	if t.alone {
-		t.useBoard(ctx, aloneBoard{})
-		return nil
-	}
-	rec := *t.rec
-	t.background.Go(func() {
-		board, err := t.c.cfg.Directory.JoinFill(ctx, rec)
-		t.send(boarded{board, err})
-	})
-	return nil
-}
-
-func fillRole(r *FillRecord, self NodeID, alone bool) string {
-	switch {
-	case alone:
-		return "alone"
-	case r.Opener == self:
-		return "opened"
-	}
-	return "joined"
-}
-
-// onBoarded takes the board that JoinFill gave, or goes on without one.
-func (t *transfer) onBoarded(ctx context.Context, e boarded) {
-	switch {
-	case errors.Is(e.err, ErrNotFound):
-		t.boardGone(ctx)
-	case e.err != nil:
-		t.log.Warn("filling for this node alone", "error", e.err)
-		t.alone = true
-		t.useBoard(ctx, aloneBoard{})
-	default:
-		t.useBoard(ctx, e.board)
-		t.background.Go(func() {
-			err := e.board.Watch(ctx, func(e BoardEvent) { t.send(e) })
-			if ctx.Err() == nil {
-				t.send(watchEnded{err})
-			}
-		})
-	}
-}
-
-func (t *transfer) useBoard(ctx context.Context, b Board) {
-	t.board = b
-	t.lander.use(b)
-	if s := t.endlessStream(); s != nil && !t.claiming {
-		t.ask(ctx, t.runFrom(s.first)) // what it reads already, and some more
-	}
-	if t.alone {
-		t.caught = true
-		t.landStored()
-	}
-}
-
-// boardGone: everybody else is done. What is missing comes from seeders, and if
-// there are none from the origin, for this node alone.
-func (t *transfer) boardGone(ctx context.Context) {
-	t.log.Debug("the board is gone")
-	t.alone = true
-	t.disown(t.c.now())
-	t.useBoard(ctx, aloneBoard{})
-	t.seedsFrom = t.c.now()
-	if t.joinSealed(); t.sealed != nil {
-		return
-	}
-	key, id := t.rec.Version.Key, t.rec.Version.ID
-	t.background.Go(func() {
-		v, _, err := t.c.cfg.Directory.Lookup(ctx, key)
-		if err != nil || v == nil || v.ID != id {
-			v = &Version{}
-		}
-		t.send(seen{v.InfoHash})
-	})
-}
-
-// ahead is how far in front of a reader pieces are preferred.
-func (t *transfer) ahead() int64 { return max(t.file.layout.Length/8, 4*t.file.layout.PieceLen) }
-
-// add registers a reader's interest. It may be called before run.
-func (t *transfer) add(w *want, origin Origin) {
-	t.mu.Lock()
-	t.wants[w] = true
-	t.fresh = append(t.fresh, w)
-	if origin != nil {
-		t.origin = origin
-	}
-	t.mu.Unlock()
-	t.poke()
-}
-
 func (t *transfer) poke() {
 	select {
 	case t.kick <- struct{}{}:
@@ -345,37 +197,6 @@ func (t *transfer) latestOrigin() Origin {
 	return t.origin
 }
 
-// takeWants makes new interest known to the torrents.
-func (t *transfer) takeWants() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, w := range t.fresh {
-		t.introduce(w)
-		t.asked, t.interest = true, nil
-	}
-	t.fresh = nil
-}
-
-// introduceAll tells a torrent that was just joined what readers want.
-func (t *transfer) introduceAll() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for w := range t.wants {
-		t.introduce(w)
-	}
-}
-
-// introduce tells the torrents that do not know it yet of w. It needs mu.
-func (t *transfer) introduce(w *want) {
-	for _, tor := range t.torrents() {
-		if w.windows[tor] == nil && !w.ended.Load() {
-			tor.Want(w.pieces)
-			w.windows[tor] = tor.Window(t.ahead())
-			w.told = -1
-		}
-	}
-}
-
 // torrents are those that this transfer takes part in.
 func (t *transfer) torrents() (l []Torrent) {
 	if t.fill != nil {
@@ -385,69 +206,6 @@ func (t *transfer) torrents() (l []Torrent) {
 		l = append(l, t.sealed)
 	}
 	return l
-}
-
-// followReaders moves the windows to where readers are, and forgets the readers
-// that are gone. What a gone reader wanted is still fetched when most of the
-// object is here: finishing costs less than what was spent.
-func (t *transfer) followReaders() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for w := range t.wants {
-		if w.ended.Load() {
-			w.close()
-			if !t.mostIsHere() || t.covers(w) {
-				delete(t.wants, w)
-				t.interest = nil
-			}
-			continue
-		}
-		if pos := w.pos.Load(); w.told != pos {
-			w.told = pos
-			for _, win := range w.windows {
-				win.MoveTo(pos)
-			}
-		}
-	}
-}
-
-// close takes the reader's windows away.
-func (w *want) close() {
-	for tor, win := range w.windows {
-		win.Close()
-		delete(w.windows, tor)
-	}
-}
-
-func (t *transfer) mostIsHere() bool { return t.file.Left()*2 <= len(t.file.state) }
-
-// covers reports whether all that w wants is here.
-func (t *transfer) covers(w *want) bool {
-	for w.here < w.pieces.To && t.file.Has(int(w.here)) {
-		w.here++
-	}
-	return w.here >= w.pieces.To
-}
-
-// unwanted reports whether nobody here wants what is missing, and nobody
-// elsewhere depends on this node: as the only streamer of a fill without
-// ranges, or as a holder of landed pieces while others are at it.
-func (t *transfer) unwanted() bool {
-	t.mu.Lock()
-	n := len(t.wants)
-	t.mu.Unlock()
-	now := t.c.now()
-	switch {
-	case n > 0:
-		return false
-	case !t.asked: // whoever opened this is about to read
-		return now.Sub(t.started) > patienceFirst
-	case len(t.nodes) == 0:
-		return true
-	case t.rec != nil && t.rec.Single && len(t.streams) > 0:
-		return false
-	}
-	return now.Sub(t.progress) > lingerFill
 }
 
 // handle takes in one event.
@@ -495,81 +253,6 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 	return nil
 }
 
-func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
-	now := t.c.now()
-	switch {
-	case e.Span != nil:
-		if e.Span.Span < 0 || e.Span.Span >= len(t.spans) {
-			return nil // of another plan: not ours to judge
-		}
-		if e.Span.Rev < t.spans[e.Span.Span].Rev {
-			return nil
-		}
-		t.news = now
-		t.put(*e.Span, now)
-		return t.learn(ctx, e.Span)
-	case e.Freed != nil:
-		if i := *e.Freed; i >= 0 && i < len(t.spans) {
-			t.put(SpanRecord{Span: i}, now)
-		}
-	case e.Joined != nil:
-		t.nodes[e.Joined.ID] = *e.Joined
-		t.rank = nil
-		if t.fill != nil {
-			t.fill.AddPeers(e.Joined.Peers)
-		}
-	case e.Caught:
-		t.caught = true
-		t.landStored()
-	case e.Left != "":
-		delete(t.nodes, e.Left)
-		t.rank = nil
-	case e.Fill != nil:
-		t.rec.Single = t.rec.Single || e.Fill.Single
-		if e.Fill.Ended != "" {
-			t.rec.Ended = e.Fill.Ended
-			return endError(e.Fill.Ended)
-		}
-	}
-	return nil
-}
-
-// learn opens the gate for pieces whose hashes were published.
-func (t *transfer) learn(ctx context.Context, s *SpanRecord) error {
-	pieces := t.plan.Span(s.Span)
-	for k := int64(0); k*20+20 <= int64(len(s.Hashes)) && k < pieces.Len(); k++ {
-		i := int(pieces.From + k)
-		news, err := t.file.Learn(i, s.Hashes[k*20:k*20+20])
-		if err != nil {
-			t.log.Error("two hashes for one piece", "piece", i, "span", s.Span)
-			return t.end(ctx, EndPoisoned)
-		}
-		if news {
-			t.pieceChanged(i)
-		}
-	}
-	return nil
-}
-
-func (t *transfer) onLanded(e landed) {
-	pieces := t.plan.Span(e.span)
-	if e.final {
-		t.c.metrics.landed.Inc()
-		if s := &t.spans[e.span]; !s.Landed {
-			t.put(SpanRecord{Span: e.span, Rev: s.Rev, Landed: true, By: t.c.cfg.Node.ID, Hashes: e.hashes}, t.c.now())
-		}
-	}
-	for k := range int64(len(e.hashes) / 20) {
-		t.pieceChanged(int(pieces.From + k))
-	}
-}
-
-func (t *transfer) pieceChanged(i int) {
-	for _, tor := range t.torrents() {
-		tor.PieceChanged(i)
-	}
-}
-
 // step is what run does on every event, move of a reader and tick: nothing in
 // it may grow with the number of pieces.
 func (t *transfer) step(ctx context.Context, now time.Time) error {
@@ -608,53 +291,6 @@ func (t *transfer) flush(now time.Time) {
 	t.flushed, t.flushing = now, true
 	t.background.Go(func() { t.send(recorded{t.o.record()}) })
 }
-
-// offer names the participants to the engine again, which forgets a peer after
-// one failed or lost connection.
-func (t *transfer) offer(now time.Time) {
-	if t.fill == nil || now.Sub(t.offered) < offerEvery {
-		return
-	}
-	t.offered = now
-	for _, n := range t.nodes {
-		t.fill.AddPeers(n.Peers)
-	}
-}
-
-// seedersGive reports whether to wait a little longer for seeders, which should
-// have everything, before the origin is asked. Once they failed it stays false.
-func (t *transfer) seedersGive(now time.Time) bool {
-	if t.seedsFrom.IsZero() {
-		return false
-	}
-	if now.Sub(t.progress) < patienceSeed || now.Sub(t.seedsFrom) < patienceSeed {
-		return true
-	}
-	t.log.Debug("no seeder gives anything")
-	t.seedsFrom = time.Time{}
-	return false
-}
-
-// escalate opens a fill when no seeder gives anything: the origin is the last
-// source. Nodes in the same trouble meet on the fill's board.
-func (t *transfer) escalate(ctx context.Context, now time.Time) {
-	if t.claiming || !t.asked || t.latestOrigin() == nil || t.seedersGive(now) {
-		return
-	}
-	t.claiming = true
-	v := t.file.Version()
-	t.background.Go(func() {
-		rec, _, alone, err := t.c.openFill(ctx, v, v.Validator == "")
-		if err == nil && rec.Version.ID != v.ID {
-			err = errSuperseded
-		}
-		t.send(opened{rec, alone, err})
-	})
-}
-
-// errSuperseded: fills of this very version have ended; a later attempt has
-// another id.
-var errSuperseded = fmt.Errorf("%w: the version was given up", ErrFillEnded)
 
 // fail ends the transfer: readers get err, or a fill that ended. A body that
 // cannot be trusted or finished is forgotten, so that the next request begins
@@ -733,17 +369,4 @@ func (t *transfer) cleanup() {
 		t.log.Error("record pieces", "error", err)
 	}
 	t.o.transferEnded(t)
-}
-
-// participants returns all participants in order, this node among them.
-func (t *transfer) participants() []NodeID {
-	if t.rank == nil {
-		t.rank = append(t.rank, t.c.cfg.Node.ID)
-		for id := range t.nodes {
-			t.rank = append(t.rank, id)
-		}
-		slices.Sort(t.rank)
-		t.self = slices.Index(t.rank, t.c.cfg.Node.ID)
-	}
-	return t.rank
 }

@@ -1,0 +1,255 @@
+package swarmcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// joinSealed takes part in the swarm of the standard torrent, if it is known.
+func (t *transfer) joinSealed() {
+	if t.c.cfg.Swarm == nil || t.sealed != nil {
+		return
+	}
+	s, err := t.c.cfg.Swarm.Sealed(t.file)
+	if err != nil {
+		return // not known yet
+	}
+	t.sealed = s
+	t.seedsFrom = t.c.now()
+	t.introduceAll()
+}
+
+// joinFill takes part in the fill t.rec: its board, its torrent, its body. It
+// does not wait for the directory.
+func (t *transfer) joinFill(ctx context.Context) error {
+	t.spanBook = newSpanBook(t.c.cfg.Node.ID, t.rec.Plan())
+	if t.c.cfg.Swarm != nil {
+		f, err := t.c.cfg.Swarm.Fill(t.file)
+		if err != nil {
+			return fmt.Errorf("join fill torrent: %w", err)
+		}
+		t.fill = f
+		t.introduceAll()
+	}
+	if !t.file.Version().InfoHash.IsZero() {
+		t.joinSealed() // somebody is through already
+	}
+	t.lander = newLander(t)
+	t.lander.start(ctx)
+	if t.body != nil {
+		t.startFirst(ctx)
+	}
+	t.c.metrics.fills.WithLabelValues(fillRole(t.rec, t.c.cfg.Node.ID, t.alone)).Inc()
+	t.resume(ctx)
+	if t.alone {
+		t.useBoard(ctx, aloneBoard{})
+		return nil
+	}
+	rec := *t.rec
+	t.background.Go(func() {
+		board, err := t.c.cfg.Directory.JoinFill(ctx, rec)
+		t.send(boarded{board, err})
+	})
+	return nil
+}
+
+func fillRole(r *FillRecord, self NodeID, alone bool) string {
+	switch {
+	case alone:
+		return "alone"
+	case r.Opener == self:
+		return "opened"
+	}
+	return "joined"
+}
+
+// onBoarded takes the board that JoinFill gave, or goes on without one.
+func (t *transfer) onBoarded(ctx context.Context, e boarded) {
+	switch {
+	case errors.Is(e.err, ErrNotFound):
+		t.boardGone(ctx)
+	case e.err != nil:
+		t.log.Warn("filling for this node alone", "error", e.err)
+		t.alone = true
+		t.useBoard(ctx, aloneBoard{})
+	default:
+		t.useBoard(ctx, e.board)
+		t.background.Go(func() {
+			err := e.board.Watch(ctx, func(e BoardEvent) { t.send(e) })
+			if ctx.Err() == nil {
+				t.send(watchEnded{err})
+			}
+		})
+	}
+}
+
+func (t *transfer) useBoard(ctx context.Context, b Board) {
+	t.board = b
+	t.lander.use(b)
+	if s := t.endlessStream(); s != nil && !t.claiming {
+		t.ask(ctx, t.runFrom(s.first)) // what it reads already, and some more
+	}
+	if t.alone {
+		t.caught = true
+		t.landStored()
+	}
+}
+
+// boardGone: everybody else is done. What is missing comes from seeders, and if
+// there are none from the origin, for this node alone.
+func (t *transfer) boardGone(ctx context.Context) {
+	t.log.Debug("the board is gone")
+	t.alone = true
+	t.disown(t.c.now())
+	t.useBoard(ctx, aloneBoard{})
+	t.seedsFrom = t.c.now()
+	if t.joinSealed(); t.sealed != nil {
+		return
+	}
+	key, id := t.rec.Version.Key, t.rec.Version.ID
+	t.background.Go(func() {
+		v, _, err := t.c.cfg.Directory.Lookup(ctx, key)
+		if err != nil || v == nil || v.ID != id {
+			v = &Version{}
+		}
+		t.send(seen{v.InfoHash})
+	})
+}
+
+func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
+	now := t.c.now()
+	switch {
+	case e.Span != nil:
+		if e.Span.Span < 0 || e.Span.Span >= len(t.spans) {
+			return nil // of another plan: not ours to judge
+		}
+		if e.Span.Rev < t.spans[e.Span.Span].Rev {
+			return nil
+		}
+		t.news = now
+		t.put(*e.Span, now)
+		return t.learn(ctx, e.Span)
+	case e.Freed != nil:
+		if i := *e.Freed; i >= 0 && i < len(t.spans) {
+			t.put(SpanRecord{Span: i}, now)
+		}
+	case e.Joined != nil:
+		t.nodes[e.Joined.ID] = *e.Joined
+		t.rank = nil
+		if t.fill != nil {
+			t.fill.AddPeers(e.Joined.Peers)
+		}
+	case e.Caught:
+		t.caught = true
+		t.landStored()
+	case e.Left != "":
+		delete(t.nodes, e.Left)
+		t.rank = nil
+	case e.Fill != nil:
+		t.rec.Single = t.rec.Single || e.Fill.Single
+		if e.Fill.Ended != "" {
+			t.rec.Ended = e.Fill.Ended
+			return endError(e.Fill.Ended)
+		}
+	}
+	return nil
+}
+
+// learn opens the gate for pieces whose hashes were published.
+func (t *transfer) learn(ctx context.Context, s *SpanRecord) error {
+	pieces := t.plan.Span(s.Span)
+	for k := int64(0); k*20+20 <= int64(len(s.Hashes)) && k < pieces.Len(); k++ {
+		i := int(pieces.From + k)
+		news, err := t.file.Learn(i, s.Hashes[k*20:k*20+20])
+		if err != nil {
+			t.log.Error("two hashes for one piece", "piece", i, "span", s.Span)
+			return t.end(ctx, EndPoisoned)
+		}
+		if news {
+			t.pieceChanged(i)
+		}
+	}
+	return nil
+}
+
+func (t *transfer) onLanded(e landed) {
+	pieces := t.plan.Span(e.span)
+	if e.final {
+		t.c.metrics.landed.Inc()
+		if s := &t.spans[e.span]; !s.Landed {
+			t.put(SpanRecord{Span: e.span, Rev: s.Rev, Landed: true, By: t.c.cfg.Node.ID, Hashes: e.hashes}, t.c.now())
+		}
+	}
+	for k := range int64(len(e.hashes) / 20) {
+		t.pieceChanged(int(pieces.From + k))
+	}
+}
+
+func (t *transfer) pieceChanged(i int) {
+	for _, tor := range t.torrents() {
+		tor.PieceChanged(i)
+	}
+}
+
+// offer names the participants to the engine again, which forgets a peer after
+// one failed or lost connection.
+func (t *transfer) offer(now time.Time) {
+	if t.fill == nil || now.Sub(t.offered) < offerEvery {
+		return
+	}
+	t.offered = now
+	for _, n := range t.nodes {
+		t.fill.AddPeers(n.Peers)
+	}
+}
+
+// seedersGive reports whether to wait a little longer for seeders, which should
+// have everything, before the origin is asked. Once they failed it stays false.
+func (t *transfer) seedersGive(now time.Time) bool {
+	if t.seedsFrom.IsZero() {
+		return false
+	}
+	if now.Sub(t.progress) < patienceSeed || now.Sub(t.seedsFrom) < patienceSeed {
+		return true
+	}
+	t.log.Debug("no seeder gives anything")
+	t.seedsFrom = time.Time{}
+	return false
+}
+
+// escalate opens a fill when no seeder gives anything: the origin is the last
+// source. Nodes in the same trouble meet on the fill's board.
+func (t *transfer) escalate(ctx context.Context, now time.Time) {
+	if t.claiming || !t.asked || t.latestOrigin() == nil || t.seedersGive(now) {
+		return
+	}
+	t.claiming = true
+	v := t.file.Version()
+	t.background.Go(func() {
+		rec, _, alone, err := t.c.openFill(ctx, v, v.Validator == "")
+		if err == nil && rec.Version.ID != v.ID {
+			err = errSuperseded
+		}
+		t.send(opened{rec, alone, err})
+	})
+}
+
+// errSuperseded: fills of this very version have ended; a later attempt has
+// another id.
+var errSuperseded = fmt.Errorf("%w: the version was given up", ErrFillEnded)
+
+// participants returns all participants in order, this node among them.
+func (t *transfer) participants() []NodeID {
+	if t.rank == nil {
+		t.rank = append(t.rank, t.c.cfg.Node.ID)
+		for id := range t.nodes {
+			t.rank = append(t.rank, id)
+		}
+		slices.Sort(t.rank)
+		t.self = slices.Index(t.rank, t.c.cfg.Node.ID)
+	}
+	return t.rank
+}
