@@ -238,6 +238,9 @@ func (t *transfer) fetchers() int {
 func (t *transfer) turn(i int, now time.Time) bool {
 	n := len(t.participants())
 	behind := (t.self - i%n + n) % n
+	if t.away(now) {
+		return t.awayTurn(behind, now)
+	}
 	return behind == 0 || now.Sub(t.freeSince(i, now)) > grace+time.Duration(behind)*grace/4
 }
 
@@ -278,28 +281,28 @@ func (t *transfer) spanTime(i int) time.Duration {
 // onClaimed starts streams for what was won.
 func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 	now := t.c.now()
-	if e.err != nil {
-		if t.downSince.IsZero() {
-			t.downSince = now
-		}
-		// The board is away. What readers here need now comes straight from the
-		// origin: this node for itself, after a wait that spreads the nodes, and not
-		// while peers still give. Never everybody at once.
-		if !errors.Is(e.err, ErrUnavailable) || now.Sub(t.downSince) < patienceBoard+rand.N(patienceBoard) ||
-			len(t.nodes) > 0 && now.Sub(t.progress) < patiencePeers+rand.N(patiencePeers) {
-			t.boardAt = now.Add(200 * time.Millisecond)
+	switch {
+	case e.err == nil:
+		t.boardAnswered()
+	case errors.Is(e.err, ErrUnavailable):
+		t.boardFailed(now)
+		if !t.away(now) {
+			t.boardAt = retryBoard(now)
 			return
 		}
-		e.won = all(len(e.spans))
-		t.c.metrics.claims.WithLabelValues("unasked").Inc()
-	} else {
-		t.downSince = time.Time{}
+		e.won = t.unasked(e.spans, now)
+	default:
+		t.boardAt = retryBoard(now)
+		return
 	}
 	s := t.endlessStream()
 	var run []int
 	for k, won := range e.won {
 		if !won {
 			t.spans[e.spans[k].Span].lostAt = now
+			if e.err != nil {
+				continue
+			}
 			t.c.metrics.claims.WithLabelValues("lost").Inc()
 			continue
 		}
@@ -472,8 +475,5 @@ const (
 	maxTries = 6
 	// maxTriesSingle is the same where each try reads the body from its start.
 	maxTriesSingle = 2
-	// patiencePeers is how long after the last piece from a peer a node that cannot
-	// ask the board fetches for itself.
-	patiencePeers  = 3 * time.Second
 	patienceOrigin = 10 * time.Second
 )

@@ -32,6 +32,7 @@ func (t *transfer) joinFill(ctx context.Context) error {
 			return fmt.Errorf("join fill torrent: %w", err)
 		}
 		t.fill = f
+		f.Hear(t.hear)
 		t.introduceAll()
 	}
 	if !t.file.Version().InfoHash.IsZero() {
@@ -175,7 +176,8 @@ func (t *transfer) learn(ctx context.Context, s *SpanRecord) error {
 	return nil
 }
 
-func (t *transfer) onLanded(e landed) {
+// onLanded tells the engine of pieces whose hashes others know now.
+func (t *transfer) onLanded(e landing) {
 	pieces := t.plan.Span(e.span)
 	if e.final {
 		t.c.metrics.landed.Inc()

@@ -13,7 +13,7 @@ import (
 // once it hears of a landing.
 type lander struct {
 	t       *transfer
-	queues  [landers]landQueue
+	queues  [landers]*landQueue
 	waiting atomic.Int64 // landings that are not published yet
 
 	mu    sync.Mutex // guards the fields below
@@ -42,10 +42,12 @@ type landQueue struct {
 func newLander(t *transfer) *lander {
 	l := &lander{t: t, there: make(chan struct{})}
 	for i := range l.queues {
-		l.queues[i].wake = make(chan struct{}, 1)
+		l.queues[i] = newLandQueue()
 	}
 	return l
 }
+
+func newLandQueue() *landQueue { return &landQueue{wake: make(chan struct{}, 1)} }
 
 // start publishes until ctx is done, once there is a board.
 func (l *lander) start(ctx context.Context) {
@@ -53,7 +55,7 @@ func (l *lander) start(ctx context.Context) {
 		l.t.background.Go(func() {
 			select {
 			case <-l.there:
-				l.run(ctx, &l.queues[i])
+				l.run(ctx, l.queues[i])
 			case <-ctx.Done():
 			}
 		})
@@ -114,50 +116,81 @@ func (q *landQueue) pop() (x landing, ok bool) {
 	return x, false
 }
 
+// run publishes what is queued. What the directory cannot take now is told to
+// the peers, and published when it is back.
 func (l *lander) run(ctx context.Context, q *landQueue) {
+	var owed []landing
+	var retry <-chan time.Time
+	wait := landRetry
 	for {
 		x, ok := q.pop()
 		if !ok {
 			select {
 			case <-q.wake:
-				continue
 			case <-ctx.Done():
 				return
+			case <-retry:
+				n := len(owed)
+				for len(owed) > 0 && l.publish(ctx, owed[0]) {
+					owed = owed[1:]
+				}
+				if len(owed) < n {
+					wait = landRetry
+				}
+				wait = min(2*wait, landRetryMax)
+				if retry = nil; len(owed) > 0 {
+					retry = time.After(wait)
+				}
 			}
+			continue
 		}
-		l.publish(ctx, x)
-		if x.final {
-			l.waiting.Add(-1)
+		if len(owed) > 0 || !l.publish(ctx, x) {
+			l.tell(x)
+			if x.final {
+				owed = append(owed, x)
+			}
+			if retry == nil && len(owed) > 0 {
+				wait = landRetry
+				retry = time.After(wait)
+			}
 		}
 	}
 }
 
-// publish tries for as long as the transfer lives; the directory may be away.
-func (l *lander) publish(ctx context.Context, x landing) {
-	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 2*time.Second) {
-		var err error
-		if board := l.current(); x.final {
-			err = board.Land(ctx, x.span, x.hashes)
-		} else {
-			err = board.Progress(ctx, x.span, x.hashes)
-		}
-		switch {
-		case err == nil:
-			l.t.send(landed{x})
-			return
-		case errors.Is(err, ErrPoisoned):
-			l.t.send(poisoned{})
-			return
-		case errors.Is(err, ErrNotFound):
-			// The fill is over for the others. Our bytes are right.
-			l.t.send(landed{x})
-			return
-		case !x.final:
-			return
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+// How long an interrupted landing waits for the next try.
+const (
+	landRetry    = 100 * time.Millisecond
+	landRetryMax = 800 * time.Millisecond
+)
+
+// publish reports whether the directory has the hashes, or needs them no more.
+func (l *lander) publish(ctx context.Context, x landing) bool {
+	var err error
+	if board := l.current(); x.final {
+		err = board.Land(ctx, x.span, x.hashes)
+	} else {
+		err = board.Progress(ctx, x.span, x.hashes)
 	}
+	switch {
+	case errors.Is(err, ErrPoisoned):
+		l.t.send(poisoned{})
+	case err == nil, errors.Is(err, ErrNotFound):
+		// Without the board the fill is over for the others, but our bytes are right.
+		l.t.send(landed{x})
+	case x.final, errors.Is(err, ErrUnavailable):
+		return false
+	}
+	if x.final {
+		l.waiting.Add(-1)
+	}
+	return true
+}
+
+// tell lets the peers know what the directory does not.
+func (l *lander) tell(x landing) {
+	if l.t.fill == nil {
+		return
+	}
+	l.t.fill.Tell(x.span, x.hashes)
+	l.t.send(told{landing{x.span, x.hashes, false}})
 }

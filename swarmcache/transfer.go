@@ -16,9 +16,8 @@ const (
 	offerEvery    = 5 * time.Second  // participants are offered to the engine again
 	lingerFill    = 10 * time.Second // a complete node stays on the board that long
 	lingerLanding = 15 * time.Second // and longer, for landings that are under way
-	patienceBoard = 1500 * time.Millisecond
-	patienceSeed  = 3 * time.Second // without progress from seeders, the origin is asked
-	patienceFirst = 5 * time.Second // for the first reader of an opened fill
+	patienceSeed  = 3 * time.Second  // without progress from seeders, the origin is asked
+	patienceFirst = 5 * time.Second  // for the first reader of an opened fill
 )
 
 // transfer brings the wanted pieces of one object to this node: from peers of
@@ -34,7 +33,8 @@ type transfer struct {
 
 	cancel context.CancelCauseFunc
 	kick   chan struct{}
-	events chan any // of the goroutines that run started
+	events chan any   // of the goroutines that run started
+	gossip *landQueue // hashes that other nodes told
 
 	mu     sync.Mutex
 	wants  map[*want]bool
@@ -79,7 +79,7 @@ func newTransfer(o *object, rec *FillRecord, body *firstBody, alone bool) *trans
 	v := o.file.Version()
 	return &transfer{
 		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL),
-		kick: make(chan struct{}, 1), events: make(chan any, 4096),
+		kick: make(chan struct{}, 1), events: make(chan any, 4096), gossip: newLandQueue(),
 		wants: map[*want]bool{}, nodes: map[NodeID]Node{}, streams: map[*stream]bool{},
 		rec: rec, body: body, alone: alone,
 	}
@@ -108,6 +108,7 @@ type (
 	}
 	poisoned  struct{}
 	landed    struct{ landing }
+	told      struct{ landing } // to peers, for the board is away
 	rehashed  struct{}
 	damaged   struct{ err error }
 	recorded  struct{ err error }
@@ -144,6 +145,11 @@ func (t *transfer) run(ctx context.Context) {
 			}
 			if b, ok := e.(BoardEvent); ok && b.Freed == nil && (b.Span == nil || !b.Span.Landed) {
 				continue // nothing that makes a claim possible
+			}
+		case <-t.gossip.wake:
+			if err := t.takeTold(ctx); err != nil {
+				t.fail(err)
+				return
 			}
 		case <-t.kick:
 		case <-completed:
@@ -239,7 +245,11 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 	case poisoned:
 		return t.end(ctx, EndPoisoned)
 	case landed:
-		t.onLanded(e)
+		t.boardAnswered()
+		t.onLanded(e.landing)
+	case told:
+		t.boardFailed(t.c.now())
+		t.onLanded(e.landing)
 	case rehashed:
 		t.landStored()
 	case damaged:

@@ -144,7 +144,10 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 		if chunk, ok := s.chunks.Load(pc.Torrent().InfoHash()); ok {
 			m.Reqq = int(max(4, reqBytes/chunk.(int64)))
 		}
+		s.tellAgain(pc)
 	}
+	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speakHashes)
+	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.hearHashes)
 	return c
 }
 

@@ -21,12 +21,13 @@ import (
 // joined is a torrent in the engine. Several users may share it; when the last
 // one drops it, it stays until its peers are idle.
 type joined struct {
-	s     *Swarm
-	t     *torrent.Torrent
-	ih    metainfo.Hash
-	file  *swarmcache.File
-	ready chan struct{} // closed when the metadata is here
-	gone  chan struct{} // closed when it left the engine
+	s      *Swarm
+	t      *torrent.Torrent
+	ih     metainfo.Hash
+	file   *swarmcache.File
+	ready  chan struct{} // closed when the metadata is here
+	gone   chan struct{} // closed when it left the engine
+	hashes hashTalk
 
 	mu       sync.Mutex // guards the fields below; the engine's lock may be taken under it, never the other way
 	users    int

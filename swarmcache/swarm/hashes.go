@@ -1,0 +1,134 @@
+package swarm
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/anacrolix/torrent"
+	"github.com/anacrolix/torrent/metainfo"
+	pp "github.com/anacrolix/torrent/peer_protocol"
+)
+
+// hashesExtension carries the hashes of a span from node to node while the
+// directory is away (BEP 10). Its payload is
+//
+//	32 bytes  HMAC-SHA256, keyed with the cluster's secret, of infohash and rest
+//	 4 bytes  span, big endian
+//	20 bytes  SHA-1 of a piece, from the span's first on; as many as are known
+//
+// so that only members can tell hashes, as in the directory.
+const hashesExtension pp.ExtensionName = "shatabdi_hashes"
+
+const hashesHead = sha256.Size + 4
+
+// hashTalk is what a torrent tells and hears of hashes past the directory.
+type hashTalk struct {
+	hear atomic.Pointer[func(span int, hashes []byte)]
+
+	mu   sync.Mutex
+	told map[int][]byte // messages, by span
+}
+
+// Tell implements swarmcache.Torrent. Peers that come later are told too.
+func (t *joined) Tell(span int, hashes []byte) {
+	msg := sealHashes(t.s.cfg.Secret(), t.ih, span, hashes)
+	t.hashes.mu.Lock()
+	if t.hashes.told == nil {
+		t.hashes.told = map[int][]byte{}
+	}
+	t.hashes.told[span] = msg
+	t.hashes.mu.Unlock()
+	for _, c := range t.t.PeerConns() {
+		c.WriteExtendedMessage(hashesExtension, msg) // an error: it does not speak this
+	}
+}
+
+// Hear implements swarmcache.Torrent.
+func (t *joined) Hear(f func(span int, hashes []byte)) { t.hashes.hear.Store(&f) }
+
+// sealHashes makes a message, and openHashes takes one apart; false: no member
+// of the cluster made it for this torrent.
+func sealHashes(secret []byte, ih metainfo.Hash, span int, hashes []byte) []byte {
+	rest := append(binary.BigEndian.AppendUint32(nil, uint32(span)), hashes...)
+	return append(signHashes(secret, ih, rest), rest...)
+}
+
+func openHashes(secret []byte, ih metainfo.Hash, msg []byte) (span int, hashes []byte, ok bool) {
+	if len(msg) < hashesHead || (len(msg)-hashesHead)%sha1.Size != 0 {
+		return 0, nil, false
+	}
+	mac, rest := msg[:sha256.Size], msg[sha256.Size:]
+	if !hmac.Equal(mac, signHashes(secret, ih, rest)) {
+		return 0, nil, false
+	}
+	return int(binary.BigEndian.Uint32(rest)), bytes.Clone(rest[4:]), true
+}
+
+func signHashes(secret []byte, ih metainfo.Hash, rest []byte) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("hashes"))
+	mac.Write(ih[:])
+	mac.Write(rest)
+	return mac.Sum(nil)
+}
+
+// speakHashes announces the extension on a new connection. The engine's own map
+// is shared by all of them.
+func speakHashes(c *torrent.PeerConn) {
+	m := *c.LocalLtepProtocolMap
+	m.Index = slices.Clone(m.Index)
+	m.AddUserProtocol(hashesExtension)
+	c.LocalLtepProtocolMap = &m
+}
+
+// hearHashes takes in a message of a peer. The engine's lock is held.
+func (s *Swarm) hearHashes(e torrent.PeerConnReadExtensionMessageEvent) {
+	if e.ExtensionNumber == pp.HandshakeExtendedID {
+		return
+	}
+	name, _, err := e.PeerConn.LocalLtepProtocolMap.LookupId(e.ExtensionNumber)
+	if err != nil || name != hashesExtension {
+		return
+	}
+	t := s.torrentOf(e.PeerConn)
+	if t == nil {
+		return
+	}
+	span, hashes, ok := openHashes(s.cfg.Secret(), t.ih, e.Payload)
+	if hear := t.hashes.hear.Load(); ok && hear != nil {
+		(*hear)(span, hashes)
+	}
+}
+
+// tellAgain tells a peer that has just connected what the others were told. The
+// engine's lock is held.
+func (s *Swarm) tellAgain(c *torrent.PeerConn) {
+	t := s.torrentOf(c)
+	if t == nil {
+		return
+	}
+	t.hashes.mu.Lock()
+	msgs := slices.Collect(maps.Values(t.hashes.told))
+	t.hashes.mu.Unlock()
+	if len(msgs) == 0 {
+		return
+	}
+	s.goWork(func() {
+		for _, msg := range msgs {
+			c.WriteExtendedMessage(hashesExtension, msg)
+		}
+	})
+}
+
+func (s *Swarm) torrentOf(c *torrent.PeerConn) *joined {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.torrents[c.Torrent().InfoHash()]
+}
