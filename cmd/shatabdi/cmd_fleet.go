@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/pprof"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -20,19 +23,22 @@ import (
 // but the runtime.
 func fleetCommand() *cobra.Command {
 	var nodes, port int
+	var profiles string
 	cmd := &cobra.Command{
 		Use:    "fleet",
 		Short:  "Run many nodes in one process, to measure large fleets",
 		Hidden: true,
 		Long: `Run many nodes in one process, to measure large fleets. Node i has its data in
 DATA-DIR/i, its proxy on the port PORT+4i of the proxy's address, admin on the
-next one, and tracker and peers behind that unless their port is given as 0. All take part in the etcd that
---etcd-endpoints names. The other flags are those of serve, alike for every node.`,
+next one, and tracker and peers behind that unless their port is given as 0. All
+take part in the etcd that --etcd-endpoints names. The other flags are those of
+serve, alike for every node.`,
 		Args: cobra.NoArgs,
 	}
 	f := bind(cmd)
 	cmd.Flags().IntVar(&nodes, "nodes", 8, "how many")
 	cmd.Flags().IntVar(&port, "port", 20000, "the first port")
+	cmd.Flags().StringVar(&profiles, "pprof", "", "`ADDR` that serves profiles of this process")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := load(f, os.Environ())
 		if err != nil {
@@ -45,6 +51,9 @@ next one, and tracker and peers behind that unless their port is given as 0. All
 		ctx, stop := untilSignal(context.Background(), log, func() { os.Exit(exitFailure) })
 		defer stop()
 		g, ctx := errgroup.WithContext(ctx)
+		if profiles != "" {
+			g.Go(func() error { return serveProfiles(ctx, profiles) })
+		}
 		for i := range nodes {
 			cfg, err := fleetConfig(l.Config, i, port)
 			if err != nil {
@@ -64,6 +73,20 @@ next one, and tracker and peers behind that unless their port is given as 0. All
 		return g.Wait()
 	}
 	return cmd
+}
+
+// serveProfiles answers what `go tool pprof` asks for, until ctx ends.
+func serveProfiles(ctx context.Context, addr string) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	srv := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	defer context.AfterFunc(ctx, func() { srv.Close() })()
+	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
 // fleetConfig is the configuration of node i.

@@ -56,7 +56,7 @@ also uploads to the others. Small responses pass straight through.`,
 	root.AddCommand(
 		serveCommand(), configCommand(), envCommand(),
 		statusCommand(), nodesCommand(), modeCommand(), lsCommand(), infoCommand(), purgeCommand(),
-		versionCommand(), fleetCommand(),
+		versionCommand(), fleetCommand(), rawCommand(),
 	)
 	return root, started
 }

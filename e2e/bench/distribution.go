@@ -12,28 +12,34 @@ import (
 
 // What distributes the object.
 const (
-	shatabdi = "shatabdi"
-	nginx    = "nginx"
-	direct   = "direct"
+	shatabdi   = "shatabdi"
+	nginx      = "nginx"
+	libtorrent = "libtorrent"
+	direct     = "direct"
 )
 
-// distribution brings one object to N clients that start in the same instant:
+// The origin's bytes in every row where it is asked for one copy, and where it is
+// not asked. The gate is on its interface, where headers are 2 % and more.
+var (
+	oneCopy = goal{1.02, 1.05}
+	noCopy  = goal{0.02, 0.05}
+)
+
+// shaped brings one object to N clients that start in the same instant, one
+// process a node, on links that tc shapes:
 //
 //	origin (UOrigin) --- switch --- N machines (U), each with its client
 //	                        +------ etcd, or the nginx cache (U)
-type distribution struct {
-	System     string
-	N          int
-	F          int64
-	U, UOrigin lab.Rate
-	Warm       bool    // one more node has the object
-	Gate       float64 // for the ratio to the bound; 0: none
-	OriginGate float64 // 0: 1.05
+type shaped struct {
+	topology
+	System string // "": shatabdi
+	Ratio  goal   // to the bound
+	Origin goal   // what left it, in units of F; the zero one: oneCopy
 }
 
-func (d distribution) run(l *lab.Lab, quick bool, add func(row)) {
+func (d shaped) run(l *lab.Lab, quick bool, add func(row)) {
 	if quick {
-		d.F /= 4
+		d.topology = d.quarter()
 	}
 	object := content.Object{Seed: 1, Size: d.F}
 	origin := l.Machine("origin", d.UOrigin).NginxOrigin()
@@ -43,7 +49,7 @@ func (d distribution) run(l *lab.Lab, quick bool, add func(row)) {
 	var nodes []*lab.Node
 	clients := make([]*lab.Client, d.N)
 	switch d.System {
-	case shatabdi:
+	case "":
 		etcd := l.Machine("etcd", 0).Etcd()
 		all := machines
 		if d.Warm {
@@ -73,50 +79,43 @@ func (d distribution) run(l *lab.Lab, quick bool, add func(row)) {
 	sent := origin.Machine.Sent()
 	load := lab.WatchLoad()
 	last := lab.Together(clients...)
-	r := row{System: d.System, N: d.N, F: d.F, U: d.U, Time: last, Bound: d.bound(), FirstByte: medianFirstByte(clients), Load: load()}
-	r.Ratio = r.Time.Seconds() / r.Bound.Seconds()
+	r := d.row(cmp.Or(d.System, shatabdi)).took(last, d.topology)
+	r.FirstByte, r.Load = medianFirstByte(clients), load()
 	r.Origin = float64(origin.Machine.Sent()-sent) / float64(d.F)
 	l.Check(object, clients...)
-	if d.System == shatabdi {
+	if d.System == "" {
 		r = d.judge(r, nodes)
 	}
 	add(r)
 }
 
-// judge adds what only our nodes tell, and the gates.
-func (d distribution) judge(r row, nodes []*lab.Node) row {
-	landing := 0
+// judge adds what only our nodes tell, and the goals.
+func (d shaped) judge(r row, nodes []*lab.Node) row {
+	var all []lab.Metrics
 	for _, n := range nodes {
-		r.Seeder = max(r.Seeder, n.Metric("shatabdi_peer_bytes_total", `direction="sent"`)/float64(d.F))
-		if n.Metric("shatabdi_spans_landed_total") > 0 {
+		all = append(all, n.Metrics())
+	}
+	r = r.exchanged(all).atMost("ratio", r.Ratio, d.Ratio)
+	if d.Warm {
+		return r.atMost("origin x", r.Origin, noCopy)
+	}
+	return r.atMost("origin x", r.Origin, cmp.Or(d.Origin, oneCopy))
+}
+
+// exchanged fills in what nodes tell about their dealings with each other.
+func (r row) exchanged(nodes []lab.Metrics) row {
+	var received, wasted float64
+	landing := 0
+	for _, m := range nodes {
+		r.Seeder = max(r.Seeder, m.Sum("shatabdi_peer_bytes_total", `direction="sent"`)/float64(r.F))
+		received += m.Sum("shatabdi_peer_bytes_total", `direction="received"`)
+		wasted += m.Sum("shatabdi_peer_wasted_bytes_total")
+		if m.Sum("shatabdi_spans_landed_total") > 0 {
 			landing++
 		}
 	}
-	received := lab.Sum(nodes, "shatabdi_peer_bytes_total", `direction="received"`)
-	wasted := lab.Sum(nodes, "shatabdi_peer_wasted_bytes_total")
-	r.Note = fmt.Sprintf("%d nodes landed spans, %.1f %% wasted", landing, 100*wasted/max(1, received))
-	if d.Gate > 0 {
-		r = r.atMost("ratio", r.Ratio, d.Gate)
-	}
-	if d.Warm {
-		return r.atMost("origin x", r.Origin, 0.05)
-	}
-	if d.N >= 8 && d.Gate > 0 {
-		r = r.atLeast("landing nodes", float64(landing), float64(d.N/2))
-	}
-	return r.atMost("origin x", r.Origin, cmp.Or(d.OriginGate, 1.05))
-}
-
-// bound is the least time that any scheme needs (Kumar and Ross): the source has
-// to send everything once, and all uplinks together N times. Each node is also a
-// client. Warm, the source is one node; what the origin could send is not asked.
-func (d distribution) bound() time.Duration {
-	f, u, source := float64(d.F), float64(d.U), float64(d.UOrigin)
-	if d.Warm {
-		source = u
-	}
-	s := max(f/source, float64(d.N)*f/(source+float64(d.N)*u))
-	return time.Duration(s * float64(time.Second))
+	r.Wasted = wasted / max(1, received)
+	return r.noting("%d nodes landed spans", landing)
 }
 
 func fetch(c *lab.Client) *lab.Client { return c.Start().Wait() }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -15,45 +17,43 @@ import (
 // were not hit, against the undisturbed run:
 //
 //	origin (UOrigin) --- switch --- N machines (U), each with its node and client
-//	                        +------ etcd
+//	                        +------ etcd, of one member or of three
 type faulty struct {
-	N          int
-	F          int64
-	U, UOrigin lab.Rate
-	Gate       float64 // time against undisturbed
-	OriginGate float64
-	AtStart    bool // not when half of the bytes are there
+	topology
+	Members int  // of etcd; 0: one
+	Ratio   goal // time against undisturbed
+	Origin  goal // the zero one: oneCopy
 
-	// strike does the damage and returns the nodes whose clients do not count.
+	at     float64 // the share of the bytes that the median client has when it strikes
 	strike func(c *cluster) (hit []*lab.Node)
 }
 
+// cluster is what a fault may strike. strike returns the nodes whose clients do
+// not count: they fail, or hang with their node.
 type cluster struct {
-	etcd  *lab.Etcd
+	lab   *lab.Lab
+	etcd  []*lab.Etcd
 	nodes []*lab.Node
 	u     lab.Rate
 }
 
 func (d faulty) run(l *lab.Lab, quick bool, add func(row)) {
 	if quick {
-		d.F /= 4
+		d.topology = d.quarter()
 	}
 	origin := l.Machine("origin", d.UOrigin).NginxOrigin()
-	c := &cluster{etcd: l.Machine("etcd", 0).Etcd(), u: d.U}
-	c.nodes = lab.Cluster(l.Machines(d.N, "node", d.U), c.etcd.URL, "--uplink", fmt.Sprintf("%dB/s", d.U))
+	c := &cluster{lab: l, etcd: lab.EtcdCluster(l.Machines(cmp.Or(d.Members, 1), "etcd", 0)...), u: d.U}
+	c.nodes = lab.Cluster(l.Machines(d.N, "node", d.U), c.endpoints(), "--uplink", fmt.Sprintf("%dB/s", d.U))
 
-	undisturbed := d.distribute(l, origin, c, 1, nil)
-	undisturbed.Bound = distribution{N: d.N, F: d.F, U: d.U, UOrigin: d.UOrigin}.bound()
-	undisturbed.Ratio = undisturbed.Time.Seconds() / undisturbed.Bound.Seconds()
-	undisturbed.Note = "undisturbed"
+	undisturbed := d.distribute(l, origin, c, 1, nil).noting("undisturbed")
 	add(undisturbed)
 
 	r := d.distribute(l, origin, c, 2, d.strike)
-	r.Bound = undisturbed.Time
+	r.Bound, r.Fluid = undisturbed.Time, 0
 	r.Ratio = r.Time.Seconds() / r.Bound.Seconds()
-	r.Note += "; bound: the undisturbed run"
 	r.Load.Late = max(r.Load.Late, undisturbed.Load.Late)
-	add(r.atMost("ratio", r.Ratio, d.Gate).atMost("origin x", r.Origin, d.OriginGate))
+	r.Load.CPU = max(r.Load.CPU, undisturbed.Load.CPU)
+	add(r.noting("bound: undisturbed").atMost("ratio", r.Ratio, d.Ratio).atMost("origin x", r.Origin, cmp.Or(d.Origin, oneCopy)))
 }
 
 // distribute is one run with an object of its own.
@@ -64,35 +64,35 @@ func (d faulty) distribute(l *lab.Lab, origin *lab.Nginx, c *cluster, seed uint6
 	for i, n := range c.nodes {
 		clients[i] = n.Wget(url)
 	}
-	r := row{System: shatabdi, N: d.N, F: d.F, U: d.U}
 	sent := origin.Machine.Sent()
 	load := lab.WatchLoad()
 
 	var hit []*lab.Node
-	if strike != nil && d.AtStart {
+	if strike != nil && d.at == 0 {
 		hit = strike(c)
 	}
 	for _, client := range clients {
 		client.Start()
 	}
-	if strike != nil && !d.AtStart {
-		l.Until("half of the bytes are there", l.Deadline, func() bool { return progress(clients) >= d.F/2 })
+	if strike != nil && d.at > 0 {
+		l.Until("it is time to strike", l.Deadline, func() bool { return progress(clients) >= int64(d.at*float64(d.F)) })
 		hit = strike(c)
 	}
 	var counted []*lab.Client
+	last := time.Duration(0)
 	for i, client := range clients {
 		if slices.Contains(hit, c.nodes[i]) {
-			continue // it fails, or hangs with its node
+			continue
 		}
 		counted = append(counted, client.Wait())
-		r.Time = max(r.Time, client.Time)
+		last = max(last, client.Time)
 	}
-	r.Load = load()
+	r := d.row(shatabdi).took(last, d.topology)
+	r.Load, r.FirstByte = load(), medianFirstByte(counted)
 	r.Origin = float64(origin.Machine.Sent()-sent) / float64(d.F)
-	r.FirstByte = medianFirstByte(counted)
 	l.Check(object, counted...)
-	if strike != nil {
-		r.Note = fmt.Sprintf("%d nodes hit", len(hit))
+	if len(hit) > 0 {
+		r = r.noting("%d nodes hit", len(hit))
 	}
 	return r
 }
@@ -104,6 +104,14 @@ func progress(clients []*lab.Client) int64 {
 		got = append(got, c.Progress())
 	}
 	return median(got)
+}
+
+func (c *cluster) endpoints() string {
+	var urls []string
+	for _, e := range c.etcd {
+		urls = append(urls, e.URL)
+	}
+	return strings.Join(urls, ",")
 }
 
 // killFifth kills every fifth node (kill -9), and with it the claims it holds;
@@ -121,8 +129,25 @@ func killFifth(c *cluster) (hit []*lab.Node) {
 	return hit
 }
 
-// killLeader kills the node that runs the tracker.
-func killLeader(c *cluster) []*lab.Node {
+// killClaimer kills the node that reads most from the origin at this moment.
+func killClaimer(c *cluster) []*lab.Node {
+	const read = "shatabdi_fill_origin_bytes_total"
+	before := make([]float64, len(c.nodes))
+	for i, n := range c.nodes {
+		before[i] = n.Metric(read)
+	}
+	claimer, most := c.nodes[0], -1.0
+	for i, n := range c.nodes {
+		if more := n.Metric(read) - before[i]; more > most {
+			claimer, most = n, more
+		}
+	}
+	claimer.Kill()
+	return []*lab.Node{claimer}
+}
+
+// killTracker kills the node that runs the tracker.
+func killTracker(c *cluster) []*lab.Node {
 	leader := c.leader()
 	leader.Kill()
 	return []*lab.Node{leader}
@@ -137,17 +162,49 @@ func (c *cluster) leader() *lab.Node {
 	return c.nodes[0] // between two elections
 }
 
-// etcdAway kills etcd and starts it again 10 s later.
+// etcdAway kills all of etcd and starts it again 10 s later.
 func etcdAway(c *cluster) []*lab.Node {
-	c.etcd.Kill()
+	for _, e := range c.etcd {
+		e.Kill()
+	}
 	time.Sleep(10 * time.Second)
-	c.etcd.Restart()
+	for _, e := range c.etcd {
+		e.Restart()
+	}
 	return nil
 }
 
-// silence stops a node without closing a connection, with claims and requests
-// of others in its hands.
-func silence(c *cluster) []*lab.Node {
+// killEtcdLeader kills the member that leads; the others elect another one.
+func killEtcdLeader(c *cluster) []*lab.Node {
+	c.etcdLeader().Kill()
+	return nil
+}
+
+// cutEtcdLeader takes the network from the leading member for 10 s. Who is
+// connected to it hears nothing, not even that the connection broke.
+func cutEtcdLeader(c *cluster) []*lab.Node {
+	leader := c.etcdLeader()
+	leader.Machine.Cut(true)
+	time.Sleep(10 * time.Second)
+	leader.Machine.Cut(false)
+	return nil
+}
+
+func (c *cluster) etcdLeader() (leader *lab.Etcd) {
+	c.lab.Until("etcd has a leader", 10*time.Second, func() bool {
+		for _, e := range c.etcd {
+			if e.Leads() {
+				leader = e
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
+
+// freeze stops a node without closing a connection, with claims and requests of
+// others in its hands.
+func freeze(c *cluster) []*lab.Node {
 	n := c.nodes[len(c.nodes)-1]
 	n.Signal(syscall.SIGSTOP)
 	return []*lab.Node{n}
@@ -158,4 +215,15 @@ func silence(c *cluster) []*lab.Node {
 func slowUplink(c *cluster) []*lab.Node {
 	c.nodes[len(c.nodes)-1].Machine.Shape(c.u / 10)
 	return nil
+}
+
+// badPeer has one more member join: it says that it has every piece, and sends
+// garbage, or nothing at all.
+func badPeer(flags ...string) func(c *cluster) []*lab.Node {
+	return func(c *cluster) []*lab.Node {
+		m := c.lab.Machine("badpeer", c.u)
+		p := m.BadPeer(append([]string{"-etcd", c.endpoints(), "-listen", m.IP + ":42069"}, flags...)...)
+		c.lab.Until("the bad peer has joined", 10*time.Second, func() bool { return strings.Contains(p.LogTail(5), "joined") })
+		return nil
+	}
 }

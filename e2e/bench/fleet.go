@@ -17,13 +17,9 @@ import (
 //	origin (UOrigin) --- switch --- one machine: N nodes (U each), N readers
 //	                        +------ etcd
 type fleet struct {
-	N          int
-	F          int64
-	U, UOrigin lab.Rate
-	Warm       bool    // one more node has the object
-	Gate       float64 // for the ratio to the bound; 0: none
-	Aim        float64
-	OriginGate float64 // 0: 1.05
+	topology
+	Ratio  goal // to the bound
+	Origin goal // what left it, in units of F; the zero one: oneCopy
 
 	Starts []time.Duration // when each client comes; nil: all in the same instant
 	Orders string          // the origin obeys them, as package testorigin says; "": it is nginx
@@ -46,50 +42,58 @@ func (d fleet) run(l *lab.Lab, quick bool, add func(row)) {
 	if d.Warm {
 		n, from = d.N+1, 1
 	}
-	f := l.Machine("fleet", 0).Fleet(n, perProcess, etcd.URL,
-		"--upload-limit", fmt.Sprintf("%dB/s", d.U), "--log-level", "warn",
-		// Hundreds of nodes on two CPUs keep their etcd waiting.
-		"--etcd-lease-ttl", "30s")
+	f := startFleet(l, n, etcd, "--upload-limit", fmt.Sprintf("%dB/s", d.U))
 	if d.Warm {
 		seed(l, f, origin.url, object)
 	}
 
 	sent := origin.machine.Sent()
+	profiled := profile(f, l.Name(), d.bound())
 	load := lab.WatchLoad()
 	reads := f.Read(origin.url, object, from, n, d.Starts...)
 	r := d.measure(reads, load())
+	profiled()
 	r.Origin = float64(origin.machine.Sent()-sent) / float64(d.F)
-	for i := range min(n, 8) {
-		r.Seeder = max(r.Seeder, f.Metric(i, "shatabdi_peer_bytes_total", `direction="sent"`)/float64(d.F))
-	}
-	received := f.Sum("shatabdi_peer_bytes_total", `direction="received"`)
-	wasted := f.Sum("shatabdi_peer_wasted_bytes_total")
-	writes := f.Sum("shatabdi_etcd_writes_total")
-	events := f.Sum("shatabdi_etcd_watch_events_total")
+	r = r.exchanged(f.Metrics()).atMost("ratio", r.Ratio, d.Ratio)
 	_, r.RSS = f.Processes[0].RSS()
-	r.Note += fmt.Sprintf("%.1f %% wasted, etcd %.0f writes %.0f events", 100*wasted/max(1, received), writes, events)
-	if d.Aim > 0 {
-		r.Note += fmt.Sprintf(", aim %.2f", d.Aim)
-	}
-	if d.Gate > 0 {
-		r = r.atMost("ratio", r.Ratio, d.Gate)
-	}
 	if origin.asked != nil {
 		whole, ranges := origin.asked()
-		r.Note += fmt.Sprintf(", origin was asked %d times, and %d for ranges", whole, ranges)
-		r = r.atMost("downloads", float64(whole), 1)
+		r = r.noting("origin was asked %d times, and %d for ranges", whole, ranges).
+			atMost("downloads", float64(whole), goal{Gate: 1})
 	}
 	if d.Warm {
-		r = r.atMost("origin x", r.Origin, 0.05)
+		r = r.atMost("origin x", r.Origin, noCopy)
 	} else {
-		r = r.atMost("origin x", r.Origin, cmp.Or(d.OriginGate, 1.05))
+		r = r.atMost("origin x", r.Origin, cmp.Or(d.Origin, oneCopy))
 	}
 	add(r)
 }
 
+// startFleet starts n nodes that keep long leases: hundreds of them on two CPUs
+// keep their etcd waiting.
+func startFleet(l *lab.Lab, n int, etcd *lab.Etcd, flags ...string) *lab.Fleet {
+	return l.Machine("fleet", 0).Fleet(n, perProcess, etcd.URL,
+		append([]string{"--log-level", "warn", "--etcd-lease-ttl", "30s"}, flags...)...)
+}
+
+// profile takes profiles in the middle of a run of about that length, if they
+// were asked for; the returned function waits for them.
+func profile(f *lab.Fleet, name string, run time.Duration) (wait func()) {
+	if !profiling {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		time.Sleep(run / 4)
+		f.Profile(max(time.Second, run/2), lab.Out(name))
+	}()
+	return func() { <-done }
+}
+
 // quarter has a quarter of the bytes, and arrivals as much closer.
 func (d fleet) quarter() fleet {
-	d.F /= 4
+	d.topology = d.topology.quarter()
 	d.Starts = slices.Clone(d.Starts)
 	for i := range d.Starts {
 		d.Starts[i] /= 4
@@ -127,7 +131,7 @@ func (d fleet) origin(l *lab.Lab, object content.Object) fleetOrigin {
 func seed(l *lab.Lab, f *lab.Fleet, url string, object content.Object) {
 	f.Read(url, object, 0, 1)
 	l.Until("the seeder has everything", 10*time.Second, func() bool {
-		return f.Metric(0, "shatabdi_objects_completed_total") > 0
+		return f.Metrics()[0].Sum("shatabdi_objects_completed_total") > 0
 	})
 	time.Sleep(2 * time.Second) // published, and known to the tracker
 }
@@ -135,21 +139,21 @@ func seed(l *lab.Lab, f *lab.Fleet, url string, object content.Object) {
 // measure compares with the bound: the last client, or with Starts each client
 // with its own and the worst of them counts.
 func (d fleet) measure(reads []lab.Read, load lab.Load) row {
-	r := row{System: shatabdi, N: d.N, F: d.F, U: d.U, Load: load, Plot: d.Plot}
+	r := d.row(shatabdi)
+	r.Load, r.Plot = load, d.Plot
 	var firsts []time.Duration
 	for _, x := range reads {
 		firsts = append(firsts, x.FirstByte-x.Start)
 	}
 	r.FirstByte = median(firsts)
 	if d.Starts == nil {
-		r.Bound = d.Slow + d.bound()
+		last := time.Duration(0)
 		for _, x := range reads {
-			r.Time = max(r.Time, x.End)
+			last = max(last, x.End)
 		}
+		r = r.took(last, d.topology)
+		r.Bound += d.Slow
 		r.Ratio = r.Time.Seconds() / r.Bound.Seconds()
-		if once := d.Slow + d.boundOfOneCopy(); !d.Warm && once > r.Bound*101/100 {
-			r.Note = fmt.Sprintf("%.3f of the least time with one copy out of the origin; ", r.Time.Seconds()/once.Seconds())
-		}
 		return r
 	}
 	least := fluid{F: d.F, U: d.U, UOrigin: d.UOrigin}.times(d.Starts)
@@ -160,45 +164,5 @@ func (d fleet) measure(reads []lab.Read, load lab.Load) row {
 			r.Ratio, r.Time, r.Bound = ratio, x.Took(), least[x.Reader]
 		}
 	}
-	r.Note = fmt.Sprintf("the worst client against its own bound; the median one %.3f; ", median(ratios))
-	return r
-}
-
-func (d fleet) bound() time.Duration {
-	return distribution{N: d.N, F: d.F, U: d.U, UOrigin: d.UOrigin, Warm: d.Warm}.bound()
-}
-
-// boundOfOneCopy is the bound for who takes only one copy out of the origin: a fast
-// origin is then idle for most of the time, which the other bound does not know.
-func (d fleet) boundOfOneCopy() time.Duration {
-	return slices.Max(fluid{F: d.F, U: d.U, UOrigin: d.UOrigin}.times(make([]time.Duration, d.N)))
-}
-
-// openFleet measures what the swarm carries when nothing but this computer is
-// the limit: one node has the object, N others want it, no caps, data on tmpfs.
-type openFleet struct {
-	N int
-	F int64
-}
-
-func (d openFleet) run(l *lab.Lab, quick bool, add func(row)) {
-	if quick {
-		d.F /= 4
-	}
-	object := content.Object{Seed: 1, Size: d.F}
-	url := l.Machine("origin", 0).NginxOrigin().Object(object)
-	etcd := l.Machine("etcd", 0).Etcd()
-	m := l.Machine("fleet", 0)
-	m.SmallDisk("fleet", (int64(d.N)+2)*d.F*5/4+gib) // where Fleet keeps its data
-	f := m.Fleet(d.N+1, perProcess, etcd.URL, "--log-level", "warn")
-	seed(l, f, url, object)
-
-	r := row{System: shatabdi, N: d.N, F: d.F}
-	for _, x := range f.Read(url, object, 1, d.N+1) {
-		r.Time = max(r.Time, x.End)
-	}
-	_, r.RSS = f.Processes[0].RSS()
-	r.Note = fmt.Sprintf("%.0f MB/s in all, every byte compared; no rival was measured beside it",
-		float64(d.N)*float64(d.F)/1e6/r.Time.Seconds())
-	add(r) // without a load: all the CPU there is should be taken
+	return r.noting("the worst client against its own bound; the median one %.3f", median(ratios))
 }

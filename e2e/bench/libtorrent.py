@@ -1,8 +1,9 @@
 """A seeder and N leechers of one file, each a libtorrent session on loopback.
 
 Arguments: file, directory for the leechers, N, their upload limit and the
-seeder's, bytes a second. Prints the seconds from the first connection until the
-last leecher has all, and how many times the seeder uploaded the file.
+seeder's, bytes a second (0: none), piece length (0: as it likes). Prints the
+seconds until the last leecher has all, from the first connection and from the
+first byte, and how many times the seeder uploaded the file.
 """
 import os
 import sys
@@ -11,7 +12,7 @@ import time
 import libtorrent as lt
 
 file, directory, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
-limit, source = int(sys.argv[4]), int(sys.argv[5])
+limit, source, piece = int(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])
 
 
 def session(i, upload):
@@ -39,7 +40,7 @@ def add(s, where, flags=0):
 
 storage = lt.file_storage()
 lt.add_files(storage, file)
-torrent = lt.create_torrent(storage, 256 << 10)
+torrent = lt.create_torrent(storage, piece)
 lt.set_piece_hashes(torrent, os.path.dirname(file))
 info = lt.torrent_info(torrent.generate())
 
@@ -57,10 +58,12 @@ start = time.monotonic()
 for i, h in enumerate(leechers, 1):
     for j in range(i):
         h.connect_peer(("127.0.0.1", 30000 + j))
-incomplete = leechers
+incomplete, first = leechers, 0
 while incomplete:
-    time.sleep(0.05)
+    time.sleep(0.02)
+    if not first and seeder.status().total_payload_upload:
+        first = time.monotonic()
     incomplete = [h for h in incomplete if not h.status().is_seeding]
-took = time.monotonic() - start
-print("%.3f %.4f" % (took, seeder.status().total_payload_upload / info.total_size()), flush=True)
+end = time.monotonic()
+print("%.3f %.3f %.4f" % (end - start, end - first, seeder.status().total_payload_upload / info.total_size()), flush=True)
 os._exit(0)  # sessions would take seconds to say goodbye

@@ -24,7 +24,7 @@ func rssIdle(l *lab.Lab, quick bool, add func(row)) {
 	}{{external, "external etcd", 80}, {embedded, "embedded etcd", 160}} {
 		now, peak := c.node.RSS()
 		r := row{System: shatabdi, RSS: now, Note: fmt.Sprintf("%s, after %v; peak %s", c.note, settle, lab.MiB(peak))}
-		add(r.atMost("MiB", float64(now)/mib, c.limit))
+		add(r.atMost("MiB", float64(now)/mib, goal{Gate: c.limit}))
 	}
 }
 
@@ -53,7 +53,7 @@ func rssFill(l *lab.Lab, quick bool, add func(row)) {
 	}
 	r.Load.CPU = 0 // memory does not care how long it took
 	r.Load.Late = 0
-	add(r.atMost("MiB", float64(r.RSS)/mib, 300))
+	add(r.atMost("MiB", float64(r.RSS)/mib, goal{Gate: 300}))
 }
 
 // sparse: a synthetic origin --- switch --- one node. The client leaves after
@@ -83,5 +83,5 @@ func sparse(l *lab.Lab, quick bool, add func(row)) {
 			c.Time.Round(time.Millisecond), far.Time.Round(time.Millisecond), node.Metric("shatabdi_cache_objects"))}
 	r.Load.CPU = 0
 	// A disk too small for the reservation passes it through, which shows nothing.
-	add(r.atMost("MiB", float64(peak)/mib, 500).atLeast("fills", node.Metric("shatabdi_fills_total"), 1))
+	add(r.atMost("MiB", float64(peak)/mib, goal{Gate: 500}).atLeast("fills", node.Metric("shatabdi_fills_total"), goal{Gate: 1}))
 }

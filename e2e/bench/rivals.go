@@ -10,47 +10,60 @@ import (
 	"shatabdi/e2e/lab"
 )
 
-// libtorrentRow is a fleet of libtorrent's sessions with its default choice of
-// pieces and peers: the origin is the seeder, each peer knows all others, and
+// swarmOfLibtorrent is a fleet of libtorrent's sessions with its default choice
+// of pieces and peers: the origin is the seeder, each peer knows all others, and
 // uplinks are its own limits. It measures no HTTP and no hashing at the source,
 // which is to its favour.
-type libtorrentRow struct {
-	N          int
-	F          int64
-	U, UOrigin lab.Rate
-}
+type swarmOfLibtorrent struct{ topology }
+
+// libtorrentPiece is the piece length of a scaled-down object, bytes: ours.
+const libtorrentPiece = 128 << 10
+
+const noLibtorrent = "not measured: apt-get install python3-libtorrent"
 
 //go:embed libtorrent.py
 var libtorrentScript string
 
-func (d libtorrentRow) run(l *lab.Lab, quick bool, add func(row)) {
+func (d swarmOfLibtorrent) run(l *lab.Lab, quick bool, add func(row)) {
 	if quick {
-		d.F /= 4
+		d.topology = d.quarter()
 	}
-	r := row{System: "libtorrent", N: d.N, F: d.F, U: d.U, Plot: true}
 	m := l.Machine("peers", 0)
-	python := pythonWithLibtorrent(m)
-	if python == "" {
-		r.Note = "not measured: apt-get install python3-libtorrent"
-		add(r)
+	load := lab.WatchLoad()
+	swarm, ok := runLibtorrent(l, m, filepath.Join(m.Dir, "libtorrent"), d.topology, libtorrentPiece)
+	if !ok {
+		add(d.row(libtorrent).noting(noLibtorrent))
 		return
 	}
-	file, err := content.Object{Seed: 1, Size: d.F}.File(lab.Out("objects"))
+	r := d.row(libtorrent).took(swarm.time, d.topology)
+	r.Load, r.Origin, r.Plot = load(), swarm.seeder, true
+	add(r)
+}
+
+type libtorrentResult struct {
+	time, flow time.Duration // from the first connection, from the first byte
+	seeder     float64       // copies that it uploaded
+}
+
+// runLibtorrent runs a swarm in dir. Without rates there are no limits; without
+// a piece length libtorrent chooses. Not ok: there is no libtorrent.
+func runLibtorrent(l *lab.Lab, m *lab.Machine, dir string, t topology, piece int) (r libtorrentResult, ok bool) {
+	python := pythonWithLibtorrent(m)
+	if python == "" {
+		return r, false
+	}
+	file, err := content.Object{Seed: 1, Size: t.F}.File(dir)
 	if err != nil {
 		l.Fatalf("%v", err)
 	}
-	load := lab.WatchLoad()
-	var took float64
-	out := m.Run(python, "-c", libtorrentScript, file, filepath.Join(m.Dir, "leechers"), fmt.Sprint(d.N),
-		fmt.Sprint(int64(d.U)), fmt.Sprint(int64(d.UOrigin)))
-	if _, err := fmt.Sscan(out, &took, &r.Origin); err != nil {
+	var took, flow float64
+	out := m.Run(python, "-c", libtorrentScript, file, filepath.Join(dir, "leechers"), fmt.Sprint(t.N),
+		fmt.Sprint(int64(t.U)), fmt.Sprint(int64(t.UOrigin)), fmt.Sprint(piece))
+	if _, err := fmt.Sscan(out, &took, &flow, &r.seeder); err != nil {
 		l.Fatalf("libtorrent printed %q: %v", out, err)
 	}
-	r.Load = load()
-	r.Time = time.Duration(took * float64(time.Second))
-	r.Bound = distribution{N: d.N, F: d.F, U: d.U, UOrigin: d.UOrigin}.bound()
-	r.Ratio = r.Time.Seconds() / r.Bound.Seconds()
-	add(r)
+	r.time, r.flow = ofSeconds(took), ofSeconds(flow)
+	return r, true
 }
 
 // pythonWithLibtorrent prefers the python of the PATH; Debian's module belongs to
@@ -64,35 +77,36 @@ func pythonWithLibtorrent(m *lab.Machine) string {
 	return ""
 }
 
-// nginxRow is N readers behind one nginx cache with the uplink of one node. They
-// share a machine: only uplinks count, and readers have none.
-type nginxRow struct {
-	N          int
-	F          int64
-	U, UOrigin lab.Rate
+// readers is N clients of one nginx cache with the uplink of one node, or
+// (direct) of the origin itself. They share a machine: only uplinks count, and
+// clients have none. Their objects are smaller: the time is linear in F.
+type readers struct {
+	topology
+	System string
 }
 
-func (d nginxRow) run(l *lab.Lab, quick bool, add func(row)) {
+func (d readers) run(l *lab.Lab, quick bool, add func(row)) {
 	if quick {
-		d.F /= 4
+		d.topology = d.quarter()
 	}
 	object := content.Object{Seed: 1, Size: d.F}
 	origin := l.Machine("origin", d.UOrigin).NginxOrigin()
-	url := origin.Object(object)
-	cache := l.Machine("cache", d.U).NginxCache(true)
-	readers := l.Machine("readers", 0)
+	url, proxy := origin.Object(object), direct
+	if d.System == nginx {
+		proxy = l.Machine("cache", d.U).NginxCache(true).URL
+	}
+	machine := l.Machine("readers", 0)
 
 	sent := origin.Machine.Sent()
 	load := lab.WatchLoad()
-	r := row{System: nginx, N: d.N, F: d.F, U: d.U, Plot: true}
 	var firsts []time.Duration
-	for _, x := range readers.Readers(cache.URL, url, object, d.N) {
-		r.Time = max(r.Time, x.End)
+	last := time.Duration(0)
+	for _, x := range machine.Readers(proxy, url, object, d.N) {
+		last = max(last, x.End)
 		firsts = append(firsts, x.FirstByte-x.Start)
 	}
-	r.Load, r.FirstByte = load(), median(firsts)
-	r.Bound = distribution{N: d.N, F: d.F, U: d.U, UOrigin: d.UOrigin}.bound()
-	r.Ratio = r.Time.Seconds() / r.Bound.Seconds()
+	r := d.row(d.System).took(last, d.topology)
+	r.Load, r.FirstByte, r.Plot = load(), median(firsts), true
 	r.Origin = float64(origin.Machine.Sent()-sent) / float64(d.F)
 	add(r)
 }

@@ -11,6 +11,7 @@ import (
 // scenario is one entry of the bench. run may add several rows: the rivals of
 // one comparison are measured in the same lab.
 type scenario struct {
+	group string // goals, node, curve, ci
 	name  string
 	about string
 	run   func(l *lab.Lab, quick bool, add func(row))
@@ -21,120 +22,142 @@ const (
 	gib = 1 << 30
 )
 
-// Sizes and uplinks are such that a run takes some 20 to 60 s and that two CPUs
-// carry it: the sum of all clients stays below about 100 MiB/s.
-var scenarios = slices.Concat(distributions, arrivals, origins, faults, single, curve())
+// Sizes and uplinks are such that a run takes some 15 to 60 s and that two CPUs
+// carry it: the sum of all clients stays below about 60 MiB/s.
+var scenarios = slices.Concat(goals, node, curve(), ci)
 
-var distributions = []scenario{
-	{"cold-8", "8 nodes, nothing cached, all uplinks alike: last client against the fluid bound",
-		distribution{System: shatabdi, N: 8, F: 256 * mib, U: 8 * lab.MiBps, UOrigin: 8 * lab.MiBps, Gate: 1.30}.run},
-	{"cold-8-nginx", "the same through one nginx cache with the same uplink (a smaller object: it is linear)",
-		distribution{System: nginx, N: 8, F: 48 * mib, U: 8 * lab.MiBps, UOrigin: 8 * lab.MiBps}.run},
-	{"cold-8-direct", "the same without any cache",
-		distribution{System: direct, N: 8, F: 48 * mib, U: 8 * lab.MiBps, UOrigin: 8 * lab.MiBps}.run},
-	{"cold-16", "16 nodes, nothing cached",
-		distribution{System: shatabdi, N: 16, F: 128 * mib, U: 4 * lab.MiBps, UOrigin: 4 * lab.MiBps, Gate: 1.30}.run},
-	{"egress-3", "bytes out of the origin when 3 clients start in the same instant",
-		distribution{System: shatabdi, N: 3, F: 96 * mib, U: 16 * lab.MiBps, UOrigin: 16 * lab.MiBps}.run},
-	{"egress-8", "likewise 8",
-		distribution{System: shatabdi, N: 8, F: 96 * mib, U: 8 * lab.MiBps, UOrigin: 8 * lab.MiBps}.run},
-	{"egress-16", "likewise 16",
-		distribution{System: shatabdi, N: 16, F: 64 * mib, U: 6 * lab.MiBps, UOrigin: 6 * lab.MiBps}.run},
-	{"warm-8", "one node has it and 8 others want it; the origin is not asked",
-		distribution{System: shatabdi, N: 8, F: 192 * mib, U: 8 * lab.MiBps, UOrigin: 64 * lab.MiBps, Warm: true, Gate: 1.30}.run},
-	{"fleet-16", "16 nodes in one process, uplinks limited by the nodes themselves",
-		fleet{N: 16, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 2 * lab.MiBps, Gate: 1.20, Aim: 1.10}.run},
-	{"fleet-16-2u", "the same with twice the uplink at the origin",
-		fleet{N: 16, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 4 * lab.MiBps, Gate: 1.20, Aim: 1.10}.run},
-	{"fleet-16-8u", "the same with eight times the uplink at the origin",
-		fleet{N: 16, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 16 * lab.MiBps, Gate: 1.20, Aim: 1.10}.run},
-	{"fleet-32", "32 nodes",
-		fleet{N: 32, F: 32 * mib, U: lab.MiBps, UOrigin: lab.MiBps, Gate: 1.20, Aim: 1.10}.run},
-	{"fleet-64", "64 nodes",
-		fleet{N: 64, F: 32 * mib, U: lab.MiBps / 2, UOrigin: lab.MiBps, Gate: 1.30, Aim: 1.15}.run},
-	{"fleet-128", "128 nodes",
-		fleet{N: 128, F: 32 * mib, U: lab.MiBps / 4, UOrigin: lab.MiBps, Gate: 1.40, Aim: 1.25}.run},
-	{"fleet-512", "512 nodes: 3.2 GB at 24 MB/s, scaled down alike in size and rate",
-		fleet{N: 512, F: 32 * mib, U: lab.MiBps / 8, UOrigin: lab.MiBps, Gate: 1.8, Aim: 1.35}.run},
-	{"fleet-warm-16", "one seeder with the same uplink, 16 others",
-		fleet{N: 16, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 64 * lab.MiBps, Warm: true, Gate: 1.15, Aim: 1.08}.run},
-	{"fleet-warm-32", "likewise 32",
-		fleet{N: 32, F: 32 * mib, U: lab.MiBps, UOrigin: 64 * lab.MiBps, Warm: true, Gate: 1.15, Aim: 1.08}.run},
-	{"fleet-warm-64", "likewise 64",
-		fleet{N: 64, F: 32 * mib, U: lab.MiBps / 2, UOrigin: 64 * lab.MiBps, Warm: true, Gate: 1.30, Aim: 1.15}.run},
-	{"open-50", "one node has it, 50 others want it; no caps, data on tmpfs: what this computer carries",
-		openFleet{N: 50, F: 64 * mib}.run},
+// goals are the rows that say whether the product is what it is for. Ratios are
+// to the least time with one copy out of the origin, which every row also checks.
+var goals = []scenario{
+	{"goals", "cold-8-1u", "8 nodes, nothing cached, the origin's uplink like a node's",
+		fleet{topology: cold(8, 64*mib, 4*lab.MiBps, 1), Ratio: goal{1.10, 1.20}}.run},
+	{"goals", "cold-8-2u", "the same with twice the uplink at the origin",
+		fleet{topology: cold(8, 64*mib, 4*lab.MiBps, 2), Ratio: goal{1.10, 1.20}}.run},
+	{"goals", "cold-8-8u", "the same with eight times the uplink at the origin",
+		fleet{topology: cold(8, 64*mib, 4*lab.MiBps, 8), Ratio: goal{1.10, 1.20}}.run},
+	{"goals", "cold-16-1u", "16 nodes",
+		fleet{topology: cold(16, 40*mib, 2*lab.MiBps, 1), Ratio: goal{1.10, 1.20}}.run},
+	{"goals", "cold-16-2u", "the same with twice the uplink at the origin",
+		fleet{topology: cold(16, 40*mib, 2*lab.MiBps, 2), Ratio: goal{1.10, 1.20}}.run},
+	{"goals", "cold-16-8u", "the same with eight times the uplink at the origin",
+		fleet{topology: cold(16, 40*mib, 2*lab.MiBps, 8), Ratio: goal{1.10, 1.20}}.run},
+	{"goals", "cold-32-1u", "32 nodes",
+		fleet{topology: cold(32, 32*mib, lab.MiBps, 1), Ratio: goal{1.10, 1.20}}.run},
+	{"goals", "cold-32-2u", "the same with twice the uplink at the origin",
+		fleet{topology: cold(32, 32*mib, lab.MiBps, 2), Ratio: goal{1.10, 1.20}}.run},
+	{"goals", "cold-32-8u", "the same with eight times the uplink at the origin",
+		fleet{topology: cold(32, 32*mib, lab.MiBps, 8), Ratio: goal{1.10, 1.20}}.run},
+	{"goals", "cold-16-libtorrent", "16 nodes: libtorrent",
+		swarmOfLibtorrent{cold(16, 40*mib, 2*lab.MiBps, 1)}.run},
+	{"goals", "cold-16-nginx", "16 nodes: clients of one nginx cache with a node's uplink (a smaller object: it is linear)",
+		readers{System: nginx, topology: cold(16, 4*mib, 2*lab.MiBps, 1)}.run},
+	{"goals", "cold-16-direct", "16 nodes: no cache at all",
+		readers{System: direct, topology: cold(16, 4*mib, 2*lab.MiBps, 1)}.run},
+
+	{"goals", "shaped-8", "8 nodes, one process each, on links that tc shapes",
+		shaped{topology: cold(8, 192*mib, 8*lab.MiBps, 1), Ratio: goal{1.12, 1.25}}.run},
+	{"goals", "shaped-8-nginx", "the same through one nginx cache with the same uplink (a smaller object: it is linear)",
+		shaped{System: nginx, topology: cold(8, 24*mib, 8*lab.MiBps, 1)}.run},
+	{"goals", "shaped-8-direct", "the same without any cache",
+		shaped{System: direct, topology: cold(8, 24*mib, 8*lab.MiBps, 1)}.run},
+	{"goals", "shaped-16", "16 nodes likewise",
+		shaped{topology: cold(16, 96*mib, 4*lab.MiBps, 1), Ratio: goal{1.12, 1.25}}.run},
+
+	{"goals", "warm-16", "one seeder with the same uplink, 16 others; the origin is not asked",
+		fleet{topology: warm(16, 40*mib, 2*lab.MiBps), Ratio: goal{1.08, 1.15}}.run},
+	{"goals", "warm-32", "likewise 32",
+		fleet{topology: warm(32, 32*mib, lab.MiBps), Ratio: goal{1.08, 1.15}}.run},
+	{"goals", "cold-64", "64 nodes, nothing cached",
+		fleet{topology: cold(64, 32*mib, lab.MiBps/2, 2), Ratio: goal{1.15, 1.30}}.run},
+	{"goals", "warm-64", "64 nodes and one seeder",
+		fleet{topology: warm(64, 32*mib, lab.MiBps/2), Ratio: goal{1.15, 1.30}}.run},
+	{"goals", "cold-128", "128 nodes, nothing cached",
+		fleet{topology: cold(128, 32*mib, lab.MiBps*3/8, 4), Ratio: goal{1.25, 1.40}}.run},
+	{"goals", "cold-512", "512 nodes in 8 processes: 3.2 GB at 24 MB/s, scaled down alike in size and rate",
+		fleet{topology: cold(512, 32*mib, lab.MiBps/8, 8), Ratio: goal{1.35, 1.8}}.run},
+
+	{"goals", "staggered-16", "16 nodes, one client a second",
+		fleet{topology: cold(16, 32*mib, 2*lab.MiBps, 1), Starts: everySecond(16), Ratio: goal{1.15, 1.30}}.run},
+	{"goals", "poisson-16", "16 nodes, clients at random, one a second on average",
+		fleet{topology: cold(16, 32*mib, 2*lab.MiBps, 1), Starts: poisson(16, time.Second), Ratio: goal{1.15, 1.30}}.run},
+	{"goals", "waves-16", "16 nodes, 8 clients at once and 8 when those are done",
+		fleet{topology: cold(16, 32*mib, 2*lab.MiBps, 1), Starts: twoWaves(16, 20*time.Second), Ratio: goal{1.15, 1.30}}.run},
+
+	{"goals", "open-50", "one node has it, 50 others want it; no caps, data on tmpfs: against the engine alone", open{N: 50, F: 64 * mib}.run},
+	{"goals", "raw", "the engine alone, one seeder and one leecher on loopback, tmpfs: against libtorrent", raw},
+	{"goals", "first-byte", "first byte to the median of 8 cold clients, no caps: against the origin's own", firstByte},
+
+	{"goals", "no-range", "16 nodes; the origin ignores Range",
+		fleet{topology: cold(16, 32*mib, 2*lab.MiBps, 1), Orders: "norange", Ratio: goal{1.15, 1.40}}.run},
+	{"goals", "no-validator", "16 nodes; the origin names neither entity tag nor date",
+		fleet{topology: cold(16, 32*mib, 2*lab.MiBps, 1), Orders: "novalidator", Ratio: goal{1.15, 1.40}}.run},
+	{"goals", "slow-first-byte", "32 nodes wait for an origin that thinks for 3 s before each response: one download",
+		fleet{topology: cold(32, 16*mib, lab.MiBps, 1), Orders: "", Slow: 3 * time.Second}.run},
+
+	{"goals", "fault-kill-fifth", "10 nodes; 2 are killed -9 half-way",
+		faulty{topology: faultyTen, Ratio: goal{1.3, 1.6}, Origin: killed, at: 0.5, strike: killFifth}.run},
+	{"goals", "fault-kill-claimer", "10 nodes; the one that reads most from the origin is killed -9",
+		faulty{topology: faultyTen, Ratio: goal{1.3, 1.6}, Origin: killed, at: 0.3, strike: killClaimer}.run},
+	{"goals", "fault-kill-tracker", "10 nodes; the one that runs the tracker is killed -9 half-way",
+		faulty{topology: faultyTen, Ratio: goal{1.3, 1.6}, Origin: killed, at: 0.5, strike: killTracker}.run},
+	{"goals", "fault-etcd-kill", "10 nodes, etcd of 3; its leader is killed -9 half-way",
+		faulty{topology: faultyTen, Members: 3, Ratio: goal{1.3, 1.6}, Origin: killed, at: 0.5, strike: killEtcdLeader}.run},
+	{"goals", "fault-etcd-cut", "10 nodes, etcd of 3; its leader is off the network for 10 s",
+		faulty{topology: faultyTen, Members: 3, Ratio: goal{1.3, 1.6}, Origin: killed, at: 0.3, strike: cutEtcdLeader}.run},
+	{"goals", "fault-etcd-away", "10 nodes, etcd of 1, which is gone for 10 s",
+		faulty{topology: faultyTen, Ratio: goal{1.3, 1.6}, Origin: killed, at: 0.3, strike: etcdAway}.run},
+	{"goals", "fault-slow-uplink", "10 nodes; one has a tenth of the uplink",
+		faulty{topology: faultyTen, Ratio: goal{1.15, 1.3}, strike: slowUplink}.run},
+	{"goals", "fault-silent", "10 nodes and a member that has everything and answers nothing",
+		faulty{topology: faultyTen, Ratio: goal{1.15, 1.3}, strike: badPeer()}.run},
+	{"goals", "fault-corrupt", "10 nodes and a member that has everything and sends garbage",
+		faulty{topology: faultyTen, Ratio: goal{1.15, 1.3}, strike: badPeer("-corrupt")}.run},
+	{"goals", "fault-frozen", "10 nodes; one stands still half-way and closes no connection",
+		faulty{topology: faultyTen, Ratio: goal{1.15, 1.3}, Origin: killed, at: 0.5, strike: freeze}.run},
+
+	{"goals", "etcd-load", "what a fill costs etcd, at two sizes of fleet and extrapolated", etcdLoad},
 }
 
-// Clients that come one after the other, each against its own bound; see fluid.
-var arrivals = []scenario{
-	{"staggered-16", "16 nodes, one client a second",
-		fleet{N: 16, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 2 * lab.MiBps, Starts: everySecond(16), Gate: 1.30, Aim: 1.15}.run},
-	{"poisson-16", "16 nodes, clients at random, one a second on average",
-		fleet{N: 16, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 2 * lab.MiBps, Starts: poisson(16, time.Second), Gate: 1.30, Aim: 1.15}.run},
-	{"waves-16", "16 nodes, 8 clients at once and 8 when those are done",
-		fleet{N: 16, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 2 * lab.MiBps, Starts: twoWaves(16, 24*time.Second), Gate: 1.30, Aim: 1.15}.run},
-}
+// faultyTen is where faults strike, and killed is what may leave the origin when
+// bytes die with their holders.
+var (
+	faultyTen = cold(10, 96*mib, 6*lab.MiBps, 1)
+	killed    = goal{1.02, 1.2}
+)
 
-// Origins that make it hard; package testorigin says how.
-var origins = []scenario{
-	{"no-range", "16 nodes; the origin ignores Range",
-		fleet{N: 16, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 2 * lab.MiBps, Orders: "norange", Gate: 1.40, Aim: 1.15}.run},
-	{"no-validator", "16 nodes; the origin names neither entity tag nor date",
-		fleet{N: 16, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 2 * lab.MiBps, Orders: "novalidator", Gate: 1.40, Aim: 1.15}.run},
-	{"slow-first-byte", "32 nodes wait for an origin that thinks for 3 s before each response: one download",
-		fleet{N: 32, F: 32 * mib, U: 2 * lab.MiBps, UOrigin: 2 * lab.MiBps, Slow: 3 * time.Second}.run},
-}
-
-// A fault in a distribution, against the same without it. The first row of each
-// is the undisturbed run.
-var faults = []scenario{
-	{"fault-kill-fifth", "10 nodes; 2 are killed -9 half-way",
-		faulty{N: 10, F: 128 * mib, U: 6 * lab.MiBps, UOrigin: 6 * lab.MiBps, Gate: 1.6, OriginGate: 1.2, strike: killFifth}.run},
-	{"fault-kill-leader", "10 nodes; the one that runs the tracker is killed -9 half-way",
-		faulty{N: 10, F: 128 * mib, U: 6 * lab.MiBps, UOrigin: 6 * lab.MiBps, Gate: 1.6, OriginGate: 1.2, strike: killLeader}.run},
-	{"fault-etcd", "10 nodes; etcd is killed half-way and comes back after 10 s",
-		faulty{N: 10, F: 256 * mib, U: 6 * lab.MiBps, UOrigin: 6 * lab.MiBps, Gate: 1.6, OriginGate: 1.2, strike: etcdAway}.run},
-	{"fault-slow-uplink", "10 nodes; one has a tenth of the uplink",
-		faulty{N: 10, F: 128 * mib, U: 6 * lab.MiBps, UOrigin: 6 * lab.MiBps, Gate: 1.3, OriginGate: 1.05, AtStart: true, strike: slowUplink}.run},
-	{"fault-silent", "10 nodes; one stands still half-way and closes no connection",
-		faulty{N: 10, F: 128 * mib, U: 6 * lab.MiBps, UOrigin: 6 * lab.MiBps, Gate: 1.3, OriginGate: 1.2, strike: silence}.run},
-}
-
-var single = []scenario{
-	{"alone-1gbit", "one node, nothing cached, origin on 1 Gbit/s: through the proxy against without", alone},
-	{"alone-no-caps", "one node filling without any cap against nginx filling its cache", fillNoCaps},
-	{"hit", "a local hit against a hit of nginx's cache (sendfile)", hit},
-	{"small", "what passing a small object through adds, on one machine", small},
-	{"rss-idle", "resident memory of an idle node", rssIdle},
-	{"rss-fill", "resident memory while filling 3 GiB with 8 peers", rssFill},
-	{"sparse-100g", "first byte and memory with an object of 100 GiB", sparse},
+// node are the rows of one node, and of the machine it runs on.
+var node = []scenario{
+	{"node", "egress-3", "bytes out of the origin when 3 clients start in the same instant",
+		shaped{topology: cold(3, 96*mib, 16*lab.MiBps, 1)}.run},
+	{"node", "egress-16", "likewise 16",
+		shaped{topology: cold(16, 64*mib, 6*lab.MiBps, 1)}.run},
+	{"node", "alone-1gbit", "one node, nothing cached, origin on 1 Gbit/s: through the proxy against without", alone},
+	{"node", "alone-no-caps", "one node filling without any cap against nginx filling its cache", fillNoCaps},
+	{"node", "hit", "a local hit against a hit of nginx's cache (sendfile)", hit},
+	{"node", "small", "what passing a small object through adds, on one machine", small},
+	{"node", "rss-idle", "resident memory of an idle node", rssIdle},
+	{"node", "rss-fill", "resident memory while filling 3 GiB with 8 peers", rssFill},
+	{"node", "sparse-100g", "first byte and memory with an object of 100 GiB", sparse},
 }
 
 // curve is what the plot shows: all uplinks alike, cold, and the same through
 // one nginx cache and through libtorrent. The plot is in units of F/u, so each N
 // may have the F and u that this computer carries.
 func curve() (all []scenario) {
-	for _, c := range []struct {
-		n int
-		f int64
-		u lab.Rate
-	}{
-		{2, 32 * mib, 2 * lab.MiBps},
-		{4, 32 * mib, 2 * lab.MiBps},
-		{8, 32 * mib, 2 * lab.MiBps},
-		{16, 32 * mib, 2 * lab.MiBps},
-		{32, 32 * mib, lab.MiBps},
-		{64, 32 * mib, lab.MiBps / 2},
+	for _, t := range []topology{
+		cold(2, 48*mib, 4*lab.MiBps, 1),
+		cold(4, 48*mib, 4*lab.MiBps, 1),
+		cold(8, 48*mib, 4*lab.MiBps, 1),
+		cold(16, 32*mib, 2*lab.MiBps, 1),
+		cold(32, 32*mib, 3*lab.MiBps/2, 1),
+		cold(64, 24*mib, lab.MiBps, 1),
 	} {
+		// A smaller object: the time is linear, in N as in F.
+		linear := cold(t.N, 4*mib, 8*lab.MiBps, 1)
 		all = append(all,
-			scenario{fmt.Sprintf("curve-%d", c.n), "a point of the plot",
-				fleet{N: c.n, F: c.f, U: c.u, UOrigin: c.u, Plot: true}.run},
-			scenario{fmt.Sprintf("curve-%d-libtorrent", c.n), "the same through libtorrent",
-				libtorrentRow{N: c.n, F: c.f, U: c.u, UOrigin: c.u}.run},
-			// A smaller object: it is linear, in N as in F.
-			scenario{fmt.Sprintf("curve-%d-nginx", c.n), "the same through one nginx cache",
-				nginxRow{N: c.n, F: 8 * mib, U: 8 * lab.MiBps, UOrigin: 8 * lab.MiBps}.run})
+			scenario{"curve", fmt.Sprintf("curve-%d", t.N), "a point of the plot", fleet{topology: t, Plot: true}.run},
+			scenario{"curve", fmt.Sprintf("curve-%d-libtorrent", t.N), "the same through libtorrent", swarmOfLibtorrent{t}.run},
+			scenario{"curve", fmt.Sprintf("curve-%d-nginx", t.N), "the same through one nginx cache", readers{linear, nginx}.run})
 	}
 	return all
 }
@@ -143,8 +166,8 @@ func curve() (all []scenario) {
 // fixed costs weigh more, rates that leave CPU free, so that a busy machine's runs
 // still count, and gates to match.
 var ci = []scenario{
-	{"ci-cold-8", "8 nodes, nothing cached, shaped uplinks",
-		distribution{System: shatabdi, N: 8, F: 48 * mib, U: 4 * lab.MiBps, UOrigin: 4 * lab.MiBps, Gate: 1.5, OriginGate: 1.2}.run},
-	{"ci-fleet-16", "16 nodes in one process",
-		fleet{N: 16, F: 16 * mib, U: lab.MiBps, UOrigin: lab.MiBps, Gate: 1.5, OriginGate: 1.2}.run},
+	{"ci", "ci-shaped-8", "8 nodes, nothing cached, shaped uplinks",
+		shaped{topology: cold(8, 48*mib, 4*lab.MiBps, 1), Ratio: goal{Gate: 1.5}, Origin: goal{Gate: 1.2}}.run},
+	{"ci", "ci-fleet-16", "16 nodes in one process",
+		fleet{topology: cold(16, 16*mib, lab.MiBps, 1), Ratio: goal{Gate: 1.5}, Origin: goal{Gate: 1.2}}.run},
 }

@@ -37,7 +37,7 @@ type build struct {
 	err  error
 }
 
-var product, etcd, origin, readers build
+var product, etcd, origin, readers, badPeer build
 
 // Binary builds bin/shatabdi and returns its path. SHATABDI_BINARY names
 // another one, for example to test an installed version.
@@ -67,6 +67,11 @@ func (l *Lab) originBinary() string {
 func (l *Lab) readersBinary() string {
 	l.Helper()
 	return readers.get(l, Out("bin", "readers"), "./e2e/readers")
+}
+
+func (l *Lab) badPeerBinary() string {
+	l.Helper()
+	return badPeer.get(l, Out("bin", "badpeer"), "./e2e/badpeer")
 }
 
 func (b *build) get(l *Lab, path, pkg string) string {

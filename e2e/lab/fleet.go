@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"shatabdi/e2e/content"
@@ -24,8 +25,24 @@ type Fleet struct {
 }
 
 // Ports of a fleet: node i has its proxy, admin, tracker and peers on
-// fleetPort+4i and the three behind it.
+// fleetPort+4i and the three behind it; process k has its profiles below.
 const fleetPort = 20000
+
+func (f *Fleet) pprof(k int) string { return fmt.Sprintf("127.0.0.1:%d", fleetPort-1-k) }
+
+// Profile writes a CPU profile of each process, over that time, to
+// PREFIX-PROCESS.pprof, and a goroutine dump beside it.
+func (f *Fleet) Profile(d time.Duration, prefix string) {
+	var wg sync.WaitGroup
+	for k := range f.Processes {
+		wg.Go(func() {
+			base, out := "http://"+f.pprof(k)+"/debug/pprof/", fmt.Sprintf("%s-%d", prefix, k)
+			f.Machine.Run("curl", "-sf", "-o", out+".pprof", fmt.Sprintf("%sprofile?seconds=%.0f", base, d.Seconds()))
+			f.Machine.Run("curl", "-sf", "-o", out+".goroutines", base+"goroutine?debug=1")
+		})
+	}
+	wg.Wait()
+}
 
 // Fleet starts n nodes in processes of at most perProcess nodes and waits until
 // all are ready.
@@ -38,23 +55,39 @@ func (m *Machine) Fleet(n, perProcess int, etcd string, flags ...string) *Fleet 
 		args := append([]string{l.Binary(), "fleet",
 			"--nodes", strconv.Itoa(min(perProcess, n-from)),
 			"--port", strconv.Itoa(fleetPort + 4*from),
+			"--pprof", f.pprof(len(f.Processes)),
 			"--data-dir", filepath.Join(m.Dir, "fleet", strconv.Itoa(from)),
 			"--peer-listen", "127.0.0.1:0", "--tracker-listen", "127.0.0.1:0", "--advertise", "127.0.0.1",
 			"--etcd-endpoints", etcd}, flags...)
 		f.Processes = append(f.Processes, m.Start(fmt.Sprintf("fleet-%d", from), args...))
 	}
-	l.Until("the fleet is ready", 2*time.Minute, func() bool {
-		for i := range n {
-			if _, err := m.Try("curl", "-sf", f.admin(i)+"/readyz"); err != nil {
-				return false
-			}
-		}
-		return true
+	l.Until("the fleet is ready", 5*time.Minute, func() bool {
+		_, err := m.Try("curl", "-sf", "--fail-early", "-o", "/dev/null", f.all("/readyz"))
+		return err == nil
 	})
 	return f
 }
 
-func (f *Fleet) admin(i int) string { return fmt.Sprintf("http://127.0.0.1:%d", fleetPort+4*i+1) }
+// all is the URL of a path on every node's admin listener, as curl knows to
+// expand it.
+func (f *Fleet) all(path string) string {
+	return fmt.Sprintf("http://127.0.0.1:[%d-%d:4]%s", fleetPort+1, fleetPort+1+4*(f.N-1), path)
+}
+
+// Metrics is what every node tells of itself, in the nodes' order.
+func (f *Fleet) Metrics() (all []Metrics) {
+	f.Machine.lab.Helper()
+	const end = "# end of a node\n"
+	for node := range strings.SplitAfterSeq(f.Machine.Run("curl", "-sf", "-w", end, f.all("/metrics")), end) {
+		if strings.HasSuffix(node, end) {
+			all = append(all, Metrics(node))
+		}
+	}
+	if len(all) != f.N {
+		f.Machine.lab.Fatalf("lab: %d of %d nodes answered /metrics", len(all), f.N)
+	}
+	return all
+}
 
 // Read is one download of a fleet's client; times count from the first start.
 type Read struct {
@@ -81,7 +114,8 @@ func (f *Fleet) Read(url string, o content.Object, from, to int, starts ...time.
 		"-starts", strings.Join(at, ","))
 }
 
-// Readers is n downloads at once through one proxy, by one process.
+// Readers is n downloads at once through one proxy ("direct": none), by one
+// process.
 func (m *Machine) Readers(proxy, url string, o content.Object, n int) []Read {
 	m.lab.Helper()
 	return m.read(url, o, n, "-proxy", proxy)
@@ -104,16 +138,9 @@ func (m *Machine) read(url string, o content.Object, n int, flags ...string) []R
 	return reads
 }
 
-// Sum adds up a metric over the fleet's nodes.
-func (f *Fleet) Sum(name string, labels ...string) (sum float64) {
-	for i := range f.N {
-		sum += f.Metric(i, name, labels...)
+// Kill ends all processes of the fleet at once.
+func (f *Fleet) Kill() {
+	for _, p := range f.Processes {
+		p.Kill()
 	}
-	return sum
-}
-
-// Metric returns the sum of a metric's samples on node i.
-func (f *Fleet) Metric(i int, name string, labels ...string) float64 {
-	f.Machine.lab.Helper()
-	return f.Machine.metric(f.admin(i), name, labels...)
 }

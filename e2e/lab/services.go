@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,15 +21,39 @@ type Etcd struct {
 // Etcd starts an etcd of one member.
 func (m *Machine) Etcd() *Etcd {
 	m.lab.Helper()
-	url, peer := "http://"+m.IP+":2379", "http://"+m.IP+":2380"
-	e := &Etcd{URL: url, args: []string{m.lab.etcdBinary(),
-		"--name", "lab", "--data-dir", filepath.Join(m.Dir, "etcd"),
-		"--listen-client-urls", url, "--advertise-client-urls", url,
-		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-		"--initial-cluster", "lab=" + peer, "--log-level", "warn"}}
-	e.Process = m.Start("etcd", e.args...)
-	e.untilServing(url+"/health", 20*time.Second)
-	return e
+	return EtcdCluster(m)[0]
+}
+
+// EtcdCluster starts an etcd with a member on every machine, and waits until it
+// has a leader.
+func EtcdCluster(ms ...*Machine) (members []*Etcd) {
+	ms[0].lab.Helper()
+	var initial []string
+	for _, m := range ms {
+		initial = append(initial, m.Name+"="+m.etcdPeerURL())
+	}
+	for _, m := range ms {
+		e := &Etcd{URL: "http://" + m.IP + ":2379"}
+		e.args = []string{m.lab.etcdBinary(),
+			"--name", m.Name, "--data-dir", filepath.Join(m.Dir, "etcd"),
+			"--listen-client-urls", e.URL, "--advertise-client-urls", e.URL,
+			"--listen-peer-urls", m.etcdPeerURL(), "--initial-advertise-peer-urls", m.etcdPeerURL(),
+			"--initial-cluster", strings.Join(initial, ","), "--log-level", "warn"}
+		e.Process = m.Start("etcd", e.args...)
+		members = append(members, e)
+	}
+	for _, e := range members {
+		e.untilServing(e.URL+"/health", 30*time.Second)
+	}
+	return members
+}
+
+func (m *Machine) etcdPeerURL() string { return "http://" + m.IP + ":2380" }
+
+// Leads reports whether the member leads its cluster, as far as it knows.
+func (e *Etcd) Leads() bool {
+	e.Machine.lab.Helper()
+	return e.Metrics().Sum("etcd_server_is_leader") == 1
 }
 
 // Restart starts an etcd that was killed, on its old data.
@@ -137,38 +160,11 @@ func (n *Node) Curl(url string, args ...string) *Client {
 // ProxyURL is the node's proxy, for programs on its machine.
 func (n *Node) ProxyURL() string { return proxyURL }
 
-// Metric returns the sum of a metric's samples that have all these labels,
-// given as name="value". A metric without samples is 0.
-func (n *Node) Metric(name string, labels ...string) (sum float64) {
-	n.Machine.lab.Helper()
-	return n.Machine.metric(adminURL, name, labels...)
-}
-
-// metric sums up samples of the node whose admin listener is at admin.
-func (m *Machine) metric(admin, name string, labels ...string) (sum float64) {
+// BadPeer starts a member of every fill that nobody should trust; see the
+// command of that name.
+func (m *Machine) BadPeer(flags ...string) *Process {
 	m.lab.Helper()
-	for line := range strings.Lines(m.Run("curl", "-sf", admin+"/metrics")) {
-		sample, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		metric, labelled, _ := strings.Cut(sample, "{")
-		if metric != name || !hasAll(labelled, labels) {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			m.lab.Fatalf("metric %s on %s: %v", name, m.Name, err)
-		}
-		sum += v
-	}
-	return sum
-}
-
-func hasAll(labelled string, labels []string) bool {
-	for _, l := range labels {
-		if !strings.Contains(","+labelled, ","+l) {
-			return false
-		}
-	}
-	return true
+	return m.Start("badpeer", append([]string{m.lab.badPeerBinary()}, flags...)...)
 }
 
 // Cluster starts a node on every machine, all at once, with an external etcd or
@@ -192,14 +188,6 @@ func Cluster(ms []*Machine, etcd string, flags ...string) []*Node {
 		n.UntilReady(60 * time.Second)
 	}
 	return nodes
-}
-
-// Sum adds up a metric over nodes.
-func Sum(nodes []*Node, metric string, labels ...string) (sum float64) {
-	for _, n := range nodes {
-		sum += n.Metric(metric, labels...)
-	}
-	return sum
 }
 
 // MiB prints bytes as people compare them.

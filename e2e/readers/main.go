@@ -21,6 +21,9 @@ import (
 	"shatabdi/e2e/content"
 )
 
+// direct as a proxy means that there is none.
+const direct = "direct"
+
 // Result is one download. Times count from the start of the first one.
 type Result struct {
 	Reader    int           `json:"reader"`
@@ -34,7 +37,7 @@ type Result struct {
 func main() {
 	var o content.Object
 	target := flag.String("url", "", "what to download")
-	proxy := flag.String("proxy", "", "the one proxy for all, instead of one for each")
+	proxy := flag.String("proxy", "", "the one proxy for all, instead of one for each; direct: none")
 	first := flag.Int("port", 20000, "port of the first proxy on 127.0.0.1")
 	step := flag.Int("step", 4, "from one proxy's port to the next one's")
 	from := flag.Int("from", 0, "the first proxy to use")
@@ -87,12 +90,16 @@ func parseStarts(s string, n int) ([]time.Duration, error) {
 func read(target, proxy string, o content.Object, begin time.Time) (r Result) {
 	r.Start = time.Since(begin)
 	defer func() { r.End = time.Since(begin) }()
-	via, err := url.Parse(proxy)
-	if err != nil {
-		r.Error = err.Error()
-		return r
+	transport := &http.Transport{DisableCompression: true}
+	if proxy != direct {
+		via, err := url.Parse(proxy)
+		if err != nil {
+			r.Error = err.Error()
+			return r
+		}
+		transport.Proxy = http.ProxyURL(via)
 	}
-	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(via), DisableCompression: true}}
+	client := &http.Client{Transport: transport}
 	defer client.CloseIdleConnections()
 	resp, err := client.Get(target)
 	if err != nil {

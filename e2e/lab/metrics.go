@@ -1,0 +1,58 @@
+package lab
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Metrics is what a program answers on /metrics.
+type Metrics string
+
+// Sum adds up a metric's samples that have all these labels, given as
+// name="value". A metric without samples is 0.
+func (m Metrics) Sum(name string, labels ...string) (sum float64) {
+	for line := range strings.Lines(string(m)) {
+		sample, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		metric, labelled, _ := strings.Cut(sample, "{")
+		if metric == name && hasAll(labelled, labels) {
+			v, _ := strconv.ParseFloat(value, 64) // Prometheus printed it
+			sum += v
+		}
+	}
+	return sum
+}
+
+func hasAll(labelled string, labels []string) bool {
+	for _, l := range labels {
+		if !strings.Contains(","+labelled, ","+l) {
+			return false
+		}
+	}
+	return true
+}
+
+// Metrics reads all of the node's metrics.
+func (n *Node) Metrics() Metrics {
+	n.Machine.lab.Helper()
+	return Metrics(n.Machine.Run("curl", "-sf", adminURL+"/metrics"))
+}
+
+// Metric is one of them; see Metrics.Sum.
+func (n *Node) Metric(name string, labels ...string) float64 {
+	n.Machine.lab.Helper()
+	return n.Metrics().Sum(name, labels...)
+}
+
+// Metrics reads all of the member's metrics.
+func (e *Etcd) Metrics() Metrics {
+	e.Machine.lab.Helper()
+	return Metrics(e.Machine.Run("curl", "-sf", e.URL+"/metrics"))
+}
+
+// Sum adds up a metric over nodes.
+func Sum(nodes []*Node, metric string, labels ...string) (sum float64) {
+	for _, n := range nodes {
+		sum += n.Metric(metric, labels...)
+	}
+	return sum
+}
