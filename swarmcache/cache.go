@@ -326,7 +326,7 @@ func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCl
 	if err := c.fits(v.Length); err != nil {
 		return nil, err
 	}
-	rec, opener, alone, err := c.openFill(ctx, v, !ranges || v.Validator == "")
+	rec, opener, alone, err := c.openFill(ctx, v, !ranges || v.Validator == "", o)
 	if err != nil {
 		return nil, err
 	}
@@ -343,11 +343,12 @@ func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCl
 
 // openFill creates the fill's record or finds the one that stands. A fill that
 // ended is begun again, with one claimer.
-func (c *Cache) openFill(ctx context.Context, v Version, single bool) (rec FillRecord, opener, alone bool, err error) {
+func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin) (rec FillRecord, opener, alone bool, err error) {
+	plan := layout.PlanFor(v.Layout(), o.Latency())
 	for last := v.Attempt + maxAttempts; v.Attempt < last; v.Attempt++ {
 		v.Identify()
 		rec = FillRecord{
-			Version: v, MaxSpan: layout.PlanFor(v.Layout()).MaxSpan,
+			Version: v, MaxSpan: plan.MaxSpan, Flat: plan.Flat,
 			Opener: c.cfg.Node.ID, Single: single || v.Attempt > 0,
 		}
 		mine := rec

@@ -36,6 +36,8 @@ func newMemory(name string, size int) memory {
 	return m
 }
 
+func (memory) Latency() time.Duration { return 0 }
+
 func (m memory) Get(_ context.Context, r layout.Range, _ string) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: 206, Header: http.Header{"Etag": {`"1"`}, "Content-Range": {fmt.Sprintf("bytes %d-%d/%d", r.From, r.To-1, len(m.data))}},
@@ -310,6 +312,8 @@ func TestHugeObject(t *testing.T) {
 
 // zeros is an origin of n zero bytes.
 type zeros struct{ n int64 }
+
+func (zeros) Latency() time.Duration { return 0 }
 
 func (z zeros) Get(_ context.Context, r layout.Range, _ string) (*http.Response, error) {
 	return &http.Response{

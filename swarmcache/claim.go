@@ -375,9 +375,10 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 // startStream fetches a run of consecutive spans that this node has claimed.
 func (t *transfer) startStream(ctx context.Context, run []int) {
 	first, last := run[0], run[len(run)-1]
-	bytes := t.plan.Bytes(layout.Range{From: t.plan.Span(first).From, To: t.plan.Span(last).To})
 	origin := t.latestOrigin()
 	s := newStream(t, first, last+1)
+	s.beginAt(t.firstMissing(t.plan.Span(first)))
+	bytes := t.plan.Bytes(layout.Range{From: s.from, To: t.plan.Span(last).To})
 	if t.rec.Single {
 		// The only way to any byte is the whole body.
 		s = newStream(t, 0, last+1)
@@ -385,6 +386,17 @@ func (t *transfer) startStream(ctx context.Context, run []int) {
 	}
 	t.streams[s] = true
 	t.background.Go(func() { t.send(streamEnded{s, s.fetch(ctx, origin, bytes)}) })
+}
+
+// firstMissing is the first of some pieces that is not here, or whose hash is not
+// known; the last one if there is none.
+func (t *transfer) firstMissing(pieces layout.Range) int64 {
+	for i := pieces.From; i < pieces.To-1; i++ {
+		if _, known := t.file.hash(int(i)); !known || !t.file.Has(int(i)) {
+			return i
+		}
+	}
+	return pieces.To - 1
 }
 
 // startFirst reads the spans at the start from the response that opened the

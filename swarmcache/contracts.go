@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache/layout"
@@ -127,7 +128,8 @@ type Directory interface {
 // FillRecord is the shared record of a running fill.
 type FillRecord struct {
 	Version Version `json:"version"`
-	MaxSpan int     `json:"max_span"` // of the layout.Plan, in pieces
+	MaxSpan int     `json:"max_span"`       // of the layout.Plan, in pieces
+	Flat    bool    `json:"flat,omitempty"` // all spans are of full size
 	Opener  NodeID  `json:"opener"`
 	// Single: one claimer streams all spans in order, because the origin has no
 	// ranges or no strong validator.
@@ -145,7 +147,7 @@ const (
 
 // Plan returns the fill's spans.
 func (r *FillRecord) Plan() layout.Plan {
-	return layout.Plan{Layout: r.Version.Layout(), MaxSpan: r.MaxSpan}
+	return layout.Plan{Layout: r.Version.Layout(), MaxSpan: r.MaxSpan, Flat: r.Flat}
 }
 
 // Board is the shared record of one fill's spans. A span is free (no record),
@@ -203,6 +205,8 @@ type Origin interface {
 	// Range asks for the whole body without a Range header. The response is as
 	// the origin sent it, of any status; the caller closes its body.
 	Get(ctx context.Context, r layout.Range, validator string) (*http.Response, error)
+	// Latency is how long the origin takes to a response's head; 0: not known.
+	Latency() time.Duration
 }
 
 // Swarm moves pieces between nodes.

@@ -60,7 +60,7 @@ func Schedule(length int64) (time.Duration, error) {
 		wants: map[*want]bool{}, nodes: map[NodeID]Node{"other": {}}, streams: map[*stream]bool{},
 	}
 	t.file.init(n)
-	t.spanBook = newSpanBook("me", layout.PlanFor(v.Layout()))
+	t.spanBook = newSpanBook("me", layout.PlanFor(v.Layout(), 0))
 	w := newWant(layout.Range{To: int64(n)}, 0)
 	t.wants[w] = true
 	began := time.Now()

@@ -225,13 +225,14 @@ func (t *transfer) seedersGive(now time.Time) bool {
 // escalate opens a fill when no seeder gives anything: the origin is the last
 // source. Nodes in the same trouble meet on the fill's board.
 func (t *transfer) escalate(ctx context.Context, now time.Time) {
-	if t.claiming || !t.asked || t.latestOrigin() == nil || t.seedersGive(now) {
+	origin := t.latestOrigin()
+	if t.claiming || !t.asked || origin == nil || t.seedersGive(now) {
 		return
 	}
 	t.claiming = true
 	v := t.file.Version()
 	t.background.Go(func() {
-		rec, _, alone, err := t.c.openFill(ctx, v, v.Validator == "")
+		rec, _, alone, err := t.c.openFill(ctx, v, v.Validator == "", origin)
 		if err == nil && rec.Version.ID != v.ID {
 			err = errSuperseded
 		}

@@ -49,7 +49,8 @@ type firstBody struct{ io.ReadCloser }
 type stream struct {
 	t       *transfer
 	first   int
-	endless bool // the body goes on behind limit: the claim may be extended
+	from    int64 // the piece it begins with: those before it in the first span are here
+	endless bool  // the body goes on behind limit: the claim may be extended
 	pos     atomic.Int64
 	next    int // the first span that was not read to its end; like news, read after the stream ended
 	news    bool
@@ -62,8 +63,13 @@ type stream struct {
 
 func newStream(t *transfer, first, limit int) *stream {
 	s := &stream{t: t, first: first, next: first, limit: limit, wake: make(chan struct{})}
-	s.pos.Store(t.plan.Bytes(t.plan.Span(first)).From)
+	s.beginAt(t.plan.Span(first).From)
 	return s
+}
+
+func (s *stream) beginAt(piece int64) {
+	s.from = piece
+	s.pos.Store(piece * s.t.plan.PieceLen)
 }
 
 func (s *stream) limitNow() int {
@@ -238,8 +244,11 @@ func (s *stream) read(ctx context.Context, body io.ReadCloser) error {
 func (s *stream) span(r *pieceReader, i int) error {
 	pieces := s.t.plan.Span(i)
 	hashes := make([]byte, 0, pieces.Len()*sha1.Size)
+	if s.from > pieces.From {
+		hashes = append(hashes, s.t.file.hashesOf(layout.Range{From: pieces.From, To: s.from})...)
+	}
 	published := time.Now()
-	for p := pieces.From; p < pieces.To; p++ {
+	for p := max(pieces.From, s.from); p < pieces.To; p++ {
 		had := s.t.file.Has(int(p))
 		sum, err := r.piece(int(p))
 		if err != nil {

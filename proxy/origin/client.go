@@ -66,6 +66,7 @@ type Client struct {
 	timeout   time.Duration // of a dial
 	stall     time.Duration
 	streams   *streams
+	latency   latencies
 	metrics   *metrics
 }
 
@@ -127,10 +128,12 @@ func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = []string{""} // or net/http would add its own
 	}
+	sent := time.Now()
 	res, err := c.transport.RoundTrip(&out)
 	if err != nil {
 		return nil, c.failed(req.URL.Host, err)
 	}
+	c.latency.add(req.URL.Host, time.Since(sent))
 	c.metrics.requests.Inc()
 	return res, nil
 }

@@ -46,6 +46,10 @@ func (c *Client) Source(u *url.URL, h http.Header) *Source {
 // URL is where the bytes come from.
 func (s *Source) URL() string { return s.url.String() }
 
+// Latency is how long the host took lately until a response's head; 0: not
+// known.
+func (s *Source) Latency() time.Duration { return s.client.latency.of(s.url.Host) }
+
 // Get asks for r of the body, with If-Range: validator unless that is empty.
 // The zero r asks for all of it, without Range. It waits for one of the host's
 // streams. The response is as the origin sent it, of any status; the caller

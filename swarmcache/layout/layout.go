@@ -5,7 +5,10 @@
 // the object's body; all ranges are half-open, [From, To).
 package layout
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+)
 
 // Piece lengths: a power of two, about Length/2048, within these bounds until
 // an object would have more than MaxPieces.
@@ -77,7 +80,8 @@ func (l Layout) PiecesOf(r Range) Range {
 // land early, then doubling up to MaxSpan pieces.
 type Plan struct {
 	Layout
-	MaxSpan int // pieces in a span of full size
+	MaxSpan int  // pieces in a span of full size
+	Flat    bool // all spans are of full size, the first too
 }
 
 // SpanBytes bounds the size of a full span: about a second at the claimer's
@@ -88,15 +92,32 @@ const (
 	MaxSpanBytes = 8 << 20
 )
 
-// PlanFor picks the spans of an object: about 64 of them, within the bounds.
-func PlanFor(l Layout) Plan {
+// An origin that takes longer than slowOrigin to a first byte is asked for more
+// at a time: what slowRate brings in what is beyond it, or a quarter of the
+// object, for it has four streams.
+const (
+	slowOrigin = 250 * time.Millisecond
+	slowRate   = 16 << 20 // bytes a second
+)
+
+// PlanFor picks the spans of an object: about 64 of them, within the bounds,
+// and fewer where each request costs its latency.
+func PlanFor(l Layout, latency time.Duration) Plan {
 	b := min(max(l.Length/64, MinSpanBytes), MaxSpanBytes)
-	return Plan{l, int(max(1, b/l.PieceLen))}
+	slow := int64((latency - slowOrigin).Seconds() * slowRate)
+	if slow <= b {
+		return Plan{Layout: l, MaxSpan: int(max(1, b/l.PieceLen))}
+	}
+	b = max(b, min(slow, (l.Length+3)/4))
+	return Plan{Layout: l, MaxSpan: int((b + l.PieceLen - 1) / l.PieceLen), Flat: true}
 }
 
 // ramp returns how many spans precede those of full size, and how many pieces
 // they hold: two spans of each size 1, 2, 4, … below MaxSpan.
 func (p Plan) ramp() (spans, pieces int) {
+	if p.Flat {
+		return 0, 0
+	}
 	n := bits.Len(uint(p.MaxSpan - 1)) // sizes 1<<0 … 1<<(n-1) are below MaxSpan
 	return 2 * n, 2 * (1<<n - 1)
 }

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -14,7 +15,10 @@ func TestPlanCoversEveryPieceOnce(t *testing.T) {
 		if n := l.Pieces(); n > MaxPieces {
 			t.Fatalf("%d pieces", n)
 		}
-		for _, p := range []Plan{PlanFor(l), {l, rapid.IntRange(1, 70).Draw(t, "maxspan")}} {
+		for _, p := range []Plan{
+			PlanFor(l, time.Duration(rapid.IntRange(0, 30).Draw(t, "seconds"))*time.Second),
+			{l, rapid.IntRange(1, 70).Draw(t, "maxspan"), rapid.Bool().Draw(t, "flat")},
+		} {
 			next := int64(0)
 			for i := range p.Spans() {
 				s := p.Span(i)
@@ -33,6 +37,29 @@ func TestPlanCoversEveryPieceOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An origin that is slow to answer is asked for much at a time, but four nodes
+// can still share an object.
+func TestPlanForSlowOrigin(t *testing.T) {
+	for _, c := range []struct {
+		length  int64
+		latency time.Duration
+		span    int64
+		flat    bool
+	}{
+		{40 << 20, 0, 640 << 10, false},
+		{40 << 20, 200 * time.Millisecond, 640 << 10, false},
+		{40 << 20, 3 * time.Second, 10 << 20, true},
+		{3 << 30, 3 * time.Second, 44 << 20, true},
+		{3 << 30, 500 * time.Millisecond, 8 << 20, false},
+		{3 << 20, 3 * time.Second, 768 << 10, true},
+	} {
+		p := PlanFor(Layout{c.length, PieceLenFor(c.length)}, c.latency)
+		if got := int64(p.MaxSpan) * p.PieceLen; got != c.span || p.Flat != c.flat {
+			t.Errorf("%d bytes, %v: spans of %d, flat %v; want %d, %v", c.length, c.latency, got, p.Flat, c.span, c.flat)
+		}
+	}
 }
 
 func TestPieces(t *testing.T) {

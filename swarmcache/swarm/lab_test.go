@@ -42,13 +42,14 @@ func TestMain(m *testing.M) {
 // site is an origin with one object. It counts the body bytes it sends.
 type site struct {
 	*httptest.Server
-	data  []byte
-	etag  atomic.Pointer[string]
-	sent  atomic.Int64
-	gets  atomic.Int64
-	busy  atomic.Int64  // requests being answered
-	limit *rate.Limiter // bytes a second, all responses together; nil: none
-	taken chan struct{} // closed when a body that breaks was read to there; may be nil
+	data    []byte
+	etag    atomic.Pointer[string]
+	sent    atomic.Int64
+	gets    atomic.Int64
+	busy    atomic.Int64  // requests being answered
+	latency time.Duration // that is known of it
+	limit   *rate.Limiter // bytes a second, all responses together; nil: none
+	taken   chan struct{} // closed when a body that breaks was read to there; may be nil
 	// serve replaces the usual answer.
 	serve func(w http.ResponseWriter, r *http.Request)
 }
@@ -102,6 +103,9 @@ func (c counted) Write(b []byte) (n int, err error) {
 }
 
 func (c counted) Flush() { c.ResponseWriter.(http.Flusher).Flush() }
+
+// Latency implements swarmcache.Origin.
+func (s *site) Latency() time.Duration { return s.latency }
 
 // Get implements swarmcache.Origin.
 func (s *site) Get(ctx context.Context, r layout.Range, validator string) (*http.Response, error) {

@@ -9,9 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"shatabdi/swarmcache"
 )
@@ -179,4 +182,37 @@ func TestOriginSendsMore(t *testing.T) {
 		return true
 	})
 	newLab(t, 1).all(t, s)
+}
+
+// An origin that is slow to answer is asked for much at a time, and what broke
+// off in the middle of a span is not asked for again.
+func TestSlowOriginIsAskedSeldom(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 16<<20)
+	s.limit = rate.NewLimiter(8<<20, 64<<10)
+	s.latency = 3 * time.Second
+	var broken atomic.Bool
+	var asked sync.Map
+	s.serve = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		if _, twice := asked.LoadOrStore(r.Header.Get("Range"), true); twice {
+			t.Errorf("%q was asked for twice", r.Header.Get("Range"))
+		}
+		if from := int64(0); r.Header.Get("Range") != "" && broken.CompareAndSwap(false, true) {
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from)
+			w.Header().Set("Content-Range", fmt.Sprintf("%s/%d", strings.Replace(r.Header.Get("Range"), "=", " ", 1), len(s.data)))
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(s.data[from : from+3<<20])
+			w.(counted).Flush()
+			time.Sleep(100 * time.Millisecond) // or the reset overtakes the bytes
+			panic(http.ErrAbortHandler)
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.data))
+	}
+	l := newLab(t, 3)
+	l.all(t, s)
+	t.Logf("%d GETs, origin %.3f x", s.gets.Load(), s.times())
+	if s.gets.Load() > 6 {
+		t.Errorf("%d GETs for four spans", s.gets.Load())
+	}
 }
