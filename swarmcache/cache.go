@@ -1,6 +1,7 @@
 package swarmcache
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -33,6 +34,10 @@ type Config struct {
 	// Streams is how many origin streams an object may have, cluster-wide;
 	// default 4. Sixteen slow ones land late together.
 	Streams int
+	// HostStreams is how many streams this node has from one origin at a time,
+	// for all objects together; default 16. ClusterHostStreams is the same for all
+	// nodes together; default 64.
+	HostStreams, ClusterHostStreams int
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -46,6 +51,7 @@ type Cache struct {
 	now     func() time.Time
 	metrics *metrics
 	rates   rates
+	budget  *budget
 
 	ctx    context.Context // of transfers and other work that outlives requests
 	cancel context.CancelCauseFunc
@@ -81,6 +87,7 @@ func Open(cfg Config) (*Cache, error) {
 		firsts: map[policy.Key]chan struct{}{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.budget = newBudget(c.ctx, c.goWork, cfg.Directory, cmp.Or(cfg.HostStreams, 16), cmp.Or(cfg.ClusterHostStreams, 64), cfg.Now, cfg.Registerer)
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err
 	}

@@ -116,6 +116,13 @@ type Directory interface {
 	// node has it, it waits until that claim ends or ctx is done, and then
 	// returns a *ClaimedError: look again.
 	ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error)
+	// ClaimSlot claims one of the n slots for streams that the whole cluster has
+	// at an origin (scheme://host:port). While all are taken it waits in line,
+	// until one is free or ctx is done; ErrUnavailable when the directory goes away
+	// meanwhile. A slot ends with its node's lease. One that is released may stay
+	// with the node for some seconds, where it costs nothing to claim it again.
+	// release does not block, and may be called twice.
+	ClaimSlot(ctx context.Context, origin string, n int) (release func(), err error)
 
 	// OpenFill creates the fill's record. If a record under that id stands
 	// already, it returns that one and false.

@@ -24,12 +24,14 @@ type Directories struct {
 	filling map[policy.Key]*pointer
 	boards  map[swarmcache.ObjectID]*sheet
 	first   map[policy.Key]*first
+	slots   map[string]*slots // by origin
 }
 
 // DirectoryCounts is what the nodes asked of a directory. Claims are spans asked
 // for, of which LostClaims went to somebody else.
 type DirectoryCounts struct {
 	Lookups, Publishes, Withdraws, FirstClaims  int
+	SlotClaims                                  int
 	Opens, Joins, Leaves                        int
 	Claims, LostClaims, Progresses, Lands, Free int
 }
@@ -56,6 +58,7 @@ func NewDirectory() *Directories {
 		filling: map[policy.Key]*pointer{},
 		boards:  map[swarmcache.ObjectID]*sheet{},
 		first:   map[policy.Key]*first{},
+		slots:   map[string]*slots{},
 	}
 }
 
@@ -91,6 +94,9 @@ func (d *Directories) Expire(id swarmcache.NodeID) {
 			close(f.over)
 			delete(d.first, k)
 		}
+	}
+	for _, o := range d.slots {
+		o.departLocked(id)
 	}
 	for _, s := range d.boards {
 		s.departLocked(id)

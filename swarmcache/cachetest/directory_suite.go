@@ -64,6 +64,13 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"ClaimFirstIsExclusive", claimFirst},
 		{"ClaimFirstEndsWithTheLease", claimFirstLease},
 		{"ClaimFirstGivesUpWithItsContext", claimFirstContext},
+		{"SlotsOfAnOriginAreBounded", slotsBounded},
+		{"SlotsOfOriginsAreApart", slotsApart},
+		{"ReleasedSlotServesTheSameNodeAgain", slotAgain},
+		{"ReleasedSlotServesThoseWhoWait", slotInLine},
+		{"SlotEndsWithTheLease", slotLease},
+		{"WaitingForASlotEndsWithItsContext", slotContext},
+		{"SlotsAreSharedInAStorm", slotStorm},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

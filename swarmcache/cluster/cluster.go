@@ -92,10 +92,11 @@ type Cluster struct {
 	relist time.Duration
 
 	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
-	lease   atomic.Int64                    // clientv3.LeaseID; 0: none
+	lease   atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
 	mode    atomic.Pointer[string]
 	health  health
 	debts   debts
+	slots   slots
 	leading leading
 	orphans map[swarmcache.ObjectID]time.Time // owned by CollectOrphans, under leading.collect
 
@@ -146,6 +147,7 @@ func Open(cfg Config) (*Cluster, error) {
 		c.record = record{Secret: randomSecret()}
 	}
 	c.health.init()
+	c.slots.init()
 	c.mode.Store(new(string))
 	c.m = newMetrics(c, cfg.Registerer)
 	return c, nil

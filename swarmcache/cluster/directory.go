@@ -161,19 +161,25 @@ func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (func(), error
 	return sync.OnceFunc(func() { c.release(k, rev) }), nil
 }
 
-// release deletes a key that we made at rev. When etcd cannot be asked, that
-// becomes a debt.
-func (c *Cluster) release(k string, rev int64) {
-	drop := clientv3.OpTxn(
-		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(k), "=", rev)},
-		[]clientv3.Op{clientv3.OpDelete(k)}, nil)
+// release deletes a key that we made at rev.
+func (c *Cluster) release(k string, rev int64) { c.deleteOrOwe(deleteMade(k, rev)) }
+
+// deleteOrOwe gives things back; when etcd cannot be asked, that becomes a debt.
+func (c *Cluster) deleteOrOwe(ops ...clientv3.Op) {
 	err := c.do(context.Background(), opRelease, func(ctx context.Context, client *clientv3.Client) error {
-		_, err := client.Do(ctx, drop)
+		_, err := client.Txn(ctx).Then(ops...).Commit()
 		return err
 	})
 	if err != nil {
-		c.debts.add(drop)
+		c.debts.add(ops...)
 	}
+}
+
+// deleteMade deletes a key that was made at rev.
+func deleteMade(k string, rev int64) clientv3.Op {
+	return clientv3.OpTxn(
+		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(k), "=", rev)},
+		[]clientv3.Op{clientv3.OpDelete(k)}, nil)
 }
 
 // deleteOurs deletes a key if it stands under our lease.

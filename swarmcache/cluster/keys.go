@@ -26,8 +26,10 @@ import (
 //	fills/<id>/nodes/<node>    a participant, under its lease
 //	fills/<id>/spans/<i>       claimed (under the claimer's lease) or landed (without)
 //	fills/<id>/again/<i>       a landed span's new claim, under its lease
+//	origins/<o>/slots/<i>      who has a slot for a stream from an origin, under its lease
+//	origins/<o>/line/<node>    a node that waits for one, under its lease
 //
-// <key> is the SHA-256 of a cache key. A landed span that is claimed again has a
+// <key> is the SHA-256 of a cache key, <o> that of an origin's name. A landed span that is claimed again has a
 // second entry because a key under a lease goes with the lease, and its hashes
 // must not.
 type keys struct{ prefix string }
@@ -51,12 +53,20 @@ func (k keys) fill(id swarmcache.ObjectID) string       { return k.fills() + str
 func (k keys) fillRecord(id swarmcache.ObjectID) string { return k.fill(id) + partRecord }
 func (k keys) members(id swarmcache.ObjectID) string    { return k.fill(id) + partNodes }
 
-// The parts of a board, under its prefix.
+func (k keys) origin(name string) string {
+	h := sha256.Sum256([]byte(name))
+	return k.prefix + "origins/" + hex.EncodeToString(h[:]) + "/"
+}
+
+// The parts of a board, under its prefix, and of an origin.
 const (
 	partRecord = "record"
 	partNodes  = "nodes/"
 	partSpans  = "spans/"
 	partAgain  = "again/"
+
+	partSlots = "slots/"
+	partLine  = "line/"
 )
 
 func (k keys) member(id swarmcache.ObjectID, n swarmcache.NodeID) string {

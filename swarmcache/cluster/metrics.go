@@ -16,6 +16,8 @@ var (
 	opPublish  = op{name: "publish", writes: true}
 	opWithdraw = op{name: "withdraw", writes: true}
 	opFirst    = op{name: "claim_first", writes: true, awaited: true}
+	opSlot     = op{name: "claim_slot", writes: true}
+	opLine     = op{name: "wait_for_slot", writes: true}
 	opOpen     = op{name: "open_fill", writes: true}
 	opJoin     = op{name: "join_fill", writes: true}
 	opClaim    = op{name: "claim", writes: true}

@@ -23,6 +23,7 @@ func (c *Cluster) sessions(ctx context.Context, client *clientv3.Client) {
 	wg.Go(func() { c.followLeader(ctx) })
 	wg.Go(func() { c.campaign(ctx) })
 	wg.Go(func() { c.tend(ctx) })
+	wg.Go(func() { c.sweepSlots(ctx) })
 	for wait := retryMin; ctx.Err() == nil; {
 		err := c.session(ctx, client)
 		if ctx.Err() != nil {
@@ -59,7 +60,8 @@ func (c *Cluster) session(ctx context.Context, client *clientv3.Client) error {
 	c.log.Info("joined the cluster", "cluster", c.ID(), "lease", fmt.Sprintf("%x", int64(id)))
 
 	err = c.keepAlive(ctx, client, id)
-	c.lease.Store(0)
+	// The id stays until there is another: etcd refuses to put anything under a
+	// lease that is gone, and would keep for ever what is put under none.
 	c.leading.extend(time.Time{})
 	c.evaluateLeader()
 	if ctx.Err() != nil {
