@@ -112,11 +112,13 @@ const (
 
 // Origin is how origins are talked to.
 type Origin struct {
-	Streams       int           `yaml:"streams"`
-	DialTimeout   time.Duration `yaml:"dial_timeout"`
-	TLSTimeout    time.Duration `yaml:"tls_timeout"`
-	HeaderTimeout time.Duration `yaml:"header_timeout"`
-	StallTimeout  time.Duration `yaml:"stall_timeout"`
+	Streams               int           `yaml:"streams"`
+	StreamsPerHost        int           `yaml:"streams_per_host"`
+	ClusterStreamsPerHost int           `yaml:"cluster_streams_per_host"`
+	DialTimeout           time.Duration `yaml:"dial_timeout"`
+	TLSTimeout            time.Duration `yaml:"tls_timeout"`
+	HeaderTimeout         time.Duration `yaml:"header_timeout"`
+	StallTimeout          time.Duration `yaml:"stall_timeout"`
 }
 
 // Resolver overrides name resolution for origins.
@@ -174,11 +176,13 @@ func DefaultConfig() Config {
 			Small:          SmallPass,
 		},
 		Origin: Origin{
-			Streams:       policy.DefaultStreams,
-			DialTimeout:   10 * time.Second,
-			TLSTimeout:    10 * time.Second,
-			HeaderTimeout: 5 * time.Minute, // long polls
-			StallTimeout:  time.Minute,
+			Streams:               policy.DefaultStreams,
+			StreamsPerHost:        16,
+			ClusterStreamsPerHost: 64,
+			DialTimeout:           10 * time.Second,
+			TLSTimeout:            10 * time.Second,
+			HeaderTimeout:         5 * time.Minute, // long polls
+			StallTimeout:          time.Minute,
 		},
 		Etcd: Etcd{
 			ListenClient: []string{"http://127.0.0.1:2379"},

@@ -136,7 +136,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	d.run("directory readiness", p.watchDirectory(d.ready, d.patience))
 
 	// The tracker, which answers while this node leads.
-	roster := &roster{cluster: p.cluster}
+	roster := &roster{ask: p.cluster.Nodes}
 	tr := tracker.New(tracker.Config{
 		Members: roster.lookup,
 		Leading: func() (bool, string) {
@@ -163,7 +163,9 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
-		Size: size, Streams: cfg.Origin.Streams, Logger: d.log, Registerer: d.reg,
+		Size: size, Streams: cfg.Origin.Streams,
+		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
+		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
 		return err
@@ -201,7 +203,8 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 		Node: viaName(cfg.Node.Name, p.node.ID), Hosts: cfg.Resolver.Hosts, AllowDestinations: cfg.Proxy.AllowDestination,
 		Own:         func() []netip.AddrPort { return p.own },
 		DialTimeout: cfg.Origin.DialTimeout, TLSHandshakeTimeout: cfg.Origin.TLSTimeout,
-		ResponseHeaderTimeout: cfg.Origin.HeaderTimeout, StallTimeout: cfg.Origin.StallTimeout, Registerer: d.reg,
+		ResponseHeaderTimeout: cfg.Origin.HeaderTimeout, StallTimeout: cfg.Origin.StallTimeout,
+		MaxStreams: cfg.Origin.StreamsPerHost, Registerer: d.reg,
 	})
 	d.stack.push("origin connections", func(context.Context) error { client.Close(); return nil })
 	ports := make([]int, len(cfg.Proxy.ConnectPorts))
@@ -360,34 +363,6 @@ func (p *parts) hasLeader() error {
 		return errors.New("no leader is known")
 	}
 	return nil
-}
-
-// roster answers the tracker where the members are. It asks the directory once
-// a second at most.
-type roster struct {
-	cluster *cluster.Cluster
-	mu      sync.Mutex
-	nodes   map[string][]netip.AddrPort
-	asked   time.Time
-}
-
-func (r *roster) lookup(node string) ([]netip.AddrPort, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if time.Since(r.asked) > time.Second {
-		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-		nodes, err := r.cluster.Nodes(ctx)
-		cancel()
-		r.asked = time.Now()
-		if err == nil { // what was known is better than nothing
-			r.nodes = make(map[string][]netip.AddrPort, len(nodes))
-			for _, n := range nodes {
-				r.nodes[string(n.ID)] = n.Peers
-			}
-		}
-	}
-	addrs, ok := r.nodes[node]
-	return addrs, ok
 }
 
 // explainIndex adds what to try.

@@ -53,6 +53,8 @@ var settings = []setting{
 	{"cache.small", "small", "pass|cache", "smaller responses: pass them through; caching them is not built yet"},
 
 	{"origin.streams", "", "N", "connections to the origin for one object, over the whole cluster"},
+	{"origin.streams_per_host", "", "N", "connections of this node to one origin, for all objects that fill the cache"},
+	{"origin.cluster_streams_per_host", "", "N", "the same, over the whole cluster"},
 	{"origin.dial_timeout", "", "DURATION", "time to connect to an origin"},
 	{"origin.tls_timeout", "", "DURATION", "time for a TLS handshake with an origin"},
 	{"origin.header_timeout", "", "DURATION", "time an origin has to begin its response"},

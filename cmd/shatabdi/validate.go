@@ -133,7 +133,15 @@ func (v *validator) cache(c Cache) {
 }
 
 func (v *validator) origin(o Origin) {
-	v.require(o.Streams >= 1, "origin.streams", "%d; want at least 1", o.Streams)
+	for _, n := range []struct {
+		key   string
+		value int
+	}{
+		{"origin.streams", o.Streams}, {"origin.streams_per_host", o.StreamsPerHost},
+		{"origin.cluster_streams_per_host", o.ClusterStreamsPerHost},
+	} {
+		v.require(n.value >= 1, n.key, "%d; want at least 1", n.value)
+	}
 	v.require(o.DialTimeout > 0, "origin.dial_timeout", "want a duration above 0s")
 	v.require(o.TLSTimeout > 0, "origin.tls_timeout", "want a duration above 0s")
 	v.require(o.HeaderTimeout > 0, "origin.header_timeout", "want a duration above 0s")

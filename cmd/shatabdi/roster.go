@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"shatabdi/swarmcache"
+)
+
+// roster answers the tracker where the members are. It asks the directory once
+// a second at most.
+type roster struct {
+	ask func(context.Context) ([]swarmcache.Node, error)
+
+	mu     sync.Mutex // guards the fields below; not held while the directory is asked
+	nodes  map[string][]netip.AddrPort
+	asked  time.Time
+	asking chan struct{} // closed when the answer is there; nil: nobody asks
+}
+
+// rosterWait bounds what an announce waits for.
+const rosterWait = 500 * time.Millisecond
+
+// lookup returns a member's addresses. While somebody asks the directory, those
+// who want a member that is known get what was known; the others wait with it,
+// because a node may be a moment old.
+func (r *roster) lookup(node string) ([]netip.AddrPort, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	addrs, known := r.nodes[node]
+	switch {
+	case r.asking != nil && !known:
+		asking := r.asking
+		r.mu.Unlock()
+		<-asking
+		r.mu.Lock()
+	case r.asking == nil && time.Since(r.asked) > time.Second:
+		r.refreshLocked()
+	default:
+		return addrs, known
+	}
+	addrs, known = r.nodes[node]
+	return addrs, known
+}
+
+func (r *roster) refreshLocked() {
+	r.asking = make(chan struct{})
+	r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), rosterWait)
+	defer cancel()
+	nodes, err := r.ask(ctx)
+	r.mu.Lock()
+	r.asked = time.Now()
+	close(r.asking)
+	r.asking = nil
+	if err != nil {
+		return // what was known is better than nothing
+	}
+	r.nodes = make(map[string][]netip.AddrPort, len(nodes))
+	for _, n := range nodes {
+		r.nodes[string(n.ID)] = n.Peers
+	}
+}
