@@ -5,9 +5,10 @@ BIN         := bin/shatabdi
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST1013 # 404 is as good as a name
 FUZZTIME    ?= 5s
 BENCH       ?=
+SOAK        ?= 1h
 E2E         ?= .
 
-.PHONY: help build run demo test race lint fuzz bench e2e check clean
+.PHONY: help build run demo test race lint fuzz bench soak e2e check clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,9 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 
 bench: build ## measure against the physical limit and nginx (root); BENCH='-quick -run REGEX'
 	go run ./e2e/bench $(BENCH)
+
+soak: build ## fill, read and evict for SOAK (1h), and see that nothing grows (root)
+	go run ./e2e/bench -soak $(SOAK)
 
 e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2); E2E=REGEX
 	go test -tags e2e -count=1 -p 1 -timeout 20m -v -run '$(E2E)' ./e2e/...

@@ -37,7 +37,7 @@ func (u etcdUse) minus(v etcdUse) etcdUse {
 // etcdLoad measures two fleets with the same object. What grows with spans, with
 // nodes and with both can be told apart by that, and so extrapolated.
 func etcdLoad(l *lab.Lab, quick bool, add func(row)) {
-	small, large := cold(8, 32*mib, 4*lab.MiBps, 1), cold(32, 32*mib, 3*lab.MiBps/2, 1)
+	small, large := cold(8, 32*mib, 4*lab.MiBps, 1), cold(64, 32*mib, lab.MiBps*3/4, 1)
 	if quick {
 		small, large = small.quarter(), large.quarter()
 	}
@@ -106,7 +106,7 @@ func modelOf(a, b etcdUse) (m etcdModel) {
 	m.eventsPerPair = max(0, (b.events/nb-a.events/na)/(nb-na))
 	m.eventsPerSpan = (b.events/nb - nb*m.eventsPerPair) / spans
 	m.bytesPerEvent = b.sent / b.events
-	m.cpuPerEvent = time.Duration(float64(b.cpu) / b.events)
+	m.cpuPerEvent = time.Duration(float64(b.cpu-a.cpu) / (b.events - a.events))
 	return m
 }
 

@@ -13,7 +13,7 @@ import (
 
 // soak fills, reads and evicts for a time, and then nothing may have grown:
 //
-//	origin --- switch --- 3 nodes, each with room for a third of the objects
+//	origin --- switch --- 3 nodes, each with room for half of the objects
 //	             +------ etcd
 //
 // What one node holds when it rests is compared with what it held when it rested
@@ -25,7 +25,10 @@ type soak struct{ time.Duration }
 const (
 	soakObjects = 24
 	soakSize    = 8 * mib
-	soakCache   = soakObjects * soakSize / 3
+	soakCache   = soakObjects * soakSize / 2
+	// soakEvery leaves some objects that can be evicted: one that is complete stays
+	// in use for 10 s and longer.
+	soakEvery = 1500 * time.Millisecond
 	// soakRest is longer than a torrent, or a place on a board, lingers.
 	soakRest = 45 * time.Second
 )
@@ -37,21 +40,22 @@ func (d soak) run(l *lab.Lab, _ bool, add func(row)) {
 	origin := l.Machine("origin", 0).Origin()
 	etcd := l.Machine("etcd", 0).Etcd()
 	nodes := lab.Cluster(l.Machines(3, "node", 0), etcd.URL, "--cache-size", fmt.Sprint(soakCache), "--cache-min-free", "0", "--log-level", "warn")
-	began, cycles := time.Now(), 0
+	cycles := 0
 	memory := make([][]int64, len(nodes))
-	work := func(until time.Duration) {
-		for ; time.Since(began) < until; cycles++ {
+	work := func(d time.Duration, least int) (rested []held) {
+		for end := time.Now().Add(d); time.Now().Before(end) || cycles < least; cycles++ {
+			next := time.Now().Add(soakEvery)
 			cycle(l, origin, nodes, cycles)
 			for i, n := range nodes {
 				now, _ := n.RSS()
 				memory[i] = append(memory[i], now)
 			}
+			time.Sleep(time.Until(next))
 		}
+		return rest(etcd, nodes)
 	}
-	work(d.Duration / 6)
-	early := rest(etcd, nodes)
-	work(d.Duration)
-	late := rest(etcd, nodes)
+	early := work(d.Duration/6, soakObjects*3/2) // every object was there once
+	late := work(d.Duration*5/6, 0)
 	for i, n := range nodes {
 		m := memory[i]
 		second, last := median(m[len(m)/3:2*len(m)/3]), median(m[2*len(m)/3:])
