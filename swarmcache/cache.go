@@ -351,7 +351,11 @@ func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCl
 // openFill creates the fill's record or finds the one that stands. A fill that
 // ended is begun again, with one claimer.
 func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin) (rec FillRecord, opener, alone bool, err error) {
-	plan := layout.PlanFor(v.Layout(), o.Latency())
+	var latency time.Duration
+	if o != nil {
+		latency = o.Latency()
+	}
+	plan := layout.PlanFor(v.Layout(), latency)
 	for last := v.Attempt + maxAttempts; v.Attempt < last; v.Attempt++ {
 		v.Identify()
 		rec = FillRecord{

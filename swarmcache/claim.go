@@ -236,8 +236,7 @@ func (t *transfer) fetchers() int {
 // turn reports whether this node may take the free span i now: it is its turn,
 // or the node whose turn it is lets it lie; then the others try one by one.
 func (t *transfer) turn(i int, now time.Time) bool {
-	n := len(t.participants())
-	behind := (t.self - i%n + n) % n
+	behind := t.behind(i, now)
 	if t.away(now) {
 		return t.awayTurn(behind, now)
 	}

@@ -131,6 +131,9 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 			return nil
 		}
 		t.news = now
+		if e.Span.Owner != "" {
+			t.noteTurn(e.Span, now)
+		}
 		t.put(*e.Span, now)
 		return t.learn(ctx, e.Span)
 	case e.Freed != nil:
@@ -181,6 +184,7 @@ func (t *transfer) onLanded(e landing) {
 	pieces := t.plan.Span(e.span)
 	if e.final {
 		t.c.metrics.landed.Inc()
+		t.owe(e.span, t.c.now())
 		if s := &t.spans[e.span]; !s.Landed {
 			t.put(SpanRecord{Span: e.span, Rev: s.Rev, Landed: true, By: t.c.cfg.Node.ID, Hashes: e.hashes}, t.c.now())
 		}

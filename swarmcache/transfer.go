@@ -57,11 +57,13 @@ type transfer struct {
 	resuming   bool            // what an earlier run left is, or was, being hashed
 	background sync.WaitGroup
 	spanBook
-	streams   map[*stream]bool // origin streams of this node
-	claiming  bool             // a claim, or the opening of a fill, is under way
-	flushing  bool             // what is complete is being recorded
-	downSince time.Time        // since when the board cannot be asked
-	tries     int              // origin errors in a row
+	debt      debt
+	lazy      map[NodeID]time.Time // who let a turn pass, and until when nobody waits for them
+	streams   map[*stream]bool     // origin streams of this node
+	claiming  bool                 // a claim, or the opening of a fill, is under way
+	flushing  bool                 // what is complete is being recorded
+	downSince time.Time            // since when the board cannot be asked
+	tries     int                  // origin errors in a row
 
 	started   time.Time
 	progress  time.Time // when a piece last became complete
@@ -80,7 +82,7 @@ func newTransfer(o *object, rec *FillRecord, body *firstBody, alone bool) *trans
 	return &transfer{
 		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL),
 		kick: make(chan struct{}, 1), events: make(chan any, 4096), gossip: newLandQueue(),
-		wants: map[*want]bool{}, nodes: map[NodeID]Node{}, streams: map[*stream]bool{},
+		wants: map[*want]bool{}, nodes: map[NodeID]Node{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
 		rec: rec, body: body, alone: alone,
 	}
 }

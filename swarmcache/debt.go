@@ -1,0 +1,111 @@
+package swarmcache
+
+import (
+	"math"
+	"time"
+)
+
+// A node that reads spans from the origin faster than it can pass them on holds
+// everybody back: what only it has comes at the rate of its uplink. So a node
+// in debt lets others take its turns, and they learn not to wait for it.
+
+const (
+	// debtEvery is how often a node looks at what it has not passed on.
+	debtEvery = 250 * time.Millisecond
+	// debtAge is how old a landing must be to count, and debtTime how long its
+	// uplink may need for all of those.
+	debtAge  = 700 * time.Millisecond
+	debtTime = 2 * time.Second
+	// lazyFor is how long nobody waits for a node that let its turn pass.
+	lazyFor = 3 * time.Second
+)
+
+// debt is what this node landed and nobody else has yet.
+type debt struct {
+	spans   []debtSpan
+	checked time.Time
+	written int64   // payload sent to peers, then
+	uplink  float64 // bytes a second, smoothed over about a second
+	deep    bool
+}
+
+type debtSpan struct {
+	span   int
+	landed time.Time
+}
+
+func (t *transfer) owe(span int, now time.Time) {
+	t.debt.spans = append(t.debt.spans, debtSpan{span, now})
+}
+
+// inDebt reports whether others should take this node's turns.
+func (t *transfer) inDebt(now time.Time) bool {
+	d := &t.debt
+	since := now.Sub(d.checked)
+	if t.fill == nil || since < debtEvery {
+		return d.deep
+	}
+	written := t.fill.Stats().BytesWritten
+	if !d.checked.IsZero() {
+		w := math.Exp(-since.Seconds())
+		d.uplink = w*d.uplink + (1-w)*float64(written-d.written)/since.Seconds()
+	}
+	d.checked, d.written, d.deep = now, written, false
+	if len(d.spans) == 0 || len(t.nodes) == 0 {
+		return false
+	}
+	have := t.peersHave()
+	left := d.spans[:0]
+	bytes := int64(0)
+	for _, s := range d.spans {
+		if t.lacking(s.span, have) == 0 {
+			continue
+		}
+		left = append(left, s)
+		switch age := now.Sub(s.landed); {
+		case age > debtTime:
+			d.deep = true // what was written may only lie in a socket's buffer
+		case age > debtAge:
+			bytes += t.lacking(s.span, have)
+		}
+	}
+	d.spans = left
+	d.deep = d.deep || float64(bytes) > d.uplink*debtTime.Seconds()
+	return d.deep
+}
+
+// lacking is how many bytes of span i no connected peer has.
+func (t *transfer) lacking(i int, have func(int) bool) (n int64) {
+	pieces := t.plan.Span(i)
+	for p := pieces.From; p < pieces.To; p++ {
+		if !have(int(p)) {
+			n += t.file.layout.Piece(int(p)).Len()
+		}
+	}
+	return n
+}
+
+// noteTurn learns from a claim which node let its turn pass.
+func (t *transfer) noteTurn(s *SpanRecord, now time.Time) {
+	delete(t.lazy, s.Owner)
+	l := t.participants()
+	due := l[s.Span%len(l)]
+	since := t.spans[s.Span].since
+	if due != s.Owner && due != t.c.cfg.Node.ID && !since.IsZero() && now.Sub(since) > grace {
+		t.lazy[due] = now.Add(lazyFor)
+	}
+}
+
+// behind is how many nodes come before this one for span i.
+func (t *transfer) behind(i int, now time.Time) (n int) {
+	l := t.participants()
+	if t.inDebt(now) {
+		return len(l)
+	}
+	for k := i % len(l); k != t.self; k = (k + 1) % len(l) {
+		if until, lazy := t.lazy[l[k]]; !lazy || now.After(until) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,101 @@
+package swarmcache
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"shatabdi/swarmcache/layout"
+)
+
+// turns is a transfer of "m" among other nodes, without anything that moves.
+func turns(length int64, others ...NodeID) (*transfer, *peers) {
+	v := Version{Length: length, PieceLen: layout.PieceLenFor(length), URL: "http://origin/"}
+	p := &peers{}
+	t := &transfer{
+		c:    &Cache{cfg: Config{Node: Node{ID: "m"}, Streams: 4}, rates: rates{m: map[string]float64{}}},
+		file: &File{version: v, layout: v.Layout()}, rec: &FillRecord{Version: v}, fill: p,
+		wants: map[*want]bool{}, nodes: map[NodeID]Node{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
+	}
+	t.file.init(v.Layout().Pieces())
+	t.spanBook = newSpanBook("m", layout.PlanFor(v.Layout(), 0))
+	for _, id := range others {
+		t.nodes[id] = Node{ID: id}
+	}
+	t.participants()
+	return t, p
+}
+
+// peers is a swarm that has what it is told to have.
+type peers struct {
+	Torrent
+	have map[int]bool
+	sent int64
+}
+
+func (p *peers) PeersHave() func(int) bool { return func(i int) bool { return p.have[i] } }
+func (p *peers) Stats() TorrentStats       { return TorrentStats{BytesWritten: p.sent} }
+func (p *peers) PieceChanged(int)          {}
+
+func TestNodeInDebtLetsOthersGoFirst(t *testing.T) {
+	tr, p := turns(64<<20, "a", "b", "z") // in order: a b m z
+	now := time.Now()
+	if !tr.turn(2, now) || tr.turn(3, now) {
+		t.Fatal("turns are not i mod participants")
+	}
+	tr.inDebt(now)
+	tr.owe(20, now)
+	now = now.Add(time.Second)
+	if tr.turn(2, now) {
+		t.Error("a node that sent nothing of what it landed takes its turn")
+	}
+	if now = now.Add(grace + 5*grace/4); !tr.turn(2, now) {
+		t.Error("nobody takes the span, and the node in debt does not either")
+	}
+
+	p.sent = 64 << 20 // its uplink is quick: what is left is on its way
+	tr, p = turns(64<<20, "a", "b", "z")
+	tr.inDebt(now)
+	tr.owe(20, now)
+	now, p.sent = now.Add(time.Second), 64<<20
+	if !tr.turn(2, now) {
+		t.Error("a quick uplink does not count")
+	}
+	if now = now.Add(debtTime); tr.turn(2, now) {
+		t.Error("what nobody has after so long is not on its way")
+	}
+	p.have = map[int]bool{}
+	for i := range tr.plan.Pieces() {
+		p.have[i] = true
+	}
+	if now = now.Add(debtEvery); !tr.turn(6, now) {
+		t.Error("still in debt after all was passed on")
+	}
+}
+
+func TestNobodyWaitsForWhoLetsTurnsPass(t *testing.T) {
+	tr, _ := turns(64<<20, "a", "b", "z")
+	now := time.Now()
+	claim := func(span int, by NodeID) {
+		if err := tr.onBoard(context.Background(), BoardEvent{Span: &SpanRecord{Span: span, Owner: by, Rev: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr.c.now = func() time.Time { return now }
+	if tr.turn(5, now) || tr.turn(1, now) { // they are b's
+		t.Fatal("the turn of b is taken at once")
+	}
+	claim(1, "a") // at once: b had no chance
+	if tr.turn(9, now) {
+		t.Error("b is skipped although it let nothing pass")
+	}
+	now = now.Add(2 * grace)
+	claim(5, "z")
+	if !tr.turn(9, now) {
+		t.Error("the next one does not take the turn of b at once")
+	}
+	claim(13, "b")
+	if tr.turn(17, now) {
+		t.Error("b is back, and still skipped")
+	}
+}
