@@ -42,6 +42,12 @@ func (t *transfer) claim(ctx context.Context, now time.Time) {
 		t.extend(ctx, s, now)
 		return
 	}
+	if len(t.broken) > 0 && !now.Before(t.retryAt) && t.latestOrigin() != nil {
+		run := t.broken[0]
+		t.broken = t.broken[1:]
+		t.startStream(ctx, run)
+		return
+	}
 	if !t.caught || now.Before(t.retryAt) || t.latestOrigin() == nil || len(t.streams) >= t.ownStreams() || t.seedersGive(now) {
 		return
 	}
@@ -420,8 +426,16 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 		}
 		t.setMine(i, false)
 	}
-	if len(unlanded) > 0 {
+	if t.mayRetry(e.err) && !t.rec.Single && len(unlanded) > 0 {
+		// What is here of the first span need not be fetched again by us.
+		for _, i := range unlanded {
+			t.setMine(i, true)
+		}
+		t.broken = append(t.broken, unlanded)
+	} else if len(unlanded) > 0 {
 		t.giveBack(ctx, unlanded...)
+	}
+	if len(unlanded) > 0 {
 		// The gate was shut for the piece in which the stream broke off.
 		for pieces := t.plan.Span(e.s.next); !pieces.Empty(); pieces.From++ {
 			t.pieceChanged(int(pieces.From))
@@ -480,10 +494,22 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 	return nil
 }
 
+// mayRetry reports whether a stream broke in a way that the next try may not.
+func (t *transfer) mayRetry(err error) bool {
+	for _, final := range []error{ErrPoisoned, errChanged, errOther, errNoRanges, errDisk, context.Canceled} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return err != nil && t.tries < maxKept
+}
+
 // maxTries is how many fruitless origin errors in a row a node bears before it
 // gives up on a fill, unless pieces came from peers within patienceOrigin.
 const (
 	maxTries = 6
+	// maxKept is how many a claim is kept for; then others may have more luck.
+	maxKept = 2
 	// maxTriesSingle is the same where each try reads the body from its start.
 	maxTriesSingle = 2
 	patienceOrigin = 10 * time.Second

@@ -63,6 +63,7 @@ type transfer struct {
 	claiming  bool                 // a claim, or the opening of a fill, is under way
 	flushing  bool                 // what is complete is being recorded
 	downSince time.Time            // since when the board cannot be asked
+	broken    [][]int              // the spans of streams that broke, still claimed
 	tries     int                  // origin errors in a row
 
 	started   time.Time
