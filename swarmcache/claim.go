@@ -48,7 +48,8 @@ func (t *transfer) claim(ctx context.Context, now time.Time) {
 		t.startStream(ctx, run)
 		return
 	}
-	if !t.caught || now.Before(t.retryAt) || t.latestOrigin() == nil || len(t.streams) >= t.ownStreams() || t.seedersGive(now) {
+	if !t.caught || now.Before(t.retryAt) || t.latestOrigin() == nil || len(t.streams) >= t.ownStreams() || t.seedersGive(now) ||
+		t.c.budget.busy(t.from) {
 		return
 	}
 	if spans := t.next(now); len(spans) > 0 {
@@ -413,7 +414,10 @@ func (t *transfer) startFirst(ctx context.Context) {
 	t.setMine(0, true)
 	body := t.body
 	t.body = nil
-	t.background.Go(func() { t.send(streamEnded{s, s.read(ctx, body.ReadCloser)}) })
+	t.background.Go(func() {
+		defer t.c.budget.force(t.from)()
+		t.send(streamEnded{s, s.read(ctx, body.ReadCloser)})
+	})
 }
 
 // onStreamEnded takes back what a stream did not land.
@@ -469,6 +473,9 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 		t.log.Warn("the only stream broke", "error", e.err)
 		return t.end(ctx, EndLost)
 	}
+	if errors.Is(e.err, errBusy) {
+		return nil // it was not the origin's fault
+	}
 	t.c.metrics.streamErrors.Inc()
 	if e.s.broughtNew() {
 		t.tries = 0
@@ -488,6 +495,9 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 	var later *retryAfter
 	if errors.As(e.err, &later) {
 		wait = max(wait, min(later.wait, 30*time.Second))
+		if later.wait > 0 {
+			t.c.budget.cool(t.from, now.Add(wait))
+		}
 	}
 	t.retryAt = now.Add(wait + rand.N(wait/2))
 	t.log.Debug("span not fetched", "span", e.s.next, "error", e.err, "again_in", wait)
@@ -496,7 +506,7 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 
 // mayRetry reports whether a stream broke in a way that the next try may not.
 func (t *transfer) mayRetry(err error) bool {
-	for _, final := range []error{ErrPoisoned, errChanged, errOther, errNoRanges, errDisk, context.Canceled} {
+	for _, final := range []error{ErrPoisoned, errChanged, errOther, errNoRanges, errDisk, errBusy, context.Canceled} {
 		if errors.Is(err, final) {
 			return false
 		}

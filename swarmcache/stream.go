@@ -24,6 +24,7 @@ var (
 	errNoRanges = errors.New("the origin ignores ranges")
 	errDisk     = errors.New("writing to the cache")
 	errStalled  = errors.New("the origin sends nothing")
+	errBusy     = errors.New("the origin's budget is spent")
 )
 
 // retryAfter is an origin that asks for patience.
@@ -36,9 +37,10 @@ func (e *retryAfter) Error() string { return fmt.Sprintf("origin status %d", e.s
 
 // Streams.
 const (
-	readSize     = 256 << 10
-	publishEvery = time.Second     // hashes are at most this far behind the bytes
-	stallMin     = 5 * time.Second // without a byte; then the span is given back
+	readSize       = 256 << 10
+	publishEvery   = time.Second     // hashes are at most this far behind the bytes
+	stallMin       = 5 * time.Second // without a byte; then the span is given back
+	patienceBudget = 3 * time.Second // for room in the origin's budget
 )
 
 // firstBody is the body of the response that opened a fill, from byte 0 on.
@@ -129,10 +131,20 @@ func (s *stream) mayRead(ctx context.Context, i int) bool {
 	return false
 }
 
-// fetch asks the origin for r (the zero range: the whole body) and reads it.
+// fetch asks the origin for r (the zero range: the whole body) and reads it, if
+// its budget has room soon: others could fetch what is claimed here.
 func (s *stream) fetch(ctx context.Context, o Origin, r layout.Range) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	patience := time.AfterFunc(patienceBudget, func() { cancel(errBusy) })
+	release, err := s.t.c.budget.take(ctx, s.t.from)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !patience.Stop() {
+		return errBusy
+	}
 	v := s.t.rec.Version
 	watchdog := time.AfterFunc(overdueAfter, func() { cancel(errStalled) })
 	resp, err := o.Get(ctx, r, v.Validator)

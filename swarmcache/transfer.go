@@ -29,7 +29,8 @@ type transfer struct {
 	o    *object
 	file *File
 	log  *slog.Logger
-	host string // of the origin
+	host string // of the origin, as rates know it, and its
+	from string // budget
 
 	cancel context.CancelCauseFunc
 	kick   chan struct{}
@@ -81,7 +82,7 @@ type transfer struct {
 func newTransfer(o *object, rec *FillRecord, body *firstBody, alone bool) *transfer {
 	v := o.file.Version()
 	return &transfer{
-		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL),
+		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL), from: originOf(v.URL),
 		kick: make(chan struct{}, 1), events: make(chan any, 4096), gossip: newLandQueue(),
 		wants: map[*want]bool{}, nodes: map[NodeID]Node{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
 		rec: rec, body: body, alone: alone,

@@ -47,6 +47,7 @@ type site struct {
 	sent    atomic.Int64
 	gets    atomic.Int64
 	busy    atomic.Int64  // requests being answered
+	peak    atomic.Int64  // the most of them at a time
 	latency time.Duration // that is known of it
 	limit   *rate.Limiter // bytes a second, all responses together; nil: none
 	taken   chan struct{} // closed when a body that breaks was read to there; may be nil
@@ -60,7 +61,8 @@ func newSite(t *testing.T, size int) *site {
 	s.etag.Store(&etag)
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.gets.Add(1)
-		s.busy.Add(1)
+		for now, peak := s.busy.Add(1), s.peak.Load(); now > peak && !s.peak.CompareAndSwap(peak, now); peak = s.peak.Load() {
+		}
 		defer s.busy.Add(-1)
 		w = counted{w, s}
 		if s.serve != nil {
@@ -135,6 +137,7 @@ type lab struct {
 	started int
 	tracker string  // announce URL; empty: none
 	size    int64   // of each node's cache; 0: no bound
+	budget  int     // streams from an origin, of all nodes; 0: the default
 	haste   float64 // how many times faster the clock of nodes started from now on runs; 0: as it is
 
 	mu    sync.Mutex
@@ -197,7 +200,7 @@ func (l *lab) start(t *testing.T, i int, index *cachetest.Index, dir string) *la
 	l.mu.Unlock()
 	wire := &mortal{Directory: l.dir.Node(self)}
 	c, err := swarmcache.Open(swarmcache.Config{
-		Dir: dir, Index: index, Directory: wire, Swarm: s, Node: self, Logger: logger, Size: l.size, Now: hasty(l.haste),
+		Dir: dir, Index: index, Directory: wire, Swarm: s, Node: self, Logger: logger, Size: l.size, ClusterHostStreams: l.budget, Now: hasty(l.haste),
 	})
 	if err != nil {
 		t.Fatal(err)

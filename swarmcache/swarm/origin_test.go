@@ -215,3 +215,18 @@ func TestSlowOriginIsAskedSeldom(t *testing.T) {
 		t.Errorf("%d GETs for four spans", s.gets.Load())
 	}
 }
+
+// The cluster's budget for an origin is kept: what is beyond it waits, and reads
+// from peers. The body that opened the fill runs already, and counts.
+func TestOriginBudgetIsKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 16<<20)
+	s.limit = rate.NewLimiter(8<<20, 64<<10)
+	l := &lab{budget: 1}
+	l.add(t, 4)
+	l.all(t, s)
+	t.Logf("%d GETs, at most %d at a time, origin %.3f x", s.gets.Load(), s.peak.Load(), s.times())
+	if s.peak.Load() > 2 {
+		t.Errorf("%d streams at a time", s.peak.Load())
+	}
+}
