@@ -154,6 +154,63 @@ func (b *board) disown(spans []swarmcache.SpanRecord, lease clientv3.LeaseID) {
 	}
 }
 
+// reclaim takes up the claims that stood under an older lease, unless somebody
+// was faster: their bytes are on the way, and what was published of them holds.
+func (b *board) reclaim(ctx context.Context) error {
+	lease := b.c.leaseID()
+	b.mu.Lock()
+	var lost []swarmcache.SpanRecord
+	for i, h := range b.mine {
+		switch {
+		case h.lease == lease:
+		case h.again: // its hashes stand, unless it changed since
+			lost = append(lost, swarmcache.SpanRecord{Span: i, Rev: h.rev, Landed: true})
+		default: // nothing may stand there
+			lost = append(lost, swarmcache.SpanRecord{Span: i, Hashes: h.hashes})
+		}
+	}
+	b.mu.Unlock()
+	for some := range slices.Chunk(lost, maxNested) {
+		err := b.c.do(ctx, opClaim, func(ctx context.Context, client *clientv3.Client) error {
+			ops := make([]clientv3.Op, len(some))
+			for i, s := range some {
+				ops[i] = b.claim(s, lease)
+			}
+			r, err := client.Txn(ctx).If(b.stands()).Then(ops...).Commit()
+			if err != nil {
+				return err
+			}
+			for i, s := range some {
+				won := r.Succeeded && r.Responses[i].GetResponseTxn().Succeeded
+				b.reclaimed(s, won, hold{r.Header.Revision, lease, s.Landed, s.Hashes})
+			}
+			return nil
+		})
+		if err != nil {
+			b.disown(some, lease) // for all we know
+			return err
+		}
+	}
+	return nil
+}
+
+// reclaimed notes what became of a claim that was lost. If it was landed or
+// released meanwhile, nobody needs it.
+func (b *board) reclaimed(s swarmcache.SpanRecord, won bool, h hold) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old, ours := b.mine[s.Span]
+	switch {
+	case won && ours && old.lease != h.lease:
+		h.hashes = old.hashes
+		b.mine[s.Span] = h
+	case won:
+		b.c.debts.add(b.give(s.Span, h))
+	case ours && old.lease != h.lease:
+		delete(b.mine, s.Span)
+	}
+}
+
 // Progress publishes hashes under the claim, which stays.
 func (b *board) Progress(ctx context.Context, span int, hashes []byte) error {
 	h, ours := b.get(span)

@@ -90,11 +90,13 @@ type Cluster struct {
 	// relist is how often a participant that is not listed looks for room: with
 	// a thousand of them, a hundred reads a second.
 	relist time.Duration
+	ping   time.Duration // how often gRPC looks whether a silent connection lives
 
 	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
 	lease   atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
 	mode    atomic.Pointer[string]
 	health  health
+	wires   wires
 	debts   debts
 	slots   slots
 	leading leading
@@ -129,6 +131,9 @@ func Open(cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{
 		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self, relist: 10 * time.Second,
+		// gRPC's least: a server closes connections that ping more often than every
+		// five seconds.
+		ping:   10 * time.Second,
 		boards: map[*board]struct{}{}, orphans: map[swarmcache.ObjectID]time.Time{},
 	}
 	if _, err := c.password(); err != nil {
@@ -217,18 +222,19 @@ func (c *Cluster) dial(ctx context.Context) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints: c.cfg.Endpoints, TLS: c.tls, Username: c.cfg.User, Password: password,
 		// Not ctx: leaving the cluster needs the client after ctx is done.
-		Context:     context.WithoutCancel(ctx),
-		DialTimeout: c.cfg.CallTimeout,
-		// gRPC's least: a server closes connections that ping more often than
-		// every five seconds.
-		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		Context:           context.WithoutCancel(ctx),
+		DialTimeout:       c.cfg.CallTimeout,
+		DialKeepAliveTime: c.ping, DialKeepAliveTimeout: 3 * time.Second,
 		MaxUnaryRetries: 3,
 		Logger:          zap.NewNop(), // what matters reaches our log through State
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			// gRPC waits up to two minutes between attempts; a fleet wants etcd back sooner.
-			Backoff:           backoff.Config{BaseDelay: retryMin, Multiplier: 1.6, Jitter: 0.2, MaxDelay: retryMax},
-			MinConnectTimeout: 2 * time.Second,
-		})},
+		DialOptions: []grpc.DialOption{
+			grpc.WithContextDialer(c.wires.dial),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				// gRPC waits up to two minutes between attempts; a fleet wants etcd back sooner.
+				Backoff:           backoff.Config{BaseDelay: retryMin, Multiplier: 1.6, Jitter: 0.2, MaxDelay: retryMax / 2},
+				MinConnectTimeout: 2 * time.Second,
+			}),
+		},
 	})
 }
 

@@ -5,6 +5,9 @@ import "time"
 // RelistEvery makes the wait for a place among the participants short.
 func (c *Cluster) RelistEvery(d time.Duration) { c.relist = d }
 
+// NoPings leaves finding dead connections to us.
+func (c *Cluster) NoPings() { c.ping = time.Hour }
+
 // LeaseID lets a test end this node's lease behind its back.
 func (c *Cluster) LeaseID() int64 { return c.lease.Load() }
 

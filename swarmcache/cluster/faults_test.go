@@ -26,20 +26,35 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// answersUnavailable checks the promise: no call blocks while etcd is away.
-func answersUnavailable(t *testing.T, m *member, within time.Duration) {
-	t.Helper()
-	ctx := t.Context()
+// callsOf are all that ask etcd, of a member and, if it has one, of its board.
+// None of them changes what a test looks at later.
+func callsOf(ctx context.Context, m *member, b swarmcache.Board) map[string]func() error {
 	v := version("http://o/away", `"1"`)
-	for name, call := range map[string]func() error{
+	calls := map[string]func() error{
 		"Lookup":     func() error { _, _, err := m.Lookup(ctx, v.Key); return err },
 		"Publish":    func() error { return m.Publish(ctx, v) },
 		"Withdraw":   func() error { return m.Withdraw(ctx, v.Key) },
 		"ClaimFirst": func() error { _, err := m.ClaimFirst(ctx, v.Key); return err },
+		"ClaimSlot":  func() error { _, err := m.ClaimSlot(ctx, "http://away:80", 8); return err },
 		"OpenFill":   func() error { _, _, err := m.OpenFill(ctx, fill(v)); return err },
 		"JoinFill":   func() error { _, err := m.JoinFill(ctx, fill(v)); return err },
 		"Nodes":      func() error { _, err := m.Nodes(ctx); return err },
-	} {
+		"SetMode":    func() error { return m.SetMode(ctx, m.Mode()) },
+		"Announce":   func() error { return m.Announce(ctx, node(1)) },
+	}
+	if b != nil {
+		calls["Claim"] = func() error { _, err := b.Claim(ctx, []swarmcache.SpanRecord{{Span: 63, Rev: 1}}); return err }
+		calls["Progress"] = func() error { return b.Progress(ctx, 62, make([]byte, 20)) }
+		calls["Land"] = func() error { return b.Land(ctx, 61, make([]byte, 20)) }
+		calls["Update"] = func() error { return b.Update(ctx, fill(v)) }
+	}
+	return calls
+}
+
+// answersUnavailable checks the promise: no call blocks while etcd is away.
+func answersUnavailable(t *testing.T, m *member, within time.Duration) {
+	t.Helper()
+	for name, call := range callsOf(t.Context(), m, nil) {
 		begin := time.Now()
 		err := call()
 		if d := time.Since(begin); d > within {
@@ -343,7 +358,10 @@ func TestLostLeaseIsReplaced(t *testing.T) {
 	if len(nodes) != 2 {
 		t.Fatalf("%d nodes", len(nodes))
 	}
-	if won := claims(t, ab, 0); !won[0] {
+	w.until(t, "it has its claims again", func(w *view) bool {
+		return w.spans[0].Owner == "node-1" && w.spans[1].Owner == "node-1"
+	})
+	if won := claims(t, ab, 2); !won[0] {
 		t.Fatal("it cannot claim under the new lease")
 	}
 }

@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -165,18 +167,20 @@ func (b *board) enlist(ctx context.Context, client *clientv3.Client) error {
 	return nil
 }
 
-// rejoin lists this node on the boards where it is not: because there was no
-// room, or because its lease is a new one.
+// rejoin takes up the claims that were lost with an older lease, and lists this
+// node on the boards where it is not: because there was no room, or because its
+// lease is a new one.
 func (c *Cluster) rejoin(ctx context.Context) {
 	c.mu.Lock()
-	var missing []*board
-	for b := range c.boards {
-		if !b.isListed(c.leaseID()) {
-			missing = append(missing, b)
-		}
-	}
+	boards := slices.Collect(maps.Keys(c.boards))
 	c.mu.Unlock()
-	for _, b := range missing {
+	for _, b := range boards {
+		if err := b.reclaim(ctx); err != nil {
+			return
+		}
+		if b.isListed(c.leaseID()) {
+			continue
+		}
 		err := c.do(ctx, opJoin, b.enlist)
 		switch {
 		case errors.Is(err, swarmcache.ErrNotFound):

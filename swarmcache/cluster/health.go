@@ -29,6 +29,9 @@ const (
 	awaitedTimeout = probeTimeout
 )
 
+// dialTimeout is for TCP alone.
+const dialTimeout = time.Second
+
 var (
 	errNotConnected = errors.New("not connected yet")
 	errStopped      = errors.New("stopped")
@@ -45,13 +48,18 @@ type health struct {
 	met     bool
 	stopped bool
 	tripped chan struct{} // room for one: wakes the prober
+	ready   chan struct{} // room for one: there is a connection again
 	renewed chan struct{} // closed, and replaced, when a new lease began
+
+	connected context.Context // of requests: ended, and replaced, when there is no connection any more
+	breakOff  context.CancelFunc
 }
 
 func (h *health) init() {
 	h.reason = errNotConnected
 	h.up, h.first, h.renewed = make(chan struct{}), make(chan struct{}), make(chan struct{})
-	h.tripped = make(chan struct{}, 1)
+	h.connected, h.breakOff = context.WithCancel(context.Background())
+	h.tripped, h.ready = make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 // down opens the circuit. It reports whether it was closed.
@@ -107,10 +115,25 @@ func (h *health) lost() <-chan struct{} {
 	return h.renewed
 }
 
+// broken ends the requests under way: there is no connection any more.
+func (h *health) broken() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.breakOff()
+	h.connected, h.breakOff = context.WithCancel(context.Background())
+}
+
 func (h *health) state() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.reason
+}
+
+// connection returns what ends with the connection, or why there is none.
+func (h *health) connection() (context.Context, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.connected, h.reason
 }
 
 // wait waits until etcd can be asked.
@@ -146,7 +169,8 @@ func unavailable(reason error) error {
 // do runs one operation on etcd, bounded in time, and gives its error the
 // meaning that swarmcache knows. f may ask more than once.
 func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv3.Client) error) error {
-	if err := c.health.state(); err != nil {
+	connected, err := c.health.connection()
+	if err != nil {
 		c.m.requests.WithLabelValues(o.name, "refused").Inc()
 		return unavailable(err)
 	}
@@ -161,7 +185,8 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 	start := time.Now()
 	call, cancel := context.WithDeadline(ctx, start.Add(timeout))
 	defer cancel()
-	err := f(call, client)
+	defer context.AfterFunc(connected, cancel)()
+	err = f(call, client)
 	c.m.seconds.WithLabelValues(o.name).Observe(time.Since(start).Seconds())
 	if o.writes {
 		c.m.writes.Inc()
@@ -209,9 +234,13 @@ func away(err error) bool {
 	return true
 }
 
+// trip is called for every request that shows that etcd is away.
 func (c *Cluster) trip(reason error) {
 	if c.health.down(reason) {
 		c.log.Warn("etcd is away", "err", reason)
+	}
+	if n := c.wires.closeSilent(); n > 0 {
+		c.log.Info("closed silent connections to etcd", "connections", n)
 	}
 }
 
@@ -222,12 +251,20 @@ func (c *Cluster) restore() {
 }
 
 // watchConnection trips the circuit as soon as the connection breaks, so that
-// not even the first request has to wait for its timeout.
+// no request has to wait for its timeout, and has etcd tried when there is one
+// again.
 func (c *Cluster) watchConnection(ctx context.Context, client *clientv3.Client) {
 	conn := client.ActiveConnection()
 	for s := conn.GetState(); conn.WaitForStateChange(ctx, s); {
-		if s = conn.GetState(); s == connectivity.TransientFailure {
+		switch s = conn.GetState(); s {
+		case connectivity.TransientFailure:
 			c.trip(errors.New("connection lost"))
+			c.health.broken()
+		case connectivity.Ready:
+			select {
+			case c.health.ready <- struct{}{}:
+			default:
+			}
 		}
 	}
 }

@@ -119,9 +119,9 @@ func noErr(t *testing.T, err error) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("not within 15 s: " + what)
+			t.Fatal("not within 30 s: " + what)
 		}
 	}
 }
@@ -161,7 +161,8 @@ type link struct {
 
 	mu    sync.Mutex
 	cut   bool
-	conns map[net.Conn]bool
+	lost  bool
+	conns map[net.Conn]bool // true: what is sent on it is lost
 }
 
 func newLink(t *testing.T, s *embedded.Server) *link {
@@ -206,21 +207,27 @@ func (k *link) copy(a, b net.Conn) {
 }
 
 type through struct {
-	k *link
-	w io.Writer
+	k  *link
+	to net.Conn
 }
 
 func (t through) Write(b []byte) (int, error) {
 	t.k.silent.RLock()
 	defer t.k.silent.RUnlock()
-	return t.w.Write(b)
+	t.k.mu.Lock()
+	lost := t.k.conns[t.to]
+	t.k.mu.Unlock()
+	if lost {
+		return len(b), nil
+	}
+	return t.to.Write(b)
 }
 
 func (k *link) keep(conns ...net.Conn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range conns {
-		k.conns[c] = true
+		k.conns[c] = k.lost
 	}
 	return !k.cut
 }
@@ -240,4 +247,21 @@ func (k *link) Mend() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.cut = false
+}
+
+// Lose loses all that is sent on connections of now and until Find, for ever:
+// as if the machine behind them were another one afterwards.
+func (k *link) Lose() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lost = true
+	for c := range k.conns {
+		k.conns[c] = true
+	}
+}
+
+func (k *link) Find() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lost = false
 }

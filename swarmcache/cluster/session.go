@@ -39,7 +39,7 @@ func (c *Cluster) sessions(ctx context.Context, client *clientv3.Client) {
 			c.health.down(err) // say so, whatever was said before
 			wait = 5 * time.Second
 		}
-		pause(ctx, wait/2+rand.N(wait))
+		pauseUntil(ctx, c.health.ready, wait/2+rand.N(wait))
 		wait = min(2*wait, retryMax)
 	}
 }
@@ -129,7 +129,7 @@ func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id cli
 			case <-time.After(next):
 			}
 		} else {
-			pause(ctx, next)
+			pauseUntil(ctx, c.health.ready, next)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
