@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -44,6 +45,7 @@ func main() {
 type peer struct {
 	corrupt bool
 	pieces  atomic.Int64 // of the last fill that was opened
+	asked   sync.Once
 }
 
 func run(etcd []string, listen string, corrupt bool) error {
@@ -136,7 +138,11 @@ func (p *peer) serve(conn net.Conn) {
 		if _, err := io.ReadFull(in, message); err != nil {
 			return
 		}
-		if p.corrupt && len(message) == 13 && message[0] == request {
+		if len(message) != 13 || message[0] != request {
+			continue
+		}
+		p.asked.Do(func() { fmt.Println("asked") })
+		if p.corrupt {
 			answer := make([]byte, 8+binary.BigEndian.Uint32(message[9:]))
 			rand.Read(answer)
 			copy(answer, message[1:9]) // index and begin

@@ -35,6 +35,7 @@ type cluster struct {
 	etcd  []*lab.Etcd
 	nodes []*lab.Node
 	u     lab.Rate
+	bad   *lab.Process // the peer that nobody should trust, if there is one
 }
 
 func (d faulty) run(l *lab.Lab, quick bool, add func(row)) {
@@ -49,10 +50,17 @@ func (d faulty) run(l *lab.Lab, quick bool, add func(row)) {
 	add(undisturbed)
 
 	r := d.distribute(l, origin, c, 2, d.strike)
+	if c.bad != nil && !strings.Contains(c.bad.LogTail(5), "asked") {
+		l.Errorf("nobody asked the bad peer for anything: nothing was tested")
+	}
 	r.Bound, r.Fluid = undisturbed.Time, 0
 	r.Ratio = r.Time.Seconds() / r.Bound.Seconds()
 	r.Load.Late = max(r.Load.Late, undisturbed.Load.Late)
 	r.Load.CPU = max(r.Load.CPU, undisturbed.Load.CPU)
+	alive := slices.DeleteFunc(slices.Clone(c.nodes), func(n *lab.Node) bool { return !n.Answers() })
+	if banned := lab.Sum(alive, "shatabdi_peers_banned"); banned > 0 {
+		r = r.noting("%.0f nodes banned a peer", banned)
+	}
 	add(r.noting("bound: undisturbed").atMost("ratio", r.Ratio, d.Ratio).atMost("origin x", r.Origin, cmp.Or(d.Origin, oneCopy)))
 }
 
@@ -222,8 +230,8 @@ func slowUplink(c *cluster) []*lab.Node {
 func badPeer(flags ...string) func(c *cluster) []*lab.Node {
 	return func(c *cluster) []*lab.Node {
 		m := c.lab.Machine("badpeer", c.u)
-		p := m.BadPeer(append([]string{"-etcd", c.endpoints(), "-listen", m.IP + ":42069"}, flags...)...)
-		c.lab.Until("the bad peer has joined", 10*time.Second, func() bool { return strings.Contains(p.LogTail(5), "joined") })
+		c.bad = m.BadPeer(append([]string{"-etcd", c.endpoints(), "-listen", m.IP + ":42069"}, flags...)...)
+		c.lab.Until("the bad peer has joined", 10*time.Second, func() bool { return strings.Contains(c.bad.LogTail(5), "joined") })
 		return nil
 	}
 }

@@ -49,13 +49,15 @@ func (d fleet) run(l *lab.Lab, quick bool, add func(row)) {
 
 	sent := origin.machine.Sent()
 	profiled := profile(f, l.Name(), d.bound())
-	load := lab.WatchLoad()
+	load, spent := lab.WatchLoad(), f.CPU()
 	reads := f.Read(origin.url, object, from, n, d.Starts...)
 	r := d.measure(reads, load())
+	spent = f.CPU() - spent
 	profiled()
 	r.Origin = float64(origin.machine.Sent()-sent) / float64(d.F)
 	r = r.exchanged(f.Metrics()).atMost("ratio", r.Ratio, d.Ratio)
 	_, r.RSS = f.Processes[0].RSS()
+	r = r.noting("%.1f ms of CPU a MiB", 1000*spent.Seconds()*mib/float64(int64(d.N)*d.F))
 	if origin.asked != nil {
 		whole, ranges := origin.asked()
 		r = r.noting("origin was asked %d times, and %d for ranges", whole, ranges).

@@ -13,7 +13,6 @@ import (
 //
 //   - What has left the source is the front; it advances by u_o from the first
 //     arrival on until it reaches F, for the origin is to send everything once.
-//     Warm, it is at F from the beginning, and the nodes that have it upload.
 //   - Everybody who has arrived uploads u, also when it is done: who comes late
 //     is served by all who are complete.
 //   - u_o, while the front moves, and all uplinks together are shared equally
@@ -27,7 +26,6 @@ type fluid struct {
 	F       int64
 	U       lab.Rate
 	UOrigin lab.Rate
-	Seeders int // nodes that have the object at the start; with any, the origin is not asked
 }
 
 // times returns how long each client needs from its own start.
@@ -35,15 +33,12 @@ func (m fluid) times(starts []time.Duration) []time.Duration {
 	f, u, source := float64(m.F), float64(m.U), float64(m.UOrigin)
 	step := f / (u + source) / 5000 // seconds; the error is about one step
 	front := 0.0
-	if m.Seeders > 0 {
-		front, source = f, 0
-	}
 	got, took := make([]float64, len(starts)), make([]time.Duration, len(starts))
 	first := slices.Min(starts)
 	for now, left := first.Seconds(), len(starts); left > 0; now += step {
-		capacity := float64(m.Seeders) * u * step
+		capacity := 0.0
 		if front < f {
-			capacity += source * step
+			capacity = source * step
 			front = math.Min(f, front+source*step)
 		}
 		var waiting []int

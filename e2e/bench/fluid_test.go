@@ -18,8 +18,6 @@ func TestFluidBounds(t *testing.T) {
 		{"one client has the origin's rate", fluid{F: 1000, U: 100, UOrigin: 50}, together(1), []float64{20}},
 		{"all together, the origin is the limit", fluid{F: 1000, U: 100, UOrigin: 100}, together(4), []float64{10, 10, 10, 10}},
 		{"all together, the uplinks are: (N-1) F / N u", fluid{F: 1000, U: 100, UOrigin: 800}, together(4), []float64{7.5, 7.5, 7.5, 7.5}},
-		{"warm: N F / (N+1) u", fluid{F: 1000, U: 100, Seeders: 1}, together(4), []float64{8, 8, 8, 8}},
-		{"warm, one client: its own uplink is no use to it", fluid{F: 1000, U: 100, Seeders: 1}, together(1), []float64{10}},
 		// The late one gets the origin's new bytes and the first one's old ones, and
 		// hands the new ones on: 200 a second, while the first goes on with 100.
 		{"late, half-way: done when the first is", fluid{F: 1000, U: 100, UOrigin: 100}, []time.Duration{0, 5 * s}, []float64{10, 5}},

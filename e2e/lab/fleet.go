@@ -31,13 +31,14 @@ const fleetPort = 20000
 func (f *Fleet) pprof(k int) string { return fmt.Sprintf("127.0.0.1:%d", fleetPort-1-k) }
 
 // Profile writes a CPU profile of each process, over that time, to
-// PREFIX-PROCESS.pprof, and a goroutine dump beside it.
+// PREFIX-PROCESS.pprof, and what is on the heap and the goroutines beside it.
 func (f *Fleet) Profile(d time.Duration, prefix string) {
 	var wg sync.WaitGroup
 	for k := range f.Processes {
 		wg.Go(func() {
 			base, out := "http://"+f.pprof(k)+"/debug/pprof/", fmt.Sprintf("%s-%d", prefix, k)
 			f.Machine.Run("curl", "-sf", "-o", out+".pprof", fmt.Sprintf("%sprofile?seconds=%.0f", base, d.Seconds()))
+			f.Machine.Run("curl", "-sf", "-o", out+".heap.pprof", base+"heap")
 			f.Machine.Run("curl", "-sf", "-o", out+".goroutines", base+"goroutine?debug=1")
 		})
 	}
@@ -136,6 +137,14 @@ func (m *Machine) read(url string, o content.Object, n int, flags ...string) []R
 		reads = append(reads, r)
 	}
 	return reads
+}
+
+// CPU is the time that all processes of the fleet have spent on CPUs.
+func (f *Fleet) CPU() (sum time.Duration) {
+	for _, p := range f.Processes {
+		sum += p.CPU()
+	}
+	return sum
 }
 
 // Kill ends all processes of the fleet at once.

@@ -142,6 +142,12 @@ func (n *Node) UntilReady(within time.Duration) {
 	n.untilServing(adminURL+"/readyz", within)
 }
 
+// Answers reports whether the node is there: it was not killed or stopped.
+func (n *Node) Answers() bool {
+	_, err := n.Machine.Try("curl", "-sf", "-m", "1", "-o", "/dev/null", adminURL+"/livez")
+	return err == nil
+}
+
 // Restart starts the node again, which must have ended, with the flags it had.
 func (n *Node) Restart() {
 	n.Machine.lab.Helper()
