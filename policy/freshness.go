@@ -36,23 +36,11 @@ func add(a, b time.Duration) time.Duration {
 }
 
 // FreshnessLifetime is for how long s is fresh after it was generated, and
-// whether the origin said so itself or it is a guess by Last-Modified (RFC 9111
-// §4.2.1, §4.2.2). What is invalid or contradicts itself is 0: stale.
-func FreshnessLifetime(s Stored) (lifetime time.Duration, explicit bool) {
-	cc := httpheader.ParseResponseControl(s.Header["Cache-Control"])
-	return freshnessLifetime(&s, &cc)
-}
-
-func freshnessLifetime(s *Stored, cc *httpheader.ResponseControl) (lifetime time.Duration, explicit bool) {
-	switch {
-	case cc.SMaxAge.Present:
-		return cc.SMaxAge.Value, true
-	case cc.MaxAge.Present:
-		return cc.MaxAge.Value, true
-	case len(s.Header["Expires"]) > 0:
-		return expiresIn(s), true
-	}
-	return heuristicLifetime(s), false
+// whether that is the origin's or the operator's word or a guess by Last-Modified
+// (RFC 9111 §4.2.1, §4.2.2). What is invalid or contradicts itself is 0: stale.
+func (c *Caching) FreshnessLifetime(s Stored) (lifetime time.Duration, explicit bool) {
+	t := c.terms(&s)
+	return t.lifetime, t.explicit
 }
 
 // expiresIn is Expires less Date; 0 for a value that is no date, such as "0"
@@ -66,9 +54,11 @@ func expiresIn(s *Stored) time.Duration {
 	return max(0, expires.Sub(dateOf(s)))
 }
 
-func heuristicLifetime(s *Stored) time.Duration {
-	if len(s.Header["Pragma"]) > 0 && len(s.Header["Cache-Control"]) == 0 {
-		return 0 // an old server that means no-cache
+// heuristicLifetime guesses. Where the response does not speak to us in another
+// field, a Pragma alone is an old server that means no-cache (RFC 9111 §5.4).
+func heuristicLifetime(s *Stored, targeted bool) time.Duration {
+	if len(s.Header["Pragma"]) > 0 && len(s.Header["Cache-Control"]) == 0 && !targeted {
+		return 0
 	}
 	modified, ok := lastModified(s.Header, s.ResponseTime)
 	if !ok {

@@ -3,6 +3,7 @@ package policy
 import (
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -13,9 +14,16 @@ type KeyRule struct {
 	IgnoreQuery bool `yaml:"ignore_query"`
 	// IgnoreParams leaves out these parameters; a name may end in "*".
 	IgnoreParams []string `yaml:"ignore_params"`
+	// OnlyParams leaves out all but these; a name may end in "*".
+	OnlyParams []string `yaml:"only_params"`
+	// SortParams: the order of the parameters does not select. Parameters of one
+	// name keep theirs.
+	SortParams bool `yaml:"sort_params"`
 }
 
-func (k KeyRule) isZero() bool { return !k.IgnoreQuery && len(k.IgnoreParams) == 0 }
+func (k KeyRule) isZero() bool {
+	return !k.IgnoreQuery && !k.SortParams && len(k.IgnoreParams) == 0 && len(k.OnlyParams) == 0
+}
 
 // KeyOf returns the cache key of an absolute http or https URL (RFC 9111 §2),
 // normalised where RFC 3986 §6.2.2 and RFC 9110 §4.2.3 call two spellings
@@ -91,7 +99,7 @@ func keyQuery(u *url.URL, k KeyRule) (query string, present bool) {
 		return "", false
 	case query == "":
 		return "", u.ForceQuery
-	case len(k.IgnoreParams) == 0:
+	case k.isZero():
 		return query, true
 	}
 	var kept []string
@@ -101,6 +109,9 @@ func keyQuery(u *url.URL, k KeyRule) (query string, present bool) {
 		if !k.ignores(paramName(param)) {
 			kept = append(kept, param)
 		}
+	}
+	if k.SortParams {
+		slices.SortStableFunc(kept, func(a, b string) int { return strings.Compare(paramName(a), paramName(b)) })
 	}
 	query = strings.Join(kept, "&")
 	return query, query != ""
@@ -114,7 +125,11 @@ func rawQuery(u *url.URL) string {
 }
 
 func (k KeyRule) ignores(name string) bool {
-	for _, p := range k.IgnoreParams {
+	return listsParam(k.IgnoreParams, name) || len(k.OnlyParams) > 0 && !listsParam(k.OnlyParams, name)
+}
+
+func listsParam(list []string, name string) bool {
+	for _, p := range list {
 		if prefix, ok := strings.CutSuffix(p, "*"); ok && strings.HasPrefix(name, prefix) || p == name {
 			return true
 		}

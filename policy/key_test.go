@@ -44,6 +44,12 @@ func TestKey(t *testing.T) {
 		{"ignore_params: prefix", "http://o.test/a?utm_x=1&utm=2&b", drop("utm_*"), "http://o.test/a?utm=2&b"},
 		{"ignore_params: names are case-sensitive", "http://o.test/a?B=1", drop("b"), "http://o.test/a?B=1"},
 		{"ignore_params: not the value", "http://o.test/a?c=b", drop("b"), "http://o.test/a?c=b"},
+		{"only_params", "http://o.test/a?b=1&c=2&d=3&vx", KeyRule{OnlyParams: []string{"c", "v*"}}, "http://o.test/a?c=2&vx"},
+		{"only_params: none of them", "http://o.test/a?b=1", KeyRule{OnlyParams: []string{"c"}}, "http://o.test/a"},
+		{"only_params less ignore_params", "http://o.test/a?b1=1&b2=2", KeyRule{OnlyParams: []string{"b*"}, IgnoreParams: []string{"b2"}}, "http://o.test/a?b1=1"},
+		{"sort_params", "http://o.test/a?c&b=2&a=3&b=1", KeyRule{SortParams: true}, "http://o.test/a?a=3&b=2&b=1&c"},
+		{"sort_params: by the decoded name", "http://o.test/a?%62=1&a", KeyRule{SortParams: true}, "http://o.test/a?a&b=1"},
+		{"sort_params: an empty query is one", "http://o.test/a?", KeyRule{SortParams: true}, "http://o.test/a?"},
 	} {
 		if got := KeyOf(mustURL(t, tc.in), tc.rule); got != tc.want {
 			t.Errorf("%s: %q: got %q, want %q", tc.clause, tc.in, got, tc.want)

@@ -1,9 +1,20 @@
 // Package policy holds the decisions of a shared HTTP cache: under which key a
-// request is looked up, which route it takes, whether a response may be stored
-// and whether a stored one may be served.
+// request is looked up, which route it takes, whether a response may be stored,
+// whether a stored one may be served, and in which form.
 //
 // It is pure: values in, verdict out. No I/O, no clock, no logger; the time is
 // an argument. It leaves fetching, storing and serving to others.
+//
+// The life of a request asks in this order:
+//
+//	rules.Route          key, route, and what the rules add: route.Cache
+//	  .Select            which of the stored variants answers (RFC 9111 §4.1)
+//	  .Decide            serve, revalidate, fetch, refuse, bypass (§4)
+//	  .Answered          what the origin's answer means for what is stored (§4.3.3)
+//	  .StaleOn           may what is stored answer although the origin failed (§4.2.4)
+//	  .Storable          may the answer be stored (§3), and then .ForStorage
+//	Respond              200, 206, 304 or 416 (RFC 9110 §13.2.2)
+//	Invalidated          what an unsafe method changed (RFC 9111 §4.4)
 package policy
 
 import (
@@ -35,4 +46,7 @@ type Stored struct {
 	// Selecting holds the request's values of the fields that Vary names
 	// (RFC 9111 §4.1); nil without Vary.
 	Selecting http.Header `json:"selecting,omitempty"`
+	// Invalid: it was invalidated, and must be validated before any use (RFC 9111
+	// §4.4). Freshened takes that back.
+	Invalid bool `json:"invalid,omitempty"`
 }

@@ -23,8 +23,11 @@ type Route struct {
 	Threshold   int64 // bytes; smaller bodies pass through
 	Streams     int   // parallel origin streams for one object
 	ExpectLarge bool  // worth a claim before the first GET
-	// Store goes to Storable, with Partial as the caller needs it.
+	// Store goes to Storable, with Partial and AnyStatus as the caller needs them.
 	Store StoreOptions
+	// Cache decides about storing and serving. For what is stored under a rule with
+	// conditions on the response, take that of AtResponse.
+	Cache Caching
 
 	subject subject
 }
@@ -76,6 +79,8 @@ func (r *Rules) AtResponse(rt Route, status int, h http.Header, length int64) Ro
 func (r *Rules) settle(rt *Route) {
 	rt.Kind, rt.Reason, rt.Rule = "", "", -1
 	rt.Threshold, rt.Streams, rt.Store.Public = 0, 0, false
+	rt.Cache = Caching{Authentic: rt.FetchURL != nil && rt.FetchURL.Scheme == "https"}
+	var s switches
 	mayBeSwarm := -1
 	for i := range r.Rules {
 		rule := &r.Rules[i]
@@ -96,7 +101,10 @@ func (r *Rules) settle(rt *Route) {
 			rt.Streams = rule.Streams
 		}
 		rt.Store.Public = rt.Store.Public || rule.Public
+		rt.Cache.settle(rule)
+		s.settle(rule)
 	}
+	rt.Cache.BackgroundUpdate, rt.Cache.AccelExpires, rt.Cache.Untargeted = is(s.background, false), is(s.accel, false), !is(s.cdn, true)
 	if rt.Kind == "" {
 		rt.Kind, rt.Reason = first(r.Default.Route, Swarm), "default"
 	}
@@ -105,6 +113,44 @@ func (r *Rules) settle(rt *Route) {
 	}
 	rt.Threshold = first(rt.Threshold, int64(r.Default.Threshold), int64(DefaultThreshold))
 	rt.Streams = first(rt.Streams, r.Default.Streams, DefaultStreams)
+}
+
+// settle takes from a rule what no rule before it has set.
+func (c *Caching) settle(r *Rule) {
+	if c.Valid == nil {
+		c.Valid = r.CacheValid
+	}
+	if c.Ignore == 0 {
+		c.Ignore = union(r.IgnoreHeaders)
+	}
+	if c.Bypass == nil {
+		c.Bypass = r.CacheBypass
+	}
+	if c.NoCache == nil {
+		c.NoCache = r.NoCache
+	}
+	if c.MinUses == 0 {
+		c.MinUses = r.CacheMinUses
+	}
+	if c.UseStale == 0 {
+		c.UseStale = union(r.CacheUseStale)
+	}
+}
+
+// switches can be set to false too.
+type switches struct{ background, accel, cdn *bool }
+
+func (s *switches) settle(r *Rule) {
+	s.background = first(s.background, r.CacheBackgroundUpdate)
+	s.accel = first(s.accel, r.XAccelExpires)
+	s.cdn = first(s.cdn, r.CDNCacheControl)
+}
+
+func is(b *bool, unset bool) bool {
+	if b == nil {
+		return unset
+	}
+	return *b
 }
 
 // first returns the first of vs that is set.

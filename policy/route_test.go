@@ -235,3 +235,31 @@ func TestRouteLeavesTheHeaderAlone(t *testing.T) {
 		t.Errorf("nil response header: %+v", rt)
 	}
 }
+
+func TestRouteSettlesCaching(t *testing.T) {
+	yes, no := true, false
+	rules := Rules{Rules: []Rule{
+		{Path: "/a/**", CacheUseStale: []Failures{none}, CacheMinUses: 2, XAccelExpires: &no},
+		{Path: "/**", CacheUseStale: []Failures{Unreachable, Status503}, CacheMinUses: 5, XAccelExpires: &yes, CDNCacheControl: &no, CacheBackgroundUpdate: &yes},
+		{ContentType: "text/*", IgnoreHeaders: []Ignored{IgnoreVary, IgnoreExpires}, CacheValid: []Validity{validity("1m")}},
+		{Host: "s.test", Upgrade: "https", CacheBypass: []Predicate{predicate("$args")}, NoCache: []Predicate{predicate("$http_x")}},
+	}}
+	if errs := rules.Validate(); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	a := rules.Route(getURL(t, "http://o.test/a/x")).Cache
+	if a.UseStale != none || a.MinUses != 2 || a.AccelExpires || !a.Untargeted || !a.BackgroundUpdate || a.Authentic || a.Ignore != 0 {
+		t.Errorf("/a/x: %+v", a)
+	}
+	rt := rules.Route(getURL(t, "http://s.test/b"))
+	if b := rt.Cache; b.UseStale != Unreachable|Status503 || b.MinUses != 5 || !b.AccelExpires || !b.Authentic || len(b.Bypass) != 1 || len(b.NoCache) != 1 {
+		t.Errorf("/b: %+v", b)
+	}
+	late := rules.AtResponse(rt, 200, header("Content-Type", "text/plain"), 9).Cache
+	if late.Ignore != IgnoreVary|IgnoreExpires || len(late.Valid) != 1 || !late.Authentic || late.MinUses != 5 {
+		t.Errorf("/b at the response: %+v", late)
+	}
+	if z := (&Rules{}).Route(getURL(t, "https://o.test/")).Cache; !z.Authentic || z.Untargeted || z.AccelExpires || z.UseStale != 0 {
+		t.Errorf("no rules: %+v", z)
+	}
+}

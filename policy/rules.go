@@ -60,6 +60,17 @@ type Rule struct {
 	// directives that forbid storing still forbid it.
 	Public bool `yaml:"public"`
 
+	// What the rule adds to HTTP; see Caching, which holds them once decided.
+	CacheValid            []Validity  `yaml:"cache_valid"`             // for how long responses are fresh that do not say it, by status
+	IgnoreHeaders         []Ignored   `yaml:"ignore_headers"`          // response fields without a say
+	CacheBypass           []Predicate `yaml:"cache_bypass"`            // ask the origin if one is true
+	NoCache               []Predicate `yaml:"no_cache"`                // do not store if one is true
+	CacheMinUses          int         `yaml:"cache_min_uses"`          // requests before a response is stored
+	CacheUseStale         []Failures  `yaml:"cache_use_stale"`         // failures on which what is stale is served; off for none
+	CacheBackgroundUpdate *bool       `yaml:"cache_background_update"` // what is stale is served while it is updated; unset: false
+	XAccelExpires         *bool       `yaml:"x_accel_expires"`         // obey X-Accel-Expires; unset: false
+	CDNCacheControl       *bool       `yaml:"cdn_cache_control"`       // obey CDN-Cache-Control (RFC 9213); unset: true
+
 	// Settings that must be known before the request is sent.
 	Upgrade     string  `yaml:"upgrade"` // "https": asked by http://, fetched by https://
 	Key         KeyRule `yaml:"key"`
@@ -149,13 +160,19 @@ func (r *Rule) validate(at string, p *problems) {
 	if r.Upgrade != "" && r.Upgrade != "https" {
 		p.add(at+".upgrade", "%q is not known, want https", r.Upgrade)
 	}
-	for _, name := range r.Key.IgnoreParams {
-		if name == "" || strings.Contains(strings.TrimSuffix(name, "*"), "*") {
-			p.add(at+".key.ignore_params", "%q is no parameter name; a * may stand at its end", name)
+	p.params(at+".key.ignore_params", r.Key.IgnoreParams)
+	p.params(at+".key.only_params", r.Key.OnlyParams)
+	p.positive(at+".cache_min_uses", int64(r.CacheMinUses))
+	for _, pr := range r.CacheBypass {
+		if pr.ofResponse() {
+			p.add(at+".cache_bypass", "%q is decided before there is a response", pr.text)
 		}
 	}
+	if all := union(r.CacheUseStale); all&none != 0 && all != none {
+		p.add(at+".cache_use_stale", "off stands alone")
+	}
 	if r.isSilent() {
-		p.add(at, "sets nothing: give it a route, threshold, streams, public, upgrade, key or expect_large")
+		p.add(at, "sets nothing: give it a route, threshold, streams, public, upgrade, key, expect_large or a setting of caching")
 	}
 	if r.needsResponse() {
 		r.validateLate(at, p)
@@ -181,7 +198,9 @@ func (r *Rule) validateLate(at string, p *problems) {
 
 func (r *Rule) isSilent() bool {
 	return r.Route == "" && r.Threshold == 0 && r.Streams == 0 && !r.Public &&
-		r.Upgrade == "" && r.Key.isZero() && r.ExpectLarge == nil
+		r.Upgrade == "" && r.Key.isZero() && r.ExpectLarge == nil &&
+		len(r.CacheValid)+len(r.IgnoreHeaders)+len(r.CacheBypass)+len(r.NoCache)+len(r.CacheUseStale)+r.CacheMinUses == 0 &&
+		r.CacheBackgroundUpdate == nil && r.XAccelExpires == nil && r.CDNCacheControl == nil
 }
 
 // problems collects what Validate finds.
@@ -202,6 +221,14 @@ func (p *problems) route(at string, k RouteKind) {
 func (p *problems) positive(at string, n int64) {
 	if n < 0 {
 		p.add(at, "%d is negative", n)
+	}
+}
+
+func (p *problems) params(at string, names []string) {
+	for _, name := range names {
+		if name == "" || strings.Contains(strings.TrimSuffix(name, "*"), "*") {
+			p.add(at, "%q is no parameter name; a * may stand at its end", name)
+		}
 	}
 }
 

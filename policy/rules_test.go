@@ -16,6 +16,8 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 			{ContentType: "video/*", Route: Deny, Upgrade: "https", Key: KeyRule{IgnoreQuery: true}, ExpectLarge: &yes},
 			{Host: "o.test:x", Upgrade: "http", Key: KeyRule{IgnoreParams: []string{"a*b", ""}}},
 			{Host: "o.test"},
+			{Key: KeyRule{OnlyParams: []string{"*a"}}, CacheMinUses: -1, CacheBypass: []Predicate{predicate("$upstream_status")},
+				CacheUseStale: []Failures{none, Updating}},
 		},
 	}
 	want := []string{
@@ -25,6 +27,7 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 		"rules[3].route:", "rules[3].upgrade:", "rules[3].key:", "rules[3].expect_large:",
 		"rules[4].host:", "rules[4].upgrade:", "rules[4].key.ignore_params:", "rules[4].key.ignore_params:",
 		"rules[5]:",
+		"rules[6].key.only_params:", "rules[6].cache_min_uses:", "rules[6].cache_bypass:", "rules[6].cache_use_stale:",
 	}
 	errs := r.Validate()
 	for i, err := range errs {
@@ -45,6 +48,9 @@ func TestValidateAccepts(t *testing.T) {
 		{Rules: []Rule{{Host: "*", Route: Deny}, {Host: "*.a.test:80", Route: Pass}, {Host: "[::1]:80", Route: Pass}, {Host: "::1", Route: Pass}}},
 		{Rules: []Rule{{Path: "**.iso", ExpectLarge: &no}, {ContentType: "video/*", MinSize: 1, Threshold: 1, Public: true}}},
 		{Rules: []Rule{{Upgrade: "https", Key: KeyRule{IgnoreParams: []string{"utm_*", "*"}}}}},
+		{Rules: []Rule{{Key: KeyRule{SortParams: true}}, {CacheValid: []Validity{{}}}, {IgnoreHeaders: []Ignored{IgnoreVary}}, {CDNCacheControl: &no},
+			{XAccelExpires: &no}, {CacheBackgroundUpdate: &no}, {CacheMinUses: 1}, {NoCache: []Predicate{predicate("$upstream_status")}},
+			{CacheBypass: []Predicate{predicate("$args")}}, {CacheUseStale: []Failures{none}}, {CacheUseStale: []Failures{Unreachable, Updating}}}},
 	} {
 		if errs := r.Validate(); len(errs) != 0 {
 			t.Errorf("%+v: %v", r, errs)

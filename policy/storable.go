@@ -10,18 +10,24 @@ import (
 type StoreOptions struct {
 	// Partial: a 206 will do, because it opens a fill of the whole object.
 	Partial bool
+	// AnyStatus: not only a 200 will do, because the status is stored and served too.
+	AnyStatus bool
 	// Public: the operator says that what was fetched with credentials is for all.
 	Public bool
 	// SharedQuery: the credentials of a signed URL are not in the key.
 	SharedQuery bool
+	// Uses is how often the key was asked for, this request included; 0: nobody
+	// counts, and min_uses has no meaning.
+	Uses int
 }
 
 // Why a response is not storable.
 const (
 	NotMethod          = "method"           // not the response to a GET
 	NotContent         = "content"          // the request had content
-	NotStatus          = "status"           // neither 200 nor a 206 that will do
-	NotPartial         = "partial"          // a 206 without a strong validator or the whole length
+	NotStatus          = "status"           // of a status that will not do
+	NotPartial         = "partial"          // a 206 without a strong validator or the whole length, or not of what was asked for
+	NotUnderstood      = "must-understand"  // RFC 9111 §5.2.2.3
 	NotNoStore         = "no-store"         // RFC 9111 §5.2.2.5
 	NotRequestNoStore  = "request-no-store" // RFC 9111 §5.2.1.5
 	NotPrivate         = "private"          // RFC 9111 §5.2.2.7
@@ -32,79 +38,121 @@ const (
 	NotVary            = "vary"             // RFC 9111 §4.1: varies on what cannot be compared
 	NotVaryCredentials = "vary-credentials" // varies on a cookie or an authorization
 	NotReusable        = "not-reusable"     // neither fresh nor to be validated
+
+	NotValid        = "cache_valid"     // a rule gives such a status no time
+	NotNoCache      = "no_cache"        // a rule says so
+	NotMinUses      = "cache_min_uses"  // not asked for often enough yet
+	NotAccelExpires = "x-accel-expires" // X-Accel-Expires: 0
 )
+
+// HitForMiss reports whether a response that was not storable for that reason
+// tells that the next one will not be either: then requests for the key should
+// not wait for each other. Other reasons lie with this request alone.
+func HitForMiss(reason string) bool {
+	switch reason {
+	case "", NotMethod, NotContent, NotPartial, NotRequestNoStore, NotAuthorization, NotCookie, NotMinUses:
+		return false
+	}
+	return true
+}
 
 // Storable reports whether a shared cache may store resp, the response to req
 // (RFC 9111 §3), and if not, why: one of the Not constants. In doubt it may not.
 //
 // resp.Header must be as received: ForStorage takes away the Set-Cookie that
-// forbids storing. must-understand does not lift no-store here, as §5.2.2.3
-// would allow.
-func Storable(req Request, resp Stored, o StoreOptions) (ok bool, reason string) {
-	reason = notStorable(&req, &resp, o)
+// forbids storing, and the fields that are for one user only.
+func (c *Caching) Storable(req Request, resp Stored, o StoreOptions) (ok bool, reason string) {
+	reason = c.notStorable(&req, &resp, o)
 	return reason == "", reason
 }
 
-func notStorable(req *Request, resp *Stored, o StoreOptions) string {
+func (c *Caching) notStorable(req *Request, resp *Stored, o StoreOptions) string {
 	switch {
 	case req.Method != http.MethodGet:
 		return NotMethod
 	case req.HasBody:
 		return NotContent
 	}
-	if reason := notWhole(resp, o); reason != "" {
+	t := c.terms(resp)
+	if reason := notStatus(req, resp, &t, o); reason != "" {
 		return reason
 	}
-	cc := httpheader.ParseResponseControl(resp.Header["Cache-Control"])
 	switch {
-	case httpheader.ParseRequestControl(req.Header["Cache-Control"]).NoStore:
+	case httpheader.ParseCacheControl(req.Header["Cache-Control"]).NoStore:
 		return NotRequestNoStore
-	case cc.NoStore:
+	case t.NoStore && !t.liftsNoStore(resp.Status):
 		return NotNoStore
-	case cc.Private:
+	case t.Private:
 		return NotPrivate
+	case t.refused != "":
+		return t.refused
+	case anyTrue(c.NoCache, req, resp):
+		return NotNoCache
+	case 0 < o.Uses && o.Uses < c.MinUses:
+		return NotMinUses
 	}
-	if reason := notShared(req, resp, &cc, o); reason != "" {
+	if reason := c.notShared(req, resp, &t, o); reason != "" {
 		return reason
 	}
-	if !hasValidator(resp) && !freshOnArrival(resp, &cc) {
+	if !hasValidator(resp) && !t.usefulUnasked(resp) {
 		return NotReusable
 	}
 	return ""
 }
 
-// notWhole accepts a 200, and a 206 if asked to: one part of a whole whose
-// length and strong validator are known (RFC 9111 §3.3).
-func notWhole(resp *Stored, o StoreOptions) string {
-	switch {
-	case resp.Status == http.StatusOK:
-		return ""
-	case resp.Status != http.StatusPartialContent || !o.Partial:
+// notStatus accepts a 200, a 206 if asked to, and any other final status that
+// does not concern this request alone, if the caller can serve it and there is a
+// word about caching it (RFC 9111 §3).
+func notStatus(req *Request, resp *Stored, t *terms, o StoreOptions) string {
+	switch status := resp.Status; {
+	case status == http.StatusPartialContent && o.Partial:
+		return notPart(req, resp)
+	case status == http.StatusOK:
+	case !o.AnyStatus || neverStored(status):
 		return NotStatus
-	}
-	value, ok := single(resp.Header, "Content-Range")
-	part, valid := httpheader.ParseContentRange(value)
-	if !ok || !valid || part.Length < 0 || part.Range.Len() <= 0 || StrongValidator(resp.Header, dateOf(resp)) == "" {
-		return NotPartial
+	case t.MustUnderstand && !understood(status):
+		return NotUnderstood
+	case !t.explicit && !t.Public && !heuristicallyCacheable(status):
+		return NotStatus
 	}
 	return ""
 }
 
+// notPart accepts one part that was asked for, of a whole whose length and strong
+// validator are known (RFC 9111 §3.3).
+func notPart(req *Request, resp *Stored) string {
+	part, ok := contentRange(resp.Header)
+	if !ok || part.Length < 0 || StrongValidator(resp.Header, dateOf(resp)) == "" {
+		return NotPartial
+	}
+	field, _ := single(req.Header, "Range")
+	asked, _ := httpheader.ParseRange(field)
+	for _, r := range asked.Resolve(part.Length) {
+		if r.From == part.Range.From {
+			return ""
+		}
+	}
+	return NotPartial
+}
+
 // notShared asks for permission where a response may be meant for one user only.
-func notShared(req *Request, resp *Stored, cc *httpheader.ResponseControl, o StoreOptions) string {
-	public := cc.Public || o.Public
-	shared := public || cc.SMaxAge.Valid
+func (c *Caching) notShared(req *Request, resp *Stored, t *terms, o StoreOptions) string {
+	public := t.Public || o.Public
+	shared := public || t.SMaxAge.Valid
 	switch {
 	case shared:
-	case authorized(req) && !(cc.MustRevalidate && !cc.Malformed): // RFC 9111 §3.5
+	case authorized(req) && !(t.MustRevalidate && !t.Malformed): // RFC 9111 §3.5
 		return NotAuthorization
 	case len(req.Header["Cookie"]) > 0:
 		return NotCookie
 	case bySignedURL(req, o):
 		return NotSignedQuery
 	}
-	if len(resp.Header["Set-Cookie"])+len(resp.Header["Set-Cookie2"]) > 0 && !public {
+	if len(resp.Header["Set-Cookie"])+len(resp.Header["Set-Cookie2"]) > 0 && !public && c.Ignore&IgnoreSetCookie == 0 {
 		return NotSetCookie
+	}
+	if c.Ignore&IgnoreVary != 0 {
+		return ""
 	}
 	return notComparable(req, resp, shared)
 }
@@ -150,7 +198,12 @@ func withCredentials(req *Request, o StoreOptions) bool {
 	return authorized(req) || len(req.Header["Cookie"]) > 0 || bySignedURL(req, o)
 }
 
-func freshOnArrival(resp *Stored, cc *httpheader.ResponseControl) bool {
-	lifetime, _ := freshnessLifetime(resp, cc)
-	return !cc.NoCache && lifetime > currentAge(resp, resp.ResponseTime)
+// usefulUnasked reports whether resp, which has just arrived, can be an answer
+// without the origin's confirmation: while it is fresh, or may be served stale.
+func (t *terms) usefulUnasked(resp *Stored) bool {
+	useful := t.lifetime
+	if !t.forbidsStale(resp) {
+		useful = add(useful, max(t.StaleWhileRevalidate.Value, t.StaleIfError.Value))
+	}
+	return !t.NoCache && useful > currentAge(resp, resp.ResponseTime)
 }

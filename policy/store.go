@@ -9,9 +9,10 @@ import (
 
 // ForStorage returns a copy of a response's header without what belongs to one
 // connection or one client (RFC 9111 §3.1, RFC 9110 §7.6.1): hop-by-hop fields,
-// those that Connection lists, Proxy-*, and Set-Cookie, which is never shared.
-// Ask Storable before, with the original.
-func ForStorage(h http.Header) http.Header {
+// those that Connection lists, Proxy-*, Set-Cookie, which is never shared, and
+// the fields that no-cache="f" and private="f" withhold. The client that asked
+// gets them all the same, from the response itself. Ask Storable before.
+func (c *Caching) ForStorage(h http.Header) http.Header {
 	out := h.Clone()
 	if out == nil {
 		out = http.Header{}
@@ -24,7 +25,19 @@ func ForStorage(h http.Header) http.Header {
 	for _, name := range notStored {
 		delete(out, name)
 	}
+	c.withhold(out)
 	return out
+}
+
+// withhold takes out the fields that may be used only with validation (RFC 9111
+// §5.2.2.4), or by one user only (§5.2.2.7).
+func (c *Caching) withhold(h http.Header) {
+	cc, _ := c.control(h)
+	for _, fields := range [...]httpheader.FieldList{cc.NoCacheFields, cc.PrivateFields} {
+		for name := range fields.All() {
+			delete(h, name)
+		}
+	}
 }
 
 // endToEnd names the fields that Connection must not list (RFC 9110 §7.6.1).
@@ -32,7 +45,7 @@ func ForStorage(h http.Header) http.Header {
 // body without its coding.
 func endToEnd(name string) bool {
 	switch name {
-	case "Cache-Control", "Vary", "Expires", "Age", "Date",
+	case "Cache-Control", "Cdn-Cache-Control", "Vary", "Expires", "Age", "Date",
 		"Content-Encoding", "Content-Type", "Content-Length", "Content-Range":
 		return true
 	}
@@ -53,9 +66,8 @@ func Whole(s Stored) (whole Stored, length int64, ok bool) {
 	case http.StatusOK:
 		return s, contentLength(s.Header), true
 	case http.StatusPartialContent:
-		value, ok := single(s.Header, "Content-Range")
-		part, valid := httpheader.ParseContentRange(value)
-		if !ok || !valid || part.Length < 0 {
+		part, ok := contentRange(s.Header)
+		if !ok || part.Length < 0 {
 			return s, -1, false
 		}
 		s.Status = http.StatusOK
@@ -65,6 +77,41 @@ func Whole(s Stored) (whole Stored, length int64, ok bool) {
 		return s, part.Length, true
 	}
 	return s, -1, false
+}
+
+// PartOf reports which bytes of whole part carries; ok only when part is a 206
+// of the very same representation: the same strong validator, length in bytes
+// and coding (RFC 9110 §15.3.7.3, RFC 9111 §3.4). Nothing else may be put
+// together, or stand behind bytes that a client has already. Freshened updates
+// whole's header from part's.
+func PartOf(whole Stored, length int64, part Stored) (r httpheader.Range, ok bool) {
+	got, ok := contentRange(part.Header)
+	if part.Status != http.StatusPartialContent || !ok || got.Length != length || !sameStrong(whole, part) {
+		return httpheader.Range{}, false
+	}
+	return got.Range, joined(whole.Header, "Content-Encoding") == joined(part.Header, "Content-Encoding")
+}
+
+// sameStrong: an entity tag is compared with an entity tag only; a date counts
+// when it is strong, and neither has a tag.
+func sameStrong(a, b Stored) bool {
+	if tag, ok := entityTag(a.Header); ok {
+		other, ok := entityTag(b.Header)
+		return ok && tag.StrongMatch(other)
+	}
+	validator := StrongValidator(a.Header, dateOf(&a))
+	return validator != "" && len(b.Header["Etag"]) == 0 && joined(b.Header, "Last-Modified") == validator
+}
+
+// contentRange is the Content-Range of a 206, when it has one part and its
+// Content-Length does not contradict it.
+func contentRange(h http.Header) (httpheader.ContentRange, bool) {
+	value, ok := single(h, "Content-Range")
+	part, valid := httpheader.ParseContentRange(value)
+	if !ok || !valid || part.Range.Len() <= 0 {
+		return httpheader.ContentRange{}, false
+	}
+	return part, len(h["Content-Length"]) == 0 || contentLength(h) == part.Range.Len()
 }
 
 func contentLength(h http.Header) int64 {
@@ -77,15 +124,4 @@ func contentLength(h http.Header) int64 {
 		return -1
 	}
 	return int64(n)
-}
-
-// Invalidates reports whether the response to such a request makes what is
-// stored under its URL stale (RFC 9111 §4.4): not an error, and the method not
-// known to be safe.
-func Invalidates(method string, status int) bool {
-	switch method {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY":
-		return false
-	}
-	return status >= 200 && status < 400
 }

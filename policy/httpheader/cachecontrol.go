@@ -1,53 +1,49 @@
 package httpheader
 
 import (
+	"iter"
 	"math"
+	"net/textproto"
 	"strings"
 	"time"
 )
 
-// Delta is the delta-seconds argument of a cache directive (RFC 9111 §1.2.2).
-// Without a valid argument, or with two that differ, it is invalid and its Value
-// is 0: for every directive but min-fresh that is the careful reading (§4.2.1).
-type Delta struct {
-	Present bool
-	Valid   bool
-	Value   time.Duration // whole seconds, at most MaxDelta
-}
+// CacheControl holds the directives of a Cache-Control field (RFC 9111 §5.2, RFC
+// 5861, RFC 8246). Requests and responses share the syntax and some of the
+// names; a directive of the other kind of message has no meaning where it stands.
+//
+// Restrictions count however they are written, "no-store=x" included. Permissions
+// count only when well-formed.
+type CacheControl struct {
+	NoStore, NoTransform bool
+	// NoCache and Private concern the whole message. The qualified forms, which
+	// name header fields, are in the two lists below - unless the list cannot be
+	// read: then they concern the whole too (§5.2.2.4, §5.2.2.7).
+	NoCache, Private             bool
+	NoCacheFields, PrivateFields FieldList
 
-// MaxDelta stands for every delta-seconds that is larger (RFC 9111 §1.2.2).
-const MaxDelta = (1 << 31) * time.Second
+	// Of responses.
+	MustRevalidate, ProxyRevalidate bool
+	MustUnderstand                  bool
+	Public, Immutable               bool
+	SMaxAge                         Delta
+	StaleWhileRevalidate            Delta // RFC 5861 §3
 
-// ResponseControl is a response's Cache-Control (RFC 9111 §5.2.2, RFC 5861, RFC
-// 8246). Restrictions count however they are written, "no-store=x" included; the
-// qualified forms private="f" and no-cache="f" count as the unqualified ones, as
-// §5.2.2.4 allows. Permissions count only when well-formed.
-type ResponseControl struct {
-	NoStore, NoCache, Private, NoTransform bool
-	MustRevalidate, ProxyRevalidate        bool
-	MustUnderstand                         bool
-	Public, Immutable                      bool
+	// Of requests.
+	OnlyIfCached bool
+	MinFresh     Delta
+	MaxStale     Delta // without argument: any staleness, MaxDelta
 
-	MaxAge, SMaxAge                    Delta
-	StaleWhileRevalidate, StaleIfError Delta
+	// Of both.
+	MaxAge       Delta
+	StaleIfError Delta // RFC 5861 §4
 
 	// Malformed: some member does not follow the grammar of cache-directive.
 	Malformed bool
 }
 
-// RequestControl is a request's Cache-Control (RFC 9111 §5.2.1).
-type RequestControl struct {
-	NoStore, NoCache, OnlyIfCached, NoTransform bool
-
-	MaxAge, MinFresh Delta
-	MaxStale         Delta // without argument: any staleness, MaxDelta
-	StaleIfError     Delta // RFC 5861 §4
-
-	Malformed bool
-}
-
-// ParseResponseControl reads a response's Cache-Control lines.
-func ParseResponseControl(lines []string) (c ResponseControl) {
+// ParseCacheControl reads the lines of a Cache-Control field.
+func ParseCacheControl(lines []string) (c CacheControl) {
 	for _, line := range lines {
 		for l := (list{rest: line}); ; {
 			m, more := l.next()
@@ -60,19 +56,28 @@ func ParseResponseControl(lines []string) (c ResponseControl) {
 	return c
 }
 
-func (c *ResponseControl) add(d directive) {
+// ParseRequestControl is ParseCacheControl, for callers that still say which
+// message it is.
+func ParseRequestControl(lines []string) CacheControl { return ParseCacheControl(lines) }
+
+func (c *CacheControl) add(d directive) {
 	c.Malformed = c.Malformed || d.malformed
 	switch {
 	case d.is("max-age"):
 		c.MaxAge.add(d)
-	case d.is("s-maxage"):
-		c.SMaxAge.add(d)
+	case d.is("no-cache"):
+		c.NoCacheFields.add(d, &c.NoCache)
 	case d.is("no-store"):
 		c.NoStore = true
-	case d.is("no-cache"):
-		c.NoCache = true
+	case d.is("no-transform"):
+		c.NoTransform = true
+	case d.is("stale-if-error"):
+		c.StaleIfError.add(d)
+
+	case d.is("s-maxage"):
+		c.SMaxAge.add(d)
 	case d.is("private"):
-		c.Private = true
+		c.PrivateFields.add(d, &c.Private)
 	case d.is("public"):
 		c.Public = c.Public || d.plain()
 	case d.is("must-revalidate"):
@@ -81,36 +86,11 @@ func (c *ResponseControl) add(d directive) {
 		c.ProxyRevalidate = true
 	case d.is("must-understand"):
 		c.MustUnderstand = true
-	case d.is("no-transform"):
-		c.NoTransform = true
-	case d.is("immutable"):
-		c.Immutable = c.Immutable || d.plain()
+	case d.is("immutable"): // an argument has no meaning (RFC 8246 §2)
+		c.Immutable = c.Immutable || !d.malformed
 	case d.is("stale-while-revalidate"):
 		c.StaleWhileRevalidate.add(d)
-	case d.is("stale-if-error"):
-		c.StaleIfError.add(d)
-	}
-}
 
-// ParseRequestControl reads a request's Cache-Control lines.
-func ParseRequestControl(lines []string) (c RequestControl) {
-	for _, line := range lines {
-		for l := (list{rest: line}); ; {
-			m, more := l.next()
-			if !more {
-				break
-			}
-			c.add(parseDirective(m))
-		}
-	}
-	return c
-}
-
-func (c *RequestControl) add(d directive) {
-	c.Malformed = c.Malformed || d.malformed
-	switch {
-	case d.is("max-age"):
-		c.MaxAge.add(d)
 	case d.is("min-fresh"):
 		c.MinFresh.add(d)
 	case d.is("max-stale"):
@@ -118,16 +98,8 @@ func (c *RequestControl) add(d directive) {
 			d.arg, d.hasArg = "2147483648", true
 		}
 		c.MaxStale.add(d)
-	case d.is("no-store"):
-		c.NoStore = true
-	case d.is("no-cache"):
-		c.NoCache = true
 	case d.is("only-if-cached"):
 		c.OnlyIfCached = true
-	case d.is("no-transform"):
-		c.NoTransform = true
-	case d.is("stale-if-error"):
-		c.StaleIfError.add(d)
 	}
 }
 
@@ -136,6 +108,7 @@ type directive struct {
 	name      string
 	arg       string // without its quotes
 	hasArg    bool
+	text      bool // of a targeted field: arg is a String, not a number or a word
 	malformed bool
 }
 
@@ -168,10 +141,65 @@ func (d directive) is(name string) bool { return is(d.name, name) }
 // plain reports whether d stands alone, as a permission must.
 func (d directive) plain() bool { return !d.hasArg && !d.malformed }
 
+// FieldList is a list of field names, separated by commas, as a directive's
+// argument holds it.
+type FieldList string
+
+// All yields the names in canonical form.
+func (f FieldList) All() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for l := (list{rest: string(f)}); ; {
+			name, more := l.next()
+			if !more || !yield(textproto.CanonicalMIMEHeaderKey(name)) {
+				return
+			}
+		}
+	}
+}
+
+// add takes one occurrence of a directive into account that concerns the fields
+// it names, or the whole message when it names none that can be read.
+func (f *FieldList) add(d directive, whole *bool) {
+	switch {
+	case d.malformed || !isFieldList(d.arg):
+		*whole = true
+	case *f == "":
+		*f = FieldList(d.arg)
+	default:
+		*f += "," + FieldList(d.arg)
+	}
+}
+
+// isFieldList reports whether s is a list of one to maxFields tokens.
+func isFieldList(s string) bool {
+	n := 0
+	for l := (list{rest: s}); ; n++ {
+		name, more := l.next()
+		if !more {
+			return 0 < n && n <= maxFields
+		}
+		if !IsToken(name) {
+			return false
+		}
+	}
+}
+
+// Delta is the delta-seconds argument of a cache directive (RFC 9111 §1.2.2).
+// Without a valid argument, or with two that differ, it is invalid and its Value
+// is 0: for every directive but min-fresh that is the careful reading (§4.2.1).
+type Delta struct {
+	Present bool
+	Valid   bool
+	Value   time.Duration // whole seconds, at most MaxDelta
+}
+
+// MaxDelta stands for every delta-seconds that is larger (RFC 9111 §1.2.2).
+const MaxDelta = (1 << 31) * time.Second
+
 // add takes one occurrence of the directive into account.
 func (v *Delta) add(d directive) {
-	value, ok := parseDelta(d.arg)
-	ok = ok && !d.malformed
+	value, ok := ParseDelta(d.arg)
+	ok = ok && !d.malformed && !d.text
 	switch {
 	case !v.Present:
 		*v = Delta{Present: true, Valid: ok}
@@ -183,7 +211,8 @@ func (v *Delta) add(d directive) {
 	}
 }
 
-func parseDelta(s string) (time.Duration, bool) {
+// ParseDelta reads delta-seconds; what is larger than MaxDelta becomes it.
+func ParseDelta(s string) (time.Duration, bool) {
 	n, ok := parseInt(s)
 	if !ok {
 		return 0, false
@@ -198,7 +227,7 @@ func ParseAge(lines []string) (time.Duration, bool) {
 		return 0, false
 	}
 	first, _, _ := strings.Cut(lines[0], ",")
-	return parseDelta(trimOWS(first))
+	return ParseDelta(trimOWS(first))
 }
 
 // parseInt reads 1*DIGIT; what does not fit becomes the largest int64.

@@ -6,26 +6,36 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dunglas/httpsfv"
 )
 
-func FuzzResponseControl(f *testing.F) {
+func FuzzCacheControl(f *testing.F) {
 	for _, s := range []string{
 		"public, max-age=31536000, immutable", "no-store, no-cache, must-revalidate, max-age=0, post-check=0",
 		`private="Set-Cookie", s-maxage=10`, "max-age=600;public", `x="a\", no-store`, "MAX-AGE=\"1\"", `"`, "=", "a=\x00",
+		`no-cache="a, b", no-cache=c`, "no-cache", "max-age=0", "max-stale", "max-stale=5, min-fresh=7, only-if-cached", "max-stale=, max-stale",
 	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		c := ParseResponseControl([]string{s})
-		checkDelta(t, c.MaxAge, c.SMaxAge, c.StaleWhileRevalidate, c.StaleIfError)
-		if again := ParseResponseControl([]string{printResponse(c)}); again != withoutMalformed(c) {
+		c := ParseCacheControl([]string{s})
+		checkDelta(t, c.MaxAge, c.SMaxAge, c.StaleWhileRevalidate, c.StaleIfError, c.MinFresh, c.MaxStale)
+		if again := ParseCacheControl([]string{printControl(c)}); again != withoutMalformed(c) {
 			t.Errorf("%q: printed and read again:\n%+v\n%+v", s, c, again)
 		}
+		for _, l := range []FieldList{c.NoCacheFields, c.PrivateFields} {
+			for name := range l.All() {
+				if !IsToken(name) {
+					t.Errorf("%q names the field %q", s, name)
+				}
+			}
+		}
 		// A restriction is never lost by what stands before it.
-		if d := ParseResponseControl([]string{s, "no-store"}); !d.NoStore {
+		if d := ParseCacheControl([]string{s, "no-store"}); !d.NoStore {
 			t.Errorf("%q hides a no-store on the next line", s)
 		}
-		if d := ParseResponseControl([]string{s + ",no-store,private,no-cache"}); !inQuotes(s) && !(d.NoStore && d.Private && d.NoCache) {
+		if d := ParseCacheControl([]string{s + ",no-store,private,no-cache"}); !inQuotes(s) && !(d.NoStore && d.Private && d.NoCache) {
 			t.Errorf("%q hides the members after it", s)
 		}
 	})
@@ -34,19 +44,24 @@ func FuzzResponseControl(f *testing.F) {
 // inQuotes reports whether a closing quote could come after s.
 func inQuotes(s string) bool { return strings.ContainsAny(s, `"\`) }
 
-func printResponse(c ResponseControl) string {
+func printControl(c CacheControl) string {
 	var m []string
 	for name, on := range map[string]bool{
 		"no-store": c.NoStore, "no-cache": c.NoCache, "private": c.Private, "no-transform": c.NoTransform,
 		"must-revalidate": c.MustRevalidate, "proxy-revalidate": c.ProxyRevalidate, "must-understand": c.MustUnderstand,
-		"public": c.Public, "immutable": c.Immutable,
+		"public": c.Public, "immutable": c.Immutable, "only-if-cached": c.OnlyIfCached,
 	} {
 		if on {
 			m = append(m, name)
 		}
 	}
+	for name, fields := range map[string]FieldList{"no-cache": c.NoCacheFields, "private": c.PrivateFields} {
+		if fields != "" {
+			m = append(m, fmt.Sprintf("%s=%q", name, string(fields)))
+		}
+	}
 	for name, d := range map[string]Delta{
-		"max-age": c.MaxAge, "s-maxage": c.SMaxAge,
+		"max-age": c.MaxAge, "s-maxage": c.SMaxAge, "min-fresh": c.MinFresh, "max-stale": c.MaxStale,
 		"stale-while-revalidate": c.StaleWhileRevalidate, "stale-if-error": c.StaleIfError,
 	} {
 		m = append(m, printDelta(name, d)...)
@@ -54,7 +69,7 @@ func printResponse(c ResponseControl) string {
 	return strings.Join(m, ", ")
 }
 
-func withoutMalformed(c ResponseControl) ResponseControl { c.Malformed = false; return c }
+func withoutMalformed(c CacheControl) CacheControl { c.Malformed = false; return c }
 
 func printDelta(name string, d Delta) []string {
 	switch {
@@ -77,31 +92,49 @@ func checkDelta(t *testing.T, deltas ...Delta) {
 	}
 }
 
-func FuzzRequestControl(f *testing.F) {
-	for _, s := range []string{"no-cache", "max-age=0", "max-stale", "max-stale=5, min-fresh=7, only-if-cached", "max-stale=, max-stale"} {
+// FuzzTargeted compares with a library for structured fields.
+func FuzzTargeted(f *testing.F) {
+	for _, s := range []string{
+		"max-age=60", "max-age=60, no-store", "MAX-AGE=1", `max-age="60"`, "max-age=60;x=1;y", "a=(1 2);q, b", "no-store=?0",
+		`no-cache="a, b"`, "x=:aGk=:", "x=@12", `x=%"f%c3%bc"`, "x=1.5, max-age=-1", "max-age=1,max-age=2", "max-age=60,", " max-age=1 ", "*a=*b",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		c := ParseRequestControl([]string{s})
-		checkDelta(t, c.MaxAge, c.MinFresh, c.MaxStale, c.StaleIfError)
-		var m []string
-		for name, on := range map[string]bool{
-			"no-store": c.NoStore, "no-cache": c.NoCache, "no-transform": c.NoTransform, "only-if-cached": c.OnlyIfCached,
-		} {
-			if on {
-				m = append(m, name)
+		c, ok := ParseTargeted([]string{s})
+		if !ok && c != (CacheControl{}) {
+			t.Errorf("%q: directives beside !ok: %+v", s, c)
+		}
+		checkDelta(t, c.MaxAge, c.SMaxAge, c.StaleWhileRevalidate, c.StaleIfError)
+		d, err := httpsfv.UnmarshalDictionary([]string{s})
+		if want := err == nil && len(d.Names()) > 0; ok != want {
+			if err == nil && len(d.Names()) > maxFields {
+				return
 			}
+			t.Fatalf("%q: ok %v, the library says %v (%v)", s, ok, want, err)
 		}
-		for name, d := range map[string]Delta{
-			"max-age": c.MaxAge, "min-fresh": c.MinFresh, "max-stale": c.MaxStale, "stale-if-error": c.StaleIfError,
-		} {
-			m = append(m, printDelta(name, d)...)
+		if !ok {
+			return
 		}
-		c.Malformed = false
-		if again := ParseRequestControl(m); again != c {
-			t.Errorf("%q: printed and read again:\n%+v\n%+v", s, c, again)
+		if got, want := c.NoStore, isTrue(d, "no-store"); got != want {
+			t.Errorf("%q: no-store %v, want %v", s, got, want)
+		}
+		age, _ := d.Get("max-age")
+		item, _ := age.(httpsfv.Item)
+		if n, isInt := item.Value.(int64); n != 0 && c.MaxAge.Valid != (isInt && n >= 0) || // -0 is as stale as 0
+			isInt && n >= 0 && c.MaxAge.Value != min(time.Duration(n), 1<<31)*time.Second {
+			t.Errorf("%q: max-age %+v of %v", s, c.MaxAge, item.Value)
 		}
 	})
+}
+
+// isTrue: as a restriction is read, anything but false.
+func isTrue(d *httpsfv.Dictionary, name string) bool {
+	m, ok := d.Get(name)
+	if item, isItem := m.(httpsfv.Item); isItem && item.Value == false {
+		return false
+	}
+	return ok
 }
 
 func FuzzVary(f *testing.F) {

@@ -14,68 +14,78 @@ func secs(n int64) Delta {
 
 var badDelta = Delta{Present: true}
 
-func TestResponseControl(t *testing.T) {
+func TestCacheControlOfResponses(t *testing.T) {
 	for _, tc := range []struct {
 		clause string
 		lines  []string
-		want   ResponseControl
+		want   CacheControl
 	}{
-		{"none", nil, ResponseControl{}},
-		{"RFC 9111 §5.2: names in any case", []string{"NO-Store, Private"}, ResponseControl{NoStore: true, Private: true}},
-		{"RFC 9110 §5.3: several lines are one list", []string{"max-age=5", "public"}, ResponseControl{MaxAge: secs(5), Public: true}},
-		{"RFC 9110 §5.6.1.2: empty members", []string{", ,max-age=5,,"}, ResponseControl{MaxAge: secs(5)}},
-		{"RFC 9111 §5.2: token and quoted-string alike", []string{`max-age="5"`}, ResponseControl{MaxAge: secs(5)}},
-		{"RFC 9111 §1.2.2: too large is 2^31", []string{"max-age=99999999999999999999999999"}, ResponseControl{MaxAge: secs(1 << 31)}},
-		{"RFC 9111 §1.2.2: leading zeros", []string{"max-age=005"}, ResponseControl{MaxAge: secs(5)}},
-		{"RFC 9111 §4.2.1: negative is invalid", []string{"max-age=-5"}, ResponseControl{MaxAge: badDelta}},
-		{"RFC 9111 §4.2.1: not an integer", []string{"max-age=1.5"}, ResponseControl{MaxAge: badDelta}},
-		{"RFC 9111 §4.2.1: no argument", []string{"max-age"}, ResponseControl{MaxAge: badDelta}},
-		{"RFC 9111 §4.2.1: empty argument", []string{"max-age="}, ResponseControl{MaxAge: badDelta, Malformed: true}},
-		{"RFC 9111 §5.2: no space around =", []string{"max-age =5"}, ResponseControl{MaxAge: badDelta, Malformed: true}},
-		{"RFC 9111 §5.2: no space after =", []string{"max-age= 5"}, ResponseControl{MaxAge: badDelta, Malformed: true}},
-		{"RFC 9111 §4.2.1: duplicates that agree", []string{"max-age=5, max-age=5"}, ResponseControl{MaxAge: secs(5)}},
-		{"RFC 9111 §4.2.1: duplicates that differ", []string{"max-age=5, max-age=6"}, ResponseControl{MaxAge: badDelta}},
-		{"RFC 9111 §4.2.1: a third does not mend it", []string{"max-age=5, max-age=6, max-age=5"}, ResponseControl{MaxAge: badDelta}},
-		{"RFC 9111 §4.2.1: invalid then valid", []string{"max-age=x, max-age=5"}, ResponseControl{MaxAge: badDelta}},
-		{"semicolon is no comma", []string{"max-age=5;public"}, ResponseControl{MaxAge: badDelta, Malformed: true}},
-		{"RFC 9111 §5.2.2.7: qualified private counts whole", []string{`private="Set-Cookie, X"`}, ResponseControl{Private: true}},
-		{"RFC 9111 §5.2.2.4: qualified no-cache counts whole", []string{`no-cache="a"`}, ResponseControl{NoCache: true}},
-		{"a comma in quotes does not separate", []string{`x="no-store, public", max-age=1`}, ResponseControl{MaxAge: secs(1)}},
-		{"an escaped quote does not close", []string{`x="\", no-store", max-age=1`}, ResponseControl{MaxAge: secs(1)}},
-		{"an open quote hides nothing", []string{`x="oops, no-store`}, ResponseControl{NoStore: true, Malformed: true}},
-		{"restrictions count with an argument", []string{"no-store=1, must-revalidate=1"}, ResponseControl{NoStore: true, MustRevalidate: true}},
-		{"permissions do not", []string{"public=1, immutable=1"}, ResponseControl{}},
-		{"restrictions count in bad company", []string{"no-store;max-age=1"}, ResponseControl{NoStore: true, Malformed: true}},
-		{"permissions do not", []string{"public;max-age=1"}, ResponseControl{Malformed: true}},
+		{"none", nil, CacheControl{}},
+		{"RFC 9111 §5.2: names in any case", []string{"NO-Store, Private"}, CacheControl{NoStore: true, Private: true}},
+		{"RFC 9110 §5.3: several lines are one list", []string{"max-age=5", "public"}, CacheControl{MaxAge: secs(5), Public: true}},
+		{"RFC 9110 §5.6.1.2: empty members", []string{", ,max-age=5,,"}, CacheControl{MaxAge: secs(5)}},
+		{"RFC 9111 §5.2: token and quoted-string alike", []string{`max-age="5"`}, CacheControl{MaxAge: secs(5)}},
+		{"RFC 9111 §1.2.2: too large is 2^31", []string{"max-age=99999999999999999999999999"}, CacheControl{MaxAge: secs(1 << 31)}},
+		{"RFC 9111 §1.2.2: leading zeros", []string{"max-age=005"}, CacheControl{MaxAge: secs(5)}},
+		{"RFC 9111 §4.2.1: negative is invalid", []string{"max-age=-5"}, CacheControl{MaxAge: badDelta}},
+		{"RFC 9111 §4.2.1: not an integer", []string{"max-age=1.5"}, CacheControl{MaxAge: badDelta}},
+		{"RFC 9111 §4.2.1: no argument", []string{"max-age"}, CacheControl{MaxAge: badDelta}},
+		{"RFC 9111 §4.2.1: empty argument", []string{"max-age="}, CacheControl{MaxAge: badDelta, Malformed: true}},
+		{"RFC 9111 §5.2: no space around =", []string{"max-age =5"}, CacheControl{MaxAge: badDelta, Malformed: true}},
+		{"RFC 9111 §5.2: no space after =", []string{"max-age= 5"}, CacheControl{MaxAge: badDelta, Malformed: true}},
+		{"RFC 9111 §4.2.1: duplicates that agree", []string{"max-age=5, max-age=5"}, CacheControl{MaxAge: secs(5)}},
+		{"RFC 9111 §4.2.1: duplicates that differ", []string{"max-age=5, max-age=6"}, CacheControl{MaxAge: badDelta}},
+		{"RFC 9111 §4.2.1: a third does not mend it", []string{"max-age=5, max-age=6, max-age=5"}, CacheControl{MaxAge: badDelta}},
+		{"RFC 9111 §4.2.1: invalid then valid", []string{"max-age=x, max-age=5"}, CacheControl{MaxAge: badDelta}},
+		{"semicolon is no comma", []string{"max-age=5;public"}, CacheControl{MaxAge: badDelta, Malformed: true}},
+		{"RFC 9111 §5.2.2.7: qualified private", []string{`private="Set-Cookie, X"`}, CacheControl{PrivateFields: "Set-Cookie, X"}},
+		{"RFC 9111 §5.2.2.4: qualified no-cache", []string{`no-cache="a"`}, CacheControl{NoCacheFields: "a"}},
+		{"RFC 9111 §5.2: recipients accept the token form", []string{`no-cache=a`}, CacheControl{NoCacheFields: "a"}},
+		{"RFC 9110 §5.3: qualified twice", []string{`no-cache="a"`, `no-cache="b"`}, CacheControl{NoCacheFields: "a,b"}},
+		{"qualified and not: both are told", []string{`private="a", private`}, CacheControl{Private: true, PrivateFields: "a"}},
+		{"RFC 9111 §5.2.2.7: what names no field counts whole", []string{`private=""`}, CacheControl{Private: true}},
+		{"RFC 9111 §5.2.2.7: what names no field counts whole", []string{`private=" , "`}, CacheControl{Private: true}},
+		{"RFC 9111 §5.2.2.7: what names no field counts whole", []string{`private="a b"`}, CacheControl{Private: true}},
+		{"RFC 9111 §5.2.2.7: what names no field counts whole", []string{`private="a, \"b"`}, CacheControl{Private: true}},
+		{"RFC 9111 §5.2.2.4: an open quote counts whole", []string{`no-cache="a`}, CacheControl{NoCache: true, Malformed: true}},
+		{"a comma in quotes does not separate", []string{`x="no-store, public", max-age=1`}, CacheControl{MaxAge: secs(1)}},
+		{"an escaped quote does not close", []string{`x="\", no-store", max-age=1`}, CacheControl{MaxAge: secs(1)}},
+		{"an open quote hides nothing", []string{`x="oops, no-store`}, CacheControl{NoStore: true, Malformed: true}},
+		{"restrictions count with an argument", []string{"no-store=1, must-revalidate=1"}, CacheControl{NoStore: true, MustRevalidate: true}},
+		{"permissions do not", []string{"public=1"}, CacheControl{}},
+		{"RFC 8246 §2: an argument has no meaning", []string{"immutable=1"}, CacheControl{Immutable: true}},
+		{"RFC 8246 §2: but it must be one", []string{"immutable;"}, CacheControl{Malformed: true}},
+		{"restrictions count in bad company", []string{"no-store;max-age=1"}, CacheControl{NoStore: true, Malformed: true}},
+		{"permissions do not", []string{"public;max-age=1"}, CacheControl{Malformed: true}},
 		{"RFC 5861, RFC 8246", []string{"stale-while-revalidate=1, stale-if-error=2, immutable"},
-			ResponseControl{StaleWhileRevalidate: secs(1), StaleIfError: secs(2), Immutable: true}},
+			CacheControl{StaleWhileRevalidate: secs(1), StaleIfError: secs(2), Immutable: true}},
 		{"RFC 9111 §5.2.2: the rest", []string{"s-maxage=3, proxy-revalidate, must-understand, no-transform"},
-			ResponseControl{SMaxAge: secs(3), ProxyRevalidate: true, MustUnderstand: true, NoTransform: true}},
-		{"RFC 9111 §5.2.3: unknown ones are ignored", []string{`community="UCI", foo=bar, baz`}, ResponseControl{}},
+			CacheControl{SMaxAge: secs(3), ProxyRevalidate: true, MustUnderstand: true, NoTransform: true}},
+		{"RFC 9111 §5.2.3: unknown ones are ignored", []string{`community="UCI", foo=bar, baz`}, CacheControl{}},
 	} {
-		if got := ParseResponseControl(tc.lines); got != tc.want {
+		if got := ParseCacheControl(tc.lines); got != tc.want {
 			t.Errorf("%s: %q:\n got %+v\nwant %+v", tc.clause, tc.lines, got, tc.want)
 		}
 	}
 }
 
-func TestRequestControl(t *testing.T) {
+func TestCacheControlOfRequests(t *testing.T) {
 	for _, tc := range []struct {
 		clause string
 		line   string
-		want   RequestControl
+		want   CacheControl
 	}{
 		{"RFC 9111 §5.2.1", "no-cache, no-store, no-transform, only-if-cached",
-			RequestControl{NoCache: true, NoStore: true, NoTransform: true, OnlyIfCached: true}},
-		{"RFC 9111 §5.2.1.1", "max-age=0", RequestControl{MaxAge: secs(0)}},
-		{"RFC 9111 §5.2.1.2: without argument any staleness", "max-stale", RequestControl{MaxStale: secs(1 << 31)}},
-		{"RFC 9111 §5.2.1.2", "max-stale=60", RequestControl{MaxStale: secs(60)}},
-		{"RFC 9111 §5.2.1.2: invalid permits nothing", "max-stale=x", RequestControl{MaxStale: badDelta}},
-		{"RFC 9111 §5.2.1.2: malformed permits nothing", "max-stale;1", RequestControl{MaxStale: badDelta, Malformed: true}},
-		{"RFC 9111 §5.2.1.3", "min-fresh=7", RequestControl{MinFresh: secs(7)}},
-		{"RFC 5861 §4", "stale-if-error=7", RequestControl{StaleIfError: secs(7)}},
+			CacheControl{NoCache: true, NoStore: true, NoTransform: true, OnlyIfCached: true}},
+		{"RFC 9111 §5.2.1.1", "max-age=0", CacheControl{MaxAge: secs(0)}},
+		{"RFC 9111 §5.2.1.2: without argument any staleness", "max-stale", CacheControl{MaxStale: secs(1 << 31)}},
+		{"RFC 9111 §5.2.1.2", "max-stale=60", CacheControl{MaxStale: secs(60)}},
+		{"RFC 9111 §5.2.1.2: invalid permits nothing", "max-stale=x", CacheControl{MaxStale: badDelta}},
+		{"RFC 9111 §5.2.1.2: malformed permits nothing", "max-stale;1", CacheControl{MaxStale: badDelta, Malformed: true}},
+		{"RFC 9111 §5.2.1.3", "min-fresh=7", CacheControl{MinFresh: secs(7)}},
+		{"RFC 5861 §4", "stale-if-error=7", CacheControl{StaleIfError: secs(7)}},
 	} {
-		if got := ParseRequestControl([]string{tc.line}); got != tc.want {
+		if got := ParseCacheControl([]string{tc.line}); got != tc.want {
 			t.Errorf("%s: %q:\n got %+v\nwant %+v", tc.clause, tc.line, got, tc.want)
 		}
 	}
