@@ -65,53 +65,51 @@ const claimRounds = 3
 
 // find looks the object up; nil is a miss. When the object is expected to be
 // large a miss comes with the claim on its first GET: release it as soon as the
-// answer is known. Others wait here for that, and then find the fill.
+// answer is known. Others wait here for that, and then find the fill. Where
+// nothing is here the claim comes before the look-up: that it is granted means
+// that there is nothing to find.
 func (p *Proxy) find(v *visit) (obj object, release func(), err error) {
 	release = func() {}
 	large := v.route.ExpectLarge
 	if known, is := p.seen.recall(v.route.Key); known {
 		large = is
 	}
+	obj, err = p.cache.Local(v.route.Key, v.source)
+	partly := err == nil && !obj.Complete()
+	switch {
+	case partly:
+		obj.Close() // the directory may know of a fill to join
+	case err == nil:
+		return obj, release, nil
+	case !large: // a small object must not wait for the directory
+		p.missed("look up here", err)
+		return nil, release, nil
+	}
 	ctx := v.r.Context()
-	for round := 0; ; round++ {
-		obj := p.lookup(ctx, v, large)
-		if obj != nil || !large || round == claimRounds || v.r.Method != http.MethodGet || onlyIfCached(v.r.Header) {
-			return obj, release, nil
+	mayClaim := large && v.r.Method == http.MethodGet && !onlyIfCached(v.r.Header)
+	for round, look := 0, partly || !mayClaim; ; round, look = round+1, true {
+		if look {
+			if obj, err := p.cache.Lookup(ctx, v.route.Key, v.source); err == nil {
+				return obj, release, nil
+			} else {
+				p.missed("look up", err)
+			}
+		}
+		if !mayClaim || round == claimRounds {
+			return nil, release, nil
 		}
 		claim, err := p.cache.ClaimFirst(ctx, v.route.Key)
 		var taken *swarmcache.ClaimedError
 		switch {
 		case err == nil:
-			// What was a miss may have been filled before the claim was ours.
-			return p.lookup(ctx, v, large), sync.OnceFunc(claim), nil
+			return nil, sync.OnceFunc(claim), nil
 		case ctx.Err() != nil:
 			return nil, release, context.Cause(ctx)
-		case errors.As(err, &taken):
-			continue
+		case !errors.As(err, &taken):
+			p.degraded("claim first GET", err)
+			return nil, release, nil
 		}
-		p.degraded("claim first GET", err)
-		return nil, release, nil
 	}
-}
-
-// lookup finds what the key selects. The directory is asked only where that is
-// likely to pay: a small object must not wait for it.
-func (p *Proxy) lookup(ctx context.Context, v *visit, large bool) object {
-	obj, err := p.cache.Local(v.route.Key, v.source)
-	switch {
-	case err == nil && obj.Complete():
-		return obj
-	case err == nil:
-		obj.Close() // the directory may know of a fill to join
-	case !large:
-		p.missed("look up here", err)
-		return nil
-	}
-	if obj, err = p.cache.Lookup(ctx, v.route.Key, v.source); err != nil {
-		p.missed("look up", err)
-		return nil
-	}
-	return obj
 }
 
 // bypass goes to the origin although the route is swarm.

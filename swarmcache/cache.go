@@ -3,11 +3,8 @@ package swarmcache
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	mrand "math/rand/v2"
 	"os"
@@ -18,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"shatabdi/policy"
-	"shatabdi/swarmcache/layout"
 )
 
 // Config is what a cache needs.
@@ -57,18 +53,24 @@ type Cache struct {
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup
 
-	// files makes the coming and going of objects one at a time: of their record,
-	// their reservation and their file together. Held across I/O; taken before mu
-	// and before object.recording.
+	// files makes the opening of objects one at a time: of their reservation and
+	// their file together. Held across I/O that a client waits for, so never
+	// across a write to the catalogue, which may wait for the disk; taken before mu.
 	files sync.Mutex
+	// selecting orders what is written about keys. Held across I/O; taken before mu.
+	selecting sync.Mutex
 
-	mu      sync.Mutex // guards the fields below; never held across I/O
+	// What is here is known in memory first; the catalogue follows behind the
+	// client's first byte. mu guards the fields below and is never held across I/O.
+	mu      sync.Mutex
 	closed  bool
-	objects map[ObjectID]*object // with an open file
-	entries map[ObjectID]*entry  // everything that takes space
+	objects map[ObjectID]*object    // with an open file
+	entries map[ObjectID]*entry     // everything that takes space
+	current map[policy.Key]ObjectID // what keys select; each has an entry
+	leaving map[ObjectID]*leaving   // forgotten, but still on the disk
 	sealed  map[InfoHash]ObjectID
 	used    int64 // bytes reserved by entries
-	firsts  map[policy.Key]chan struct{}
+	firsts  map[policy.Key]*first
 }
 
 // Open reads the catalogue and removes files that it does not know. Close the
@@ -83,8 +85,8 @@ func Open(cfg Config) (*Cache, error) {
 	c := &Cache{
 		cfg: cfg, log: cfg.Logger.With("component", "cache"), now: cfg.Now,
 		metrics: newMetrics(cfg.Registerer), rates: rates{m: map[string]float64{}},
-		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, sealed: map[InfoHash]ObjectID{},
-		firsts: map[policy.Key]chan struct{}{},
+		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, current: map[policy.Key]ObjectID{},
+		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.budget = newBudget(c.ctx, c.goWork, cfg.Directory, cmp.Or(cfg.HostStreams, 16), cmp.Or(cfg.ClusterHostStreams, 64), cfg.Now, cfg.Registerer)
@@ -133,27 +135,22 @@ func (c *Cache) path(id ObjectID) string {
 // Local finds what key selects on this node alone, without asking anybody. The
 // object may be incomplete.
 func (c *Cache) Local(key policy.Key, o Origin) (*Object, error) {
-	id, err := c.cfg.Index.Current(key)
+	id, ok := c.selected(key)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	obj, err := c.open(id)
 	if err != nil {
-		return nil, err
-	}
-	rec, err := c.cfg.Index.Get(id)
-	if err != nil {
-		return nil, err
-	}
-	obj, err := c.inMemory(id)
-	if err != nil {
-		return nil, err
-	}
-	if obj != nil {
-		return obj.handle(o), nil
-	}
-	c.files.Lock()
-	defer c.files.Unlock()
-	if obj, err = c.openLocked(rec.Version, &rec); err != nil {
 		return nil, err
 	}
 	return obj.handle(o), nil
+}
+
+func (c *Cache) selected(key policy.Key) (id ObjectID, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id, ok = c.current[key]
+	return id, ok
 }
 
 // Lookup finds what key selects: a local object, one being filled, or one the
@@ -196,68 +193,94 @@ func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, 
 	return obj.handle(o), nil
 }
 
-// admit opens the file of v, with space reserved and the catalogue told.
+// open returns an object that this node has, with a reference on its file.
+func (c *Cache) open(id ObjectID) (*object, error) {
+	if o, err := c.inMemory(id); o != nil || err != nil {
+		return o, err
+	}
+	c.files.Lock()
+	defer c.files.Unlock()
+	rec, err := c.cfg.Index.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	return c.openLocked(rec.Version, &rec, true)
+}
+
+// admit opens the object of v, new or known, with space reserved. The catalogue
+// is told behind the back of the client who waits: until then the file belongs
+// to no object, and a crash leaves nothing of it.
 func (c *Cache) admit(v Version) (*object, error) {
 	c.files.Lock()
 	defer c.files.Unlock()
-	rec, err := c.cfg.Index.Get(v.ID)
-	if err != nil {
-		if err := c.reserve(v); err != nil {
-			return nil, err
+	c.untilGone(v.ID) // its file has the same name
+	rec, known := Record{Version: v, Added: c.now().Unix()}, false
+	if c.has(v.ID) {
+		if r, err := c.cfg.Index.Get(v.ID); err == nil {
+			rec, known = r, true
 		}
-		rec = Record{Version: v, Added: c.now().Unix()}
-		if err := c.cfg.Index.Put(rec); err != nil {
-			c.unreserve(v.ID)
-			return nil, err
+		if !v.InfoHash.IsZero() {
+			rec.Version = v // the directory's facts are as fresh or fresher
 		}
-	} else if !v.InfoHash.IsZero() {
-		rec.Version = v // the directory's facts are as fresh or fresher
-	}
-	obj, err := c.openLocked(rec.Version, &rec)
-	if err != nil {
-		c.forgetLocked(v.ID)
+	} else if err := c.reserve(v); err != nil {
 		return nil, err
 	}
-	obj.learn(v.InfoHash)
-	if err := c.select_(v.Key, v.ID); err != nil {
-		obj.file.Release()
+	o, err := c.openLocked(rec.Version, &rec, known)
+	if err != nil {
+		if !known {
+			c.forget(v.ID)
+		}
 		return nil, err
 	}
-	return obj, nil
+	o.learn(v.InfoHash)
+	c.select_(o)
+	return o, nil
 }
 
-// select_ makes id what key selects here; the version it replaces goes. It needs
-// c.files.
-func (c *Cache) select_(key policy.Key, id ObjectID) error {
-	old, err := c.cfg.Index.Current(key)
-	if err == nil && old == id {
-		return nil
+// select_ makes o what its key selects here; the version it replaces goes. The
+// catalogue is told in the background.
+func (c *Cache) select_(o *object) {
+	key, id := o.file.version.Key, o.file.version.ID
+	c.mu.Lock()
+	old, was := c.current[key]
+	if c.entries[id] == nil || was && old == id {
+		c.mu.Unlock()
+		return
 	}
-	if err := c.cfg.Index.SetCurrent(key, id); err != nil {
-		return err
+	c.current[key] = id
+	c.mu.Unlock()
+	if was {
+		c.forget(old)
 	}
-	if err == nil {
-		c.forgetLocked(old)
+	o.file.Acquire() // it stays in memory until the catalogue knows it
+	record := func() {
+		defer o.file.Release()
+		if err := o.enter(); err != nil {
+			c.log.Warn("an object will not be kept", "object", id, "error", err)
+			o.condemn()
+		}
 	}
-	return nil
+	if !c.goWork(record) {
+		record()
+	}
 }
 
 // openLocked returns the in-memory object of v with a reference on its file,
-// opening the file if it is not. A record whose file is gone is forgotten. It
-// needs c.files.
-func (c *Cache) openLocked(v Version, rec *Record) (*object, error) {
+// opening the file if it is not. recorded tells that the catalogue has rec; when
+// its file is gone it is forgotten. It needs c.files.
+func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, error) {
 	if o, err := c.inMemory(v.ID); o != nil || err != nil {
 		return o, err
 	}
 	f, err := OpenFile(c.path(v.ID), v, rec)
 	if errors.Is(err, ErrNotFound) {
 		c.log.Warn("an object's file is gone", "object", v.ID, "error", err)
-		c.forgetLocked(v.ID)
+		c.forget(v.ID)
 	}
 	if err != nil {
 		return nil, err
 	}
-	o := &object{c: c, file: f, added: rec.Added, pinned: rec.Pinned}
+	o := &object{c: c, file: f, added: rec.Added, pinned: rec.Pinned, recorded: recorded}
 	f.onClose = func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -266,8 +289,15 @@ func (c *Cache) openLocked(v Version, rec *Record) (*object, error) {
 		}
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.objects[v.ID] = o
+	here := c.entries[v.ID] != nil
+	if here {
+		c.objects[v.ID] = o
+	}
+	c.mu.Unlock()
+	if !here { // forgotten meanwhile
+		f.Release()
+		return nil, ErrNotFound
+	}
 	return o, nil
 }
 
@@ -283,106 +313,6 @@ func (c *Cache) inMemory(id ObjectID) (*object, error) {
 		return o, nil
 	}
 	return nil, nil
-}
-
-// ClaimFirst claims the cluster-wide right to send the first GET for a key that
-// policy expects to be large. A *ClaimedError after a wait: look up again.
-// When the directory is away the claim is for this node only.
-func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error) {
-	c.mu.Lock()
-	if wait := c.firsts[key]; wait != nil {
-		c.mu.Unlock()
-		select {
-		case <-wait:
-			return nil, &ClaimedError{c.cfg.Node.ID}
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-	mine := make(chan struct{})
-	c.firsts[key] = mine
-	c.mu.Unlock()
-	unlock := sync.OnceFunc(func() {
-		c.mu.Lock()
-		delete(c.firsts, key)
-		c.mu.Unlock()
-		close(mine)
-	})
-	there, err := c.cfg.Directory.ClaimFirst(ctx, key)
-	switch {
-	case err == nil:
-		return func() { there(); unlock() }, nil
-	case errors.Is(err, ErrUnavailable):
-		return unlock, nil
-	}
-	unlock()
-	return nil, err
-}
-
-// Fill opens the fill of v, or joins it if somebody else opened it first. v.ID
-// and v.PieceLen are set by Fill. ranges tells that the origin takes Range
-// requests. body is the origin's response body from byte 0 on, or nil (after
-// the answer to a Range request); Fill owns it: the opener reads its first
-// spans from it, a loser closes it unread. On an error, such as ErrNoSpace, body
-// is untouched and still the caller's.
-func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCloser, o Origin) (*Object, error) {
-	v.PieceLen = layout.PieceLenFor(v.Length)
-	if v.Validator == "" {
-		v.Nonce = nonce()
-	}
-	if err := c.fits(v.Length); err != nil {
-		return nil, err
-	}
-	rec, opener, alone, err := c.openFill(ctx, v, !ranges || v.Validator == "", o)
-	if err != nil {
-		return nil, err
-	}
-	obj, err := c.admit(rec.Version)
-	if err != nil {
-		return nil, err
-	}
-	h := obj.handle(o)
-	if !obj.fill(&rec, opener || alone, alone, body, o) && body != nil {
-		body.Close()
-	}
-	return h, nil
-}
-
-// openFill creates the fill's record or finds the one that stands. A fill that
-// ended is begun again, with one claimer.
-func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin) (rec FillRecord, opener, alone bool, err error) {
-	var latency time.Duration
-	if o != nil {
-		latency = o.Latency()
-	}
-	plan := layout.PlanFor(v.Layout(), latency)
-	for last := v.Attempt + maxAttempts; v.Attempt < last; v.Attempt++ {
-		v.Identify()
-		rec = FillRecord{
-			Version: v, MaxSpan: plan.MaxSpan, Flat: plan.Flat,
-			Opener: c.cfg.Node.ID, Single: single || v.Attempt > 0,
-		}
-		mine := rec
-		rec, opener, err = c.cfg.Directory.OpenFill(ctx, rec)
-		switch {
-		case errors.Is(err, ErrUnavailable):
-			return mine, true, true, nil
-		case err != nil:
-			return rec, false, false, err
-		case rec.Ended == "":
-			return rec, opener, false, nil
-		}
-	}
-	return rec, false, false, fmt.Errorf("%w: %d attempts: %s", ErrFillEnded, v.Attempt, rec.Ended)
-}
-
-// maxAttempts is how many fills of one version are begun in a row.
-const maxAttempts = 4
-
-func nonce() string {
-	var b [12]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
 }
 
 // Refresh records new freshness facts of obj's version, here and in the
@@ -405,8 +335,10 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 
 // Withdraw makes key select nothing, here and in the directory.
 func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
-	if id, err := c.cfg.Index.Current(key); err == nil {
-		c.forget(id, key)
+	if id, ok := c.selected(key); ok {
+		if err := c.forget(id).wait(); err != nil {
+			return err
+		}
 	}
 	err := c.cfg.Directory.Withdraw(ctx, key)
 	if errors.Is(err, ErrNotFound) {
@@ -458,14 +390,12 @@ func (c *Cache) Held(ih InfoHash) (*File, func(), bool) {
 	if !ok {
 		return nil, nil, false
 	}
-	c.files.Lock()
-	defer c.files.Unlock()
-	rec, err := c.cfg.Index.Get(id)
-	if err != nil || !rec.Complete || len(rec.Hashes) == 0 {
+	o, err := c.open(id)
+	if err != nil {
 		return nil, nil, false
 	}
-	o, err := c.openLocked(rec.Version, &rec)
-	if err != nil {
+	if o.file.Left() > 0 || o.file.Hashes() == nil {
+		o.file.Release()
 		return nil, nil, false
 	}
 	return o.file, func() { o.file.Release() }, true

@@ -50,10 +50,16 @@ var (
 	ErrNoSpace = errors.New("no space in the cache")
 )
 
-// ClaimedError says that somebody else holds what was to be claimed.
+// ClaimedError says that somebody else holds what was to be claimed, or, with no
+// Holder, that it is done already.
 type ClaimedError struct{ Holder NodeID }
 
-func (e *ClaimedError) Error() string { return fmt.Sprintf("claimed by node %s", e.Holder) }
+func (e *ClaimedError) Error() string {
+	if e.Holder == "" {
+		return "nothing to claim: it is there"
+	}
+	return fmt.Sprintf("claimed by node %s", e.Holder)
+}
 
 // Index is the local, durable catalogue of what this node has. All methods may
 // be called concurrently. What a method returned nil for survives kill -9.
@@ -112,10 +118,13 @@ type Directory interface {
 	// Withdraw makes key select nothing.
 	Withdraw(ctx context.Context, key policy.Key) error
 
-	// ClaimFirst claims the right to send the first GET for key. When another
-	// node has it, it waits until that claim ends or ctx is done, and then
-	// returns a *ClaimedError: look again.
-	ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error)
+	// ClaimFirst claims the right to send the first GET for key, of which nothing
+	// may be known: when Lookup would find something, it returns a *ClaimedError.
+	// When another node has that right, it waits until the claim ends or ctx is
+	// done, and then returns a *ClaimedError too: look again. fresh tells that no
+	// fill for key has ended of late: while the claim stands, opening one will
+	// succeed.
+	ClaimFirst(ctx context.Context, key policy.Key) (release func(), fresh bool, err error)
 	// ClaimSlot claims one of the n slots for streams that the whole cluster has
 	// at an origin (scheme://host:port). While all are taken it waits in line,
 	// until one is free or ctx is done; ErrUnavailable when the directory goes away

@@ -26,6 +26,11 @@ func (t *transfer) joinSealed() {
 // does not wait for the directory.
 func (t *transfer) joinFill(ctx context.Context) error {
 	t.spanBook = newSpanBook(t.c.cfg.Node.ID, t.rec.Plan())
+	t.lander = newLander(t)
+	t.lander.start(ctx)
+	if t.body != nil {
+		t.startFirst(ctx) // before all else: a client waits for its first byte
+	}
 	if t.c.cfg.Swarm != nil {
 		f, err := t.c.cfg.Swarm.Fill(t.file)
 		if err != nil {
@@ -38,11 +43,6 @@ func (t *transfer) joinFill(ctx context.Context) error {
 	if !t.file.Version().InfoHash.IsZero() {
 		t.joinSealed() // somebody is through already
 	}
-	t.lander = newLander(t)
-	t.lander.start(ctx)
-	if t.body != nil {
-		t.startFirst(ctx)
-	}
 	t.c.metrics.fills.WithLabelValues(fillRole(t.rec, t.c.cfg.Node.ID, t.alone)).Inc()
 	t.resume(ctx)
 	if t.alone {
@@ -51,7 +51,7 @@ func (t *transfer) joinFill(ctx context.Context) error {
 	}
 	rec := *t.rec
 	t.background.Go(func() {
-		board, err := t.c.cfg.Directory.JoinFill(ctx, rec)
+		board, err := t.c.board(ctx, rec)
 		t.send(boarded{board, err})
 	})
 	return nil

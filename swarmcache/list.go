@@ -2,7 +2,6 @@ package swarmcache
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"shatabdi/policy"
@@ -71,9 +70,9 @@ func (c *Cache) Record(id ObjectID) (Record, error) {
 
 // Selected returns the record that key selects on this node, or ErrNotFound.
 func (c *Cache) Selected(key policy.Key) (Record, error) {
-	id, err := c.cfg.Index.Current(key)
-	if err != nil {
-		return Record{}, err
+	id, ok := c.selected(key)
+	if !ok {
+		return Record{}, ErrNotFound
 	}
 	return c.Record(id)
 }
@@ -81,13 +80,8 @@ func (c *Cache) Selected(key policy.Key) (Record, error) {
 // Forget removes an object from this node, or returns ErrNotFound. Who reads it
 // keeps what is open; the cluster may hold it elsewhere.
 func (c *Cache) Forget(id ObjectID) error {
-	r, err := c.Record(id)
-	if err != nil {
-		return err
+	if !c.has(id) {
+		return ErrNotFound
 	}
-	c.forget(id, r.Version.Key)
-	if _, err := c.Record(id); !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("object %s is still in the catalogue", id)
-	}
-	return nil
+	return c.forget(id).wait()
 }

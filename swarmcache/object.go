@@ -21,7 +21,8 @@ type object struct {
 	added int64
 	users atomic.Int32 // handles and transfers: those who would miss it
 
-	recording sync.Mutex // held across writes to the catalogue; guards pinned
+	recording sync.Mutex // held across writes to the catalogue; guards the fields below
+	recorded  bool       // the catalogue knows the object
 	pinned    bool
 
 	mu       sync.Mutex // guards the fields below; taken before transfer.mu and File.mu
@@ -57,13 +58,13 @@ func (o *object) learn(h InfoHash) {
 	}
 }
 
-// fill starts the transfer for a fill that this node opened or joins. It
-// reports whether it took body.
-func (o *object) fill(r *FillRecord, opener, alone bool, body io.ReadCloser, origin Origin) bool {
+// fill starts the transfer for a fill that this node opened or joins, unless one
+// runs or nothing is missing, and tells whether it took body.
+func (o *object) fill(r *FillRecord, opener, alone bool, body io.ReadCloser, origin Origin) (started, took bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.transfer != nil || o.file.Left() == 0 {
-		return false
+		return false, false
 	}
 	if r.Opener == o.c.cfg.Node.ID {
 		// Our own fill of the same version still stands on its board, because what
@@ -74,7 +75,8 @@ func (o *object) fill(r *FillRecord, opener, alone bool, body io.ReadCloser, ori
 	if opener && body != nil {
 		first = &firstBody{body}
 	}
-	return o.startLocked(r, first, alone, origin) && first != nil
+	started = o.startLocked(r, first, alone, origin)
+	return started, started && first != nil
 }
 
 // startLocked reports false when the cache is closing.
@@ -147,6 +149,24 @@ func (o *object) transferEnded(t *transfer) {
 	}
 }
 
+// enter makes the catalogue know a new object, and that its key selects it.
+func (o *object) enter() error {
+	o.recording.Lock()
+	defer o.recording.Unlock()
+	if !o.recorded {
+		if err := o.putLocked(Record{Version: o.file.Version()}); err != nil {
+			return err
+		}
+	}
+	c, v := o.c, &o.file.version
+	c.selecting.Lock()
+	defer c.selecting.Unlock()
+	if id, _ := c.selected(v.Key); id != v.ID {
+		return nil // another has come, or it was withdrawn
+	}
+	return c.cfg.Index.SetCurrent(v.Key, v.ID)
+}
+
 // record puts the pieces that are safely on disk into the catalogue.
 func (o *object) record() error {
 	pieces, complete, changed, err := o.file.snapshot()
@@ -177,30 +197,41 @@ func (o *object) seal() error {
 
 // rewrite records the object again because its version's facts changed.
 func (o *object) rewrite() error {
+	o.recording.Lock()
+	defer o.recording.Unlock()
+	if !o.recorded {
+		return nil // they will be entered with it
+	}
 	v := o.file.Version()
 	rec, err := o.c.cfg.Index.Get(v.ID)
 	if err != nil {
 		return err
 	}
 	rec.Version = v
-	return o.put(rec)
+	return o.putLocked(rec)
 }
 
 func (o *object) put(r Record) error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
+	return o.putLocked(r)
+}
+
+// putLocked needs recording.
+func (o *object) putLocked(r Record) error {
 	if o.file.Condemned() {
 		return nil
 	}
 	r.Added, r.Pinned = o.added, o.pinned
 	r.LastUsed = o.c.now().Unix()
-	return o.c.cfg.Index.Put(r)
+	err := o.c.cfg.Index.Put(r)
+	o.recorded = o.recorded || err == nil
+	return err
 }
 
 // condemn makes the cache forget the object; its readers keep their bytes.
 func (o *object) condemn() {
-	v := o.file.Version()
-	o.c.forget(v.ID, v.Key)
+	o.c.forget(o.file.version.ID)
 }
 
 // Object is a handle on one version of an object that is here or coming.

@@ -32,6 +32,9 @@ func (c *Cache) load() error {
 		}
 		c.entries[v.ID] = &entry{key: v.Key, size: v.Length, lastUsed: r.LastUsed * 1e9, pinned: r.Pinned, infoHash: v.InfoHash}
 		c.used += v.Length
+		if id, err := c.cfg.Index.Current(v.Key); err == nil && id == v.ID {
+			c.current[v.Key] = id
+		}
 		if r.Complete && !v.InfoHash.IsZero() {
 			c.sealed[v.InfoHash] = v.ID
 		}
@@ -74,7 +77,7 @@ func (c *Cache) fits(n int64) error {
 }
 
 // reserve makes room for v, evicting what was not used for longest. Objects in
-// use and pinned ones stay. It needs c.files.
+// use and pinned ones stay.
 func (c *Cache) reserve(v Version) error {
 	c.mu.Lock()
 	if c.entries[v.ID] != nil {
@@ -91,7 +94,7 @@ func (c *Cache) reserve(v Version) error {
 	c.mu.Unlock()
 	for _, id := range victims {
 		c.metrics.evicted.Inc()
-		c.forgetLocked(id)
+		c.forget(id)
 	}
 	return nil
 }
@@ -122,18 +125,6 @@ func (c *Cache) victimsLocked(n int64) (victims []ObjectID, ok bool) {
 	return victims, free >= n
 }
 
-func (c *Cache) unreserve(id ObjectID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e := c.entries[id]; e != nil {
-		c.used -= e.size
-		delete(c.entries, id)
-		if c.sealed[e.infoHash] == id {
-			delete(c.sealed, e.infoHash)
-		}
-	}
-}
-
 // sealedNow lets peers find v by its infohash.
 func (c *Cache) sealedNow(v Version) {
 	c.mu.Lock()
@@ -144,31 +135,104 @@ func (c *Cache) sealedNow(v Version) {
 	}
 }
 
-// forget removes an object: from the catalogue, from the books, from the disk.
-// Who reads it keeps an open file.
-func (c *Cache) forget(id ObjectID, key policy.Key) {
-	c.files.Lock()
-	defer c.files.Unlock()
-	c.forgetLocked(id)
+// leaving is an object that was forgotten and is still on the disk.
+type leaving struct {
+	gone chan struct{}
+	err  error // why it stays in the catalogue; valid once gone is closed
 }
 
-// forgetLocked needs c.files.
-func (c *Cache) forgetLocked(id ObjectID) {
+func (l *leaving) wait() error {
+	<-l.gone
+	return l.err
+}
+
+// forget removes an object: at once for those who look it up, and behind the
+// caller's back from the catalogue and the disk. Who reads it keeps an open file.
+func (c *Cache) forget(id ObjectID) *leaving {
 	c.mu.Lock()
-	o := c.objects[id]
-	delete(c.objects, id)
+	e, o, l := c.entries[id], c.objects[id], c.leaving[id]
+	if e == nil {
+		c.mu.Unlock()
+		if l == nil { // it is gone
+			l = &leaving{gone: make(chan struct{})}
+			close(l.gone)
+		}
+		return l
+	}
+	l = &leaving{gone: make(chan struct{})}
+	c.leaving[id] = l
+	c.dropLocked(id, e)
 	c.mu.Unlock()
 	if o != nil {
-		o.recording.Lock()
 		o.file.condemned.Store(true)
-		o.recording.Unlock()
 	}
-	if err := c.cfg.Index.Delete(id); err != nil && !errors.Is(err, ErrNotFound) {
+	remove := func() {
+		defer close(l.gone)
+		if o != nil {
+			o.recording.Lock() // what is being recorded goes too
+			o.recording.Unlock()
+		}
+		l.err = c.remove(id, e)
+	}
+	if !c.goWork(remove) {
+		remove()
+	}
+	return l
+}
+
+// dropLocked takes an object out of the books.
+func (c *Cache) dropLocked(id ObjectID, e *entry) {
+	c.used -= e.size
+	delete(c.entries, id)
+	delete(c.objects, id)
+	if c.current[e.key] == id {
+		delete(c.current, e.key)
+	}
+	if c.sealed[e.infoHash] == id {
+		delete(c.sealed, e.infoHash)
+	}
+}
+
+// remove takes a forgotten object out of the catalogue and then, for the file
+// must not go before its record, off the disk. What could not be removed takes
+// its space again, and may be chosen to go another time.
+func (c *Cache) remove(id ObjectID, e *entry) error {
+	c.selecting.Lock()
+	err := c.cfg.Index.Delete(id)
+	c.selecting.Unlock()
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	if err == nil {
+		if err := os.Remove(c.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.log.Warn("remove an object's file", "object", id, "error", err)
+		}
+	} else {
 		c.log.Error("forget an object", "object", id, "error", err)
-		return // the file must not go before its record
 	}
-	c.unreserve(id)
-	if err := os.Remove(c.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.log.Warn("remove an object's file", "object", id, "error", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.leaving, id)
+	if err != nil {
+		c.entries[id] = e
+		c.used += e.size
 	}
+	return err
+}
+
+// untilGone waits until an object that was forgotten has left the disk.
+func (c *Cache) untilGone(id ObjectID) {
+	c.mu.Lock()
+	l := c.leaving[id]
+	c.mu.Unlock()
+	if l != nil {
+		l.wait()
+	}
+}
+
+// has reports whether an object takes space here.
+func (c *Cache) has(id ObjectID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.entries[id] != nil
 }

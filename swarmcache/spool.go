@@ -100,39 +100,45 @@ func pieceHashes(f *os.File, v Version) ([]byte, error) {
 
 // adopt makes a finished file the object v.
 func (c *Cache) adopt(v Version, file string, hashes []byte) error {
+	o, err := c.place(v, file, hashes)
+	if o == nil || err != nil {
+		return err
+	}
+	defer o.file.Release()
+	if err := o.seal(); err != nil {
+		o.condemn()
+		return err
+	}
+	c.select_(o)
+	c.metrics.completed.Inc()
+	c.publishLater(o, 0)
+	return nil
+}
+
+// place gives a finished file its name and opens it; nil when the object is here
+// already.
+func (c *Cache) place(v Version, file string, hashes []byte) (*object, error) {
 	c.files.Lock()
 	defer c.files.Unlock()
-	if _, err := c.cfg.Index.Get(v.ID); err == nil {
-		return nil // it is here already
+	c.untilGone(v.ID)
+	if c.has(v.ID) {
+		return nil, nil
 	}
 	if err := c.reserve(v); err != nil {
-		return err
+		return nil, err
 	}
 	path := c.path(v.ID)
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
 		err = os.Rename(file, path)
 	}
-	rec := Record{Version: v, Complete: true, Hashes: hashes, Added: c.now().Unix(), LastUsed: c.now().Unix()}
+	var o *object
 	if err == nil {
-		err = c.cfg.Index.Put(rec)
+		o, err = c.openLocked(v, &Record{Version: v, Complete: true, Hashes: hashes, Added: c.now().Unix()}, false)
 	}
 	if err != nil {
-		c.forgetLocked(v.ID)
-		return err
+		c.forget(v.ID)
+		return nil, err
 	}
-	o, err := c.openLocked(v, &rec)
-	if err != nil {
-		return err
-	}
-	defer o.file.Release()
-	if err := c.select_(v.Key, v.ID); err != nil {
-		return err
-	}
-	if err := o.seal(); err != nil {
-		return err
-	}
-	c.metrics.completed.Inc()
-	c.publishLater(o, 0)
-	return nil
+	return o, nil
 }

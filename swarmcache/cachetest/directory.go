@@ -150,21 +150,24 @@ func (d *directory) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Ver
 		return nil, nil, err
 	}
 	defer d.mu.Unlock()
-	var version *swarmcache.Version
+	version, fill := d.lookupLocked(key)
+	if version == nil && fill == nil {
+		return nil, nil, swarmcache.ErrNotFound
+	}
+	return version, fill, nil
+}
+
+func (d *directory) lookupLocked(key policy.Key) (version *swarmcache.Version, fill *swarmcache.FillRecord) {
 	if v, ok := d.objects[key]; ok {
 		version = &v
 	}
-	var fill *swarmcache.FillRecord
 	if p := d.filling[key]; p != nil {
 		if s := d.boards[p.fill]; s != nil && s.fill.Ended == "" {
 			r := s.fill
 			fill = &r
 		}
 	}
-	if version == nil && fill == nil {
-		return nil, nil, swarmcache.ErrNotFound
-	}
-	return version, fill, nil
+	return version, fill
 }
 
 func (d *directory) Publish(ctx context.Context, v swarmcache.Version) error {
@@ -193,9 +196,9 @@ func (d *directory) Withdraw(ctx context.Context, key policy.Key) error {
 	return nil
 }
 
-func (d *directory) ClaimFirst(ctx context.Context, key policy.Key) (func(), error) {
+func (d *directory) ClaimFirst(ctx context.Context, key policy.Key) (release func(), fresh bool, err error) {
 	if err := d.lock(ctx, &d.counts.FirstClaims); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if f := d.first[key]; f != nil {
 		away := d.away
@@ -204,11 +207,14 @@ func (d *directory) ClaimFirst(ctx context.Context, key policy.Key) (func(), err
 		case <-f.over:
 		case <-ctx.Done():
 		case <-away:
-			return nil, swarmcache.ErrUnavailable
+			return nil, false, swarmcache.ErrUnavailable
 		}
-		return nil, &swarmcache.ClaimedError{Holder: f.holder}
+		return nil, false, &swarmcache.ClaimedError{Holder: f.holder}
 	}
 	defer d.mu.Unlock()
+	if version, fill := d.lookupLocked(key); version != nil || fill != nil {
+		return nil, false, &swarmcache.ClaimedError{}
+	}
 	f := &first{d.self.ID, make(chan struct{})}
 	d.first[key] = f
 	return func() {
@@ -218,7 +224,7 @@ func (d *directory) ClaimFirst(ctx context.Context, key policy.Key) (func(), err
 			close(f.over)
 			delete(d.first, key)
 		}
-	}, nil
+	}, d.filling[key] == nil, nil
 }
 
 func (d *directory) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.FillRecord, bool, error) {

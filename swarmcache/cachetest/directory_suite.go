@@ -62,6 +62,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"LostLeaseFreesClaims", lostLease},
 		{"LostLeaseKeepsTheHashesOfAReclaimedSpan", lostReclaim},
 		{"ClaimFirstIsExclusive", claimFirst},
+		{"ClaimFirstOfWhatIsKnown", claimFirstKnown},
 		{"ClaimFirstEndsWithTheLease", claimFirstLease},
 		{"ClaimFirstGivesUpWithItsContext", claimFirstContext},
 		{"SlotsOfAnOriginAreBounded", slotsBounded},
@@ -770,14 +771,14 @@ func lostReclaim(t *testing.T, l lab) {
 func claimFirst(t *testing.T, l lab) {
 	a, b := l.node(1), l.node(2)
 	const key = "http://o/a"
-	release, err := a.ClaimFirst(l.ctx, key)
+	release, _, err := a.ClaimFirst(l.ctx, key)
 	noErr(t, err)
-	other, err := b.ClaimFirst(l.ctx, "http://o/b")
+	other, _, err := b.ClaimFirst(l.ctx, "http://o/b")
 	noErr(t, err)
 	defer other()
 	waited := make(chan error, 1)
 	go func() {
-		_, err := b.ClaimFirst(l.ctx, key)
+		_, _, err := b.ClaimFirst(l.ctx, key)
 		waited <- err
 	}()
 	select {
@@ -792,7 +793,7 @@ func claimFirst(t *testing.T, l lab) {
 		t.Fatalf("%v, want to be told that node-1 held it", err)
 	}
 	eventually(t, "the next may claim", func() bool {
-		release, err := b.ClaimFirst(l.ctx, key)
+		release, _, err := b.ClaimFirst(l.ctx, key)
 		if err == nil {
 			release()
 		}
@@ -800,13 +801,47 @@ func claimFirst(t *testing.T, l lab) {
 	})
 }
 
+func claimFirstKnown(t *testing.T, l lab) {
+	a, b := l.node(1), l.node(2)
+	stored, filled := version("http://o/stored", `"1"`, noon), version("http://o/filled", `"1"`, noon)
+	refused := func(key policy.Key) {
+		t.Helper()
+		var held *swarmcache.ClaimedError
+		if _, _, err := b.ClaimFirst(l.ctx, key); !errors.As(err, &held) || held.Holder != "" {
+			t.Fatalf("%v, want to be told that there is nothing to claim", err)
+		}
+	}
+	granted := func(key policy.Key, fresh bool) {
+		t.Helper()
+		release, got, err := b.ClaimFirst(l.ctx, key)
+		noErr(t, err)
+		if got != fresh {
+			t.Fatalf("fresh: %v, want %v", got, fresh)
+		}
+		release()
+	}
+	noErr(t, a.Publish(l.ctx, stored))
+	refused(stored.Key)
+	noErr(t, a.Withdraw(l.ctx, stored.Key))
+	granted(stored.Key, true)
+
+	r, _, err := a.OpenFill(l.ctx, swarmcache.FillRecord{Version: filled, MaxSpan: 4, Opener: "node-1"})
+	noErr(t, err)
+	board, err := a.JoinFill(l.ctx, r)
+	noErr(t, err)
+	refused(filled.Key)
+	r.Ended = swarmcache.EndChanged
+	noErr(t, board.Update(l.ctx, r))
+	granted(filled.Key, false)
+}
+
 func claimFirstLease(t *testing.T, l lab) {
 	a, b := l.node(1), l.node(2)
-	_, err := a.ClaimFirst(l.ctx, "http://o/a")
+	_, _, err := a.ClaimFirst(l.ctx, "http://o/a")
 	noErr(t, err)
 	waited := make(chan error, 1)
 	go func() {
-		_, err := b.ClaimFirst(l.ctx, "http://o/a")
+		_, _, err := b.ClaimFirst(l.ctx, "http://o/a")
 		waited <- err
 	}()
 	l.Expire("node-1")
@@ -817,13 +852,13 @@ func claimFirstLease(t *testing.T, l lab) {
 }
 
 func claimFirstContext(t *testing.T, l lab) {
-	release, err := l.node(1).ClaimFirst(l.ctx, "http://o/a")
+	release, _, err := l.node(1).ClaimFirst(l.ctx, "http://o/a")
 	noErr(t, err)
 	defer release()
 	ctx, cancel := context.WithTimeout(l.ctx, 300*time.Millisecond)
 	defer cancel()
 	var held *swarmcache.ClaimedError
-	if _, err := l.node(2).ClaimFirst(ctx, "http://o/a"); !errors.As(err, &held) {
+	if _, _, err := l.node(2).ClaimFirst(ctx, "http://o/a"); !errors.As(err, &held) {
 		t.Fatal(err)
 	}
 }

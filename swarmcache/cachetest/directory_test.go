@@ -15,11 +15,11 @@ func TestDirectoryInMemory(t *testing.T) {
 func TestUnavailableDirectorySaysSo(t *testing.T) {
 	dir := NewDirectory()
 	d := dir.Node(labNode(1))
-	release, err := d.ClaimFirst(t.Context(), "k")
+	release, _, err := d.ClaimFirst(t.Context(), "k")
 	noErr(t, err)
 	waited := make(chan error, 1)
 	go func() {
-		_, err := dir.Node(labNode(2)).ClaimFirst(t.Context(), "k")
+		_, _, err := dir.Node(labNode(2)).ClaimFirst(t.Context(), "k")
 		waited <- err
 	}()
 	eventually(t, "the second asks", func() bool { return dir.Counts().FirstClaims == 2 })

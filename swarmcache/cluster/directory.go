@@ -127,38 +127,61 @@ func merge(old, v swarmcache.Version) swarmcache.Version {
 	return v
 }
 
-// ClaimFirst claims the first GET for key, under this node's lease.
-func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (func(), error) {
+// ClaimFirst claims the first GET for key, under this node's lease. It looks and
+// claims in one transaction, because a client's first byte waits for it.
+func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(), fresh bool, err error) {
 	k := c.keys.first(key)
 	var rev int64
-	var holder swarmcache.NodeID
-	err := c.do(ctx, opFirst, func(ctx context.Context, client *clientv3.Client) error {
-		r, err := client.Txn(ctx).
-			If(clientv3.Compare(clientv3.CreateRevision(k), "=", 0)).
-			Then(clientv3.OpPut(k, string(c.cfg.Self.ID), clientv3.WithLease(c.leaseID()))).
-			Else(clientv3.OpGet(k)).Commit()
-		if err != nil {
-			return err
+	var taken *swarmcache.ClaimedError
+	err = c.do(ctx, opFirst, func(ctx context.Context, client *clientv3.Client) error {
+		var at entry // of a fill that is over; at first we suppose that there is none
+		for {
+			r, err := client.Txn(ctx).
+				If(
+					clientv3.Compare(clientv3.CreateRevision(k), "=", 0),
+					clientv3.Compare(clientv3.CreateRevision(c.keys.object(key)), "=", 0),
+					clientv3.Compare(clientv3.ModRevision(c.keys.filling(key)), "=", at.rev),
+				).
+				Then(clientv3.OpPut(k, string(c.cfg.Self.ID), clientv3.WithLease(c.leaseID()))).
+				Else(
+					clientv3.OpGet(k),
+					clientv3.OpGet(c.keys.object(key), clientv3.WithKeysOnly()),
+					clientv3.OpGet(c.keys.filling(key)),
+				).Commit()
+			if err != nil {
+				return err
+			}
+			if rev = r.Header.Revision; r.Succeeded {
+				fresh = at.rev == 0
+				return nil
+			}
+			if at, err = readEntry(r, 2); err != nil {
+				return err
+			}
+			switch held := only(r, 0); {
+			case held != nil:
+				taken = &swarmcache.ClaimedError{Holder: swarmcache.NodeID(held.Value)}
+				return taken
+			case only(r, 1) != nil || at.running() != nil:
+				taken = &swarmcache.ClaimedError{}
+				return taken
+			}
 		}
-		rev = r.Header.Revision
-		if !r.Succeeded {
-			holder = swarmcache.NodeID(only(r, 0).Value)
-			return &swarmcache.ClaimedError{Holder: holder}
-		}
-		return nil
 	})
 	switch {
-	case holder != "":
+	case taken != nil && taken.Holder == "":
+		return nil, false, taken
+	case taken != nil:
 		if err := c.untilDeleted(ctx, k, rev+1); err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		return nil, err
+		return nil, false, taken
 	case err != nil:
 		// It may have been made for all we know; it must not stand for ever.
 		c.debts.add(deleteOurs(k, c.leaseID()))
-		return nil, err
+		return nil, false, err
 	}
-	return sync.OnceFunc(func() { c.release(k, rev) }), nil
+	return sync.OnceFunc(func() { c.release(k, rev) }), fresh, nil
 }
 
 // release deletes a key that we made at rev.

@@ -34,7 +34,7 @@ func callsOf(ctx context.Context, m *member, b swarmcache.Board) map[string]func
 		"Lookup":     func() error { _, _, err := m.Lookup(ctx, v.Key); return err },
 		"Publish":    func() error { return m.Publish(ctx, v) },
 		"Withdraw":   func() error { return m.Withdraw(ctx, v.Key) },
-		"ClaimFirst": func() error { _, err := m.ClaimFirst(ctx, v.Key); return err },
+		"ClaimFirst": func() error { _, _, err := m.ClaimFirst(ctx, v.Key); return err },
 		"ClaimSlot":  func() error { _, err := m.ClaimSlot(ctx, "http://away:80", 8); return err },
 		"OpenFill":   func() error { _, _, err := m.OpenFill(ctx, fill(v)); return err },
 		"JoinFill":   func() error { _, err := m.JoinFill(ctx, fill(v)); return err },
@@ -219,7 +219,7 @@ func TestSilentNetwork(t *testing.T) {
 			return err
 		}, 0, time.Second},
 		"ClaimFirst": {func(t *testing.T, m *member) error {
-			_, err := m.ClaimFirst(t.Context(), "k")
+			_, _, err := m.ClaimFirst(t.Context(), "k")
 			return err
 		}, 0, time.Second},
 		"Publish": {func(t *testing.T, m *member) error {
@@ -433,7 +433,7 @@ func TestDebtsArePaid(t *testing.T) {
 	ab := board(t, a, v)
 	w := watch(t, board(t, b, v))
 	claims(t, ab, 0)
-	release, err := a.ClaimFirst(t.Context(), "first")
+	release, _, err := a.ClaimFirst(t.Context(), "first")
 	noErr(t, err)
 	w.until(t, "claimed", func(w *view) bool { return w.spans[0].Owner == "node-1" && w.nodes["node-1"] })
 	k.Cut()
@@ -450,7 +450,7 @@ func TestDebtsArePaid(t *testing.T) {
 	eventually(t, "the first claim too", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		release, err := b.ClaimFirst(ctx, "first")
+		release, _, err := b.ClaimFirst(ctx, "first")
 		if err == nil {
 			release()
 		}
@@ -464,12 +464,12 @@ func TestFirstClaimWaiterIsToldThatEtcdWentAway(t *testing.T) {
 	cfg := config(p, 1)
 	cfg.Endpoints = k.endpoints()
 	a, b := join(t, cfg), join(t, config(p, 2))
-	release, err := b.ClaimFirst(t.Context(), "key")
+	release, _, err := b.ClaimFirst(t.Context(), "key")
 	noErr(t, err)
 	defer release()
 	waited := make(chan error, 1)
 	go func() {
-		_, err := a.ClaimFirst(t.Context(), "key")
+		_, _, err := a.ClaimFirst(t.Context(), "key")
 		waited <- err
 	}()
 	select {
@@ -495,14 +495,14 @@ func TestFirstClaimWaitersAreToldAtEveryStep(t *testing.T) {
 	cfg := config(p, 1)
 	cfg.Endpoints, cfg.LeaseTTL = k.endpoints(), time.Minute
 	a, b := join(t, cfg), join(t, config(p, 2))
-	release, err := b.ClaimFirst(t.Context(), "key")
+	release, _, err := b.ClaimFirst(t.Context(), "key")
 	noErr(t, err)
 	defer release()
 	const waiters = 100
 	waited := make(chan error, waiters)
 	for i := range waiters {
 		time.AfterFunc(time.Duration(i)*100*time.Microsecond, func() {
-			_, err := a.ClaimFirst(t.Context(), "key")
+			_, _, err := a.ClaimFirst(t.Context(), "key")
 			waited <- err
 		})
 	}

@@ -1,0 +1,218 @@
+package swarmcache
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache/layout"
+)
+
+// first is this node's claim on the first GET for a key.
+type first struct {
+	over  chan struct{} // closed when the claim is
+	fresh bool          // nobody can have opened a fill; guarded by Cache.mu, as are the next two
+	// opens is the fill that was begun under the claim before the directory knows
+	// it, as the client's first byte must not wait for that; opened is closed when
+	// its record stands.
+	opens  ObjectID
+	opened chan struct{}
+}
+
+// patienceOpen bounds how long a claim outlives its request because the record
+// of its fill is being created.
+const patienceOpen = 5 * time.Second
+
+// ClaimFirst claims the cluster-wide right to send the first GET for a key that
+// policy expects to be large and of which nothing is known. A *ClaimedError,
+// which may come after a wait: look up. When the directory is away the claim is
+// for this node only. release does not wait.
+func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error) {
+	c.mu.Lock()
+	if other := c.firsts[key]; other != nil {
+		c.mu.Unlock()
+		select {
+		case <-other.over:
+			return nil, &ClaimedError{c.cfg.Node.ID}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	f := &first{over: make(chan struct{})}
+	c.firsts[key] = f
+	c.mu.Unlock()
+	unlock := sync.OnceFunc(func() {
+		c.mu.Lock()
+		delete(c.firsts, key)
+		c.mu.Unlock()
+		close(f.over)
+	})
+	there, fresh, err := c.cfg.Directory.ClaimFirst(ctx, key)
+	_, here := c.selected(key) // since the caller looked
+	switch {
+	case err == nil:
+		c.mu.Lock()
+		f.fresh = fresh
+		c.mu.Unlock()
+		return func() { c.releaseFirst(f, func() { there(); unlock() }) }, nil
+	case errors.Is(err, ErrUnavailable) && !here:
+		return unlock, nil
+	case errors.Is(err, ErrUnavailable):
+		err = &ClaimedError{c.cfg.Node.ID}
+	}
+	unlock()
+	return nil, err
+}
+
+// releaseFirst releases a claim once what was begun under it is known to all,
+// behind the caller's back.
+func (c *Cache) releaseFirst(f *first, release func()) {
+	c.mu.Lock()
+	f.fresh = false
+	opened := f.opened
+	c.mu.Unlock()
+	wait := func() {
+		defer release()
+		if opened == nil {
+			return
+		}
+		select {
+		case <-opened:
+		case <-time.After(patienceOpen):
+		case <-c.ctx.Done():
+		}
+	}
+	if !c.goWork(wait) {
+		release()
+	}
+}
+
+// Fill opens the fill of v, or joins it if somebody else opened it first. v.ID
+// and v.PieceLen are set by Fill. ranges tells that the origin takes Range
+// requests. body is the origin's response body from byte 0 on, or nil (after
+// the answer to a Range request); Fill owns it: the opener reads its first
+// spans from it, a loser closes it unread. On an error, such as ErrNoSpace, body
+// is untouched and still the caller's.
+//
+// A node that has the claim on the first GET need not wait for the directory's
+// verdict on who opens.
+func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCloser, o Origin) (*Object, error) {
+	v.PieceLen = layout.PieceLenFor(v.Length)
+	if v.Validator == "" {
+		v.Nonce = nonce()
+	}
+	if err := c.fits(v.Length); err != nil {
+		return nil, err
+	}
+	single := !ranges || v.Validator == ""
+	v.Identify()
+	rec, opener, alone := newFill(c.cfg.Node.ID, v, single, o), true, false
+	claimed := c.openUnder(rec.Version)
+	if !claimed {
+		var err error
+		if rec, opener, alone, err = c.openFill(ctx, v, single, o); err != nil {
+			return nil, err
+		}
+	}
+	obj, err := c.admit(rec.Version)
+	if err != nil {
+		c.opened(rec.Version)
+		return nil, err
+	}
+	h := obj.handle(o)
+	started, took := obj.fill(&rec, opener || alone, alone, body, o)
+	if !started {
+		c.opened(rec.Version)
+	}
+	if !took && body != nil {
+		body.Close()
+	}
+	return h, nil
+}
+
+func newFill(opener NodeID, v Version, single bool, o Origin) FillRecord {
+	var latency time.Duration
+	if o != nil {
+		latency = o.Latency()
+	}
+	plan := layout.PlanFor(v.Layout(), latency)
+	return FillRecord{Version: v, MaxSpan: plan.MaxSpan, Flat: plan.Flat, Opener: opener, Single: single}
+}
+
+// openUnder reports whether the fill of v may begin before its record stands,
+// because this node has a fresh claim on the first GET.
+func (c *Cache) openUnder(v Version) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := c.firsts[v.Key]
+	if f == nil || !f.fresh {
+		return false
+	}
+	f.fresh, f.opens, f.opened = false, v.ID, make(chan struct{})
+	return true
+}
+
+// opened ends what openUnder began: the record stands, or will not come.
+func (c *Cache) opened(v Version) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.firsts[v.Key]; f != nil && f.opens == v.ID {
+		f.opens = ""
+		close(f.opened)
+	}
+}
+
+// board takes part in the fill of r, whose record it creates if it began under a
+// claim. Should another fill of that version stand all the same, as after a
+// purge, this node has begun with other spans and goes on alone.
+func (c *Cache) board(ctx context.Context, r FillRecord) (Board, error) {
+	c.mu.Lock()
+	f := c.firsts[r.Version.Key]
+	opens := f != nil && f.opens == r.Version.ID
+	c.mu.Unlock()
+	if opens {
+		stands, _, err := c.cfg.Directory.OpenFill(ctx, r)
+		c.opened(r.Version)
+		if err != nil {
+			return nil, err
+		}
+		if stands.Ended != "" || stands.Plan() != r.Plan() {
+			return nil, errors.New("another fill of this version stands")
+		}
+	}
+	return c.cfg.Directory.JoinFill(ctx, r)
+}
+
+// openFill creates the fill's record or finds the one that stands. A fill that
+// ended is begun again, with one claimer.
+func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin) (rec FillRecord, opener, alone bool, err error) {
+	for last := v.Attempt + maxAttempts; v.Attempt < last; v.Attempt++ {
+		v.Identify()
+		mine := newFill(c.cfg.Node.ID, v, single || v.Attempt > 0, o)
+		rec, opener, err = c.cfg.Directory.OpenFill(ctx, mine)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			return mine, true, true, nil
+		case err != nil:
+			return rec, false, false, err
+		case rec.Ended == "":
+			return rec, opener, false, nil
+		}
+	}
+	return rec, false, false, fmt.Errorf("%w: %d attempts: %s", ErrFillEnded, v.Attempt, rec.Ended)
+}
+
+// maxAttempts is how many fills of one version are begun in a row.
+const maxAttempts = 4
+
+func nonce() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}

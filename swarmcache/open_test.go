@@ -1,0 +1,292 @@
+package swarmcache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cachetest"
+	"shatabdi/swarmcache/layout"
+)
+
+// slowIndex is a catalogue whose writes wait while the disk is busy.
+type slowIndex struct {
+	*cachetest.Index
+	disk sync.RWMutex // locked: busy
+}
+
+func (x *slowIndex) Put(r swarmcache.Record) error {
+	x.disk.RLock()
+	defer x.disk.RUnlock()
+	return x.Index.Put(r)
+}
+
+func (x *slowIndex) SetCurrent(key policy.Key, id swarmcache.ObjectID) error {
+	x.disk.RLock()
+	defer x.disk.RUnlock()
+	return x.Index.SetCurrent(key, id)
+}
+
+func (x *slowIndex) Delete(id swarmcache.ObjectID) error {
+	x.disk.RLock()
+	defer x.disk.RUnlock()
+	return x.Index.Delete(id)
+}
+
+// slowDirectory is a directory that takes its time to open fills.
+type slowDirectory struct {
+	swarmcache.Directory
+	opening sync.RWMutex // locked: none is opened
+}
+
+func (d *slowDirectory) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.FillRecord, bool, error) {
+	d.opening.RLock()
+	defer d.opening.RUnlock()
+	return d.Directory.OpenFill(ctx, r)
+}
+
+// hold locks mu until the function returned is called, or the test ends.
+func hold(t *testing.T, mu *sync.RWMutex) (free func()) {
+	mu.Lock()
+	free = sync.OnceFunc(mu.Unlock)
+	t.Cleanup(free)
+	return free
+}
+
+func openWith(t *testing.T, id swarmcache.NodeID, x swarmcache.Index, d swarmcache.Directory, size int64) *swarmcache.Cache {
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: t.TempDir(), Index: x, Directory: d, Node: swarmcache.Node{ID: id}, Size: size,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// begin opens the fill of m with its body.
+func begin(t *testing.T, c *swarmcache.Cache, m memory) *swarmcache.Object {
+	t.Helper()
+	obj, err := c.Fill(t.Context(), m.version(), true, io.NopCloser(bytes.NewReader(m.data)), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(obj.Close)
+	return obj
+}
+
+func wantBytes(t *testing.T, obj *swarmcache.Object, m memory) {
+	t.Helper()
+	if b, err := read(t, obj); err != nil || !bytes.Equal(b, m.data) {
+		t.Fatalf("%s: %d bytes, %v", m.name, len(b), err)
+	}
+}
+
+// A client waits for no write to the catalogue: not that of its object, and not
+// those that forget what must go for it.
+func TestReadersDoNotWaitForTheCatalogue(t *testing.T) {
+	x := &slowIndex{Index: cachetest.NewIndex()}
+	c := openWith(t, "me", x, cachetest.NewDirectory().Node(swarmcache.Node{ID: "me"}), 12<<20)
+	a, b := newMemory("a", 8<<20), newMemory("bb", 8<<20)
+	fill(t, c, a).Close()
+	var obj *swarmcache.Object
+	var err error
+	var free func()
+	eventually(t, func() bool { // once a's transfer has let go
+		free = hold(t, &x.disk)
+		if obj, err = c.Fill(t.Context(), b.version(), true, io.NopCloser(bytes.NewReader(b.data)), b); err != nil {
+			free()
+		}
+		return err == nil
+	})
+	defer obj.Close()
+	wantBytes(t, obj, b)
+	if here(c, a) || !here(c, b) {
+		t.Errorf("a is here: %v; b: %v", here(c, a), here(c, b))
+	}
+	if _, err := x.Get(obj.Version().ID); !errors.Is(err, swarmcache.ErrNotFound) {
+		t.Errorf("the catalogue was written: %v", err)
+	}
+	free()
+	eventually(t, func() bool {
+		r, err := x.Get(obj.Version().ID)
+		id, _ := x.Current(policy.Key(b.name))
+		return err == nil && r.Complete && id == obj.Version().ID
+	})
+	if _, err := x.Current(policy.Key(a.name)); !errors.Is(err, swarmcache.ErrNotFound) {
+		t.Errorf("what was evicted is still in the catalogue: %v", err)
+	}
+}
+
+// What comes again while it is still being forgotten gets a file and a record of
+// its own.
+func TestFilledAgainWhileForgotten(t *testing.T) {
+	x := &slowIndex{Index: cachetest.NewIndex()}
+	c := openWith(t, "me", x, cachetest.NewDirectory().Node(swarmcache.Node{ID: "me"}), 0)
+	m := newMemory("a", 8<<20)
+	old := fill(t, c, m)
+	old.Close()
+	free := hold(t, &x.disk)
+	forgotten := make(chan error, 1)
+	go func() { forgotten <- c.Forget(old.Version().ID) }()
+	eventually(t, func() bool { return !here(c, m) })
+	again := make(chan *swarmcache.Object, 1)
+	go func() {
+		obj, err := c.Fill(t.Context(), m.version(), true, io.NopCloser(bytes.NewReader(m.data)), m)
+		if err != nil {
+			t.Error(err)
+		}
+		again <- obj
+	}()
+	free()
+	if err := <-forgotten; err != nil {
+		t.Error(err)
+	}
+	obj := <-again
+	if obj == nil {
+		t.FailNow()
+	}
+	defer obj.Close()
+	wantFirst(t, obj, m)
+	eventually(t, func() bool {
+		r, err := c.Record(obj.Version().ID)
+		id, _ := x.Current(policy.Key(m.name))
+		return err == nil && !r.Complete && id == obj.Version().ID
+	})
+	if _, err := os.Stat(swarmcache.PathOf(obj)); err != nil {
+		t.Error(err)
+	}
+}
+
+// wantFirst reads the first bytes.
+func wantFirst(t *testing.T, obj *swarmcache.Object, m memory) {
+	t.Helper()
+	r := obj.NewReader(t.Context(), 0, obj.Version().Length)
+	defer r.Close()
+	b := make([]byte, 1000)
+	if _, err := io.ReadFull(r, b); err != nil || !bytes.Equal(b, m.data[:len(b)]) {
+		t.Fatalf("the first bytes of %s: %v", m.name, err)
+	}
+}
+
+// A catalogue that takes no record is no reason to keep bytes from a client.
+func TestServedWhenTheCatalogueIsFull(t *testing.T) {
+	x := cachetest.NewIndex()
+	c := openWith(t, "me", x, cachetest.NewDirectory().Node(swarmcache.Node{ID: "me"}), 0)
+	m := newMemory("a", 8<<20)
+	x.Fail(swarmcache.ErrNoSpace)
+	obj := begin(t, c, m)
+	wantBytes(t, obj, m)
+	eventually(t, func() bool { return !here(c, m) })
+}
+
+// Under a claim on the first GET bytes flow before the directory has the fill;
+// who waits for the claim waits until it does, and then finds the fill.
+func TestClaimIsTheVerdict(t *testing.T) {
+	dirs := cachetest.NewDirectory()
+	slow := &slowDirectory{Directory: dirs.Node(swarmcache.Node{ID: "a"})}
+	a := openWith(t, "a", cachetest.NewIndex(), slow, 0)
+	b := openWith(t, "b", cachetest.NewIndex(), dirs.Node(swarmcache.Node{ID: "b"}), 0)
+	m := newMemory("a", 8<<20)
+	key := policy.Key(m.name)
+	open := hold(t, &slow.opening)
+	release, err := a.ClaimFirst(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan error, 1)
+	go func() {
+		_, err := b.ClaimFirst(t.Context(), key)
+		waited <- err
+	}()
+	obj := begin(t, a, m)
+	release()
+	wantFirst(t, obj, m)
+	select {
+	case err := <-waited:
+		t.Fatalf("did not wait for the fill's record: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	open()
+	wantBytes(t, obj, m)
+	var taken *swarmcache.ClaimedError
+	if err := <-waited; !errors.As(err, &taken) {
+		t.Fatal(err)
+	}
+	other, err := b.Lookup(t.Context(), key, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Close()
+}
+
+// Without a claim no byte is read before the directory's word on who opens.
+func TestNoByteBeforeTheVerdict(t *testing.T) {
+	slow := &slowDirectory{Directory: cachetest.NewDirectory().Node(swarmcache.Node{ID: "a"})}
+	a := openWith(t, "a", cachetest.NewIndex(), slow, 0)
+	m := newMemory("a", 8<<20)
+	open := hold(t, &slow.opening)
+	body := bytes.NewReader(m.data)
+	filled := make(chan *swarmcache.Object, 1)
+	go func() {
+		obj, err := a.Fill(t.Context(), m.version(), true, io.NopCloser(body), m)
+		if err != nil {
+			t.Error(err)
+		}
+		filled <- obj
+	}()
+	select {
+	case <-filled:
+		t.Error("did not wait for the verdict")
+	case <-time.After(20 * time.Millisecond):
+	}
+	if body.Len() != len(m.data) {
+		t.Error("read before the verdict")
+	}
+	open()
+	if obj := <-filled; obj != nil {
+		defer obj.Close()
+		wantBytes(t, obj, m)
+	}
+}
+
+// After a fill that ended a claim does not tell what the next one is called.
+func TestClaimAfterAFillThatEnded(t *testing.T) {
+	dir := cachetest.NewDirectory().Node(swarmcache.Node{ID: "a"})
+	a := openWith(t, "a", cachetest.NewIndex(), dir, 0)
+	m := newMemory("a", 8<<20)
+	v := m.version()
+	v.PieceLen = layout.PieceLenFor(v.Length)
+	v.Identify()
+	r, _, err := dir.OpenFill(t.Context(), swarmcache.FillRecord{Version: v, MaxSpan: 4, Opener: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	board, err := dir.JoinFill(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Ended = swarmcache.EndPoisoned
+	if err := board.Update(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	release, err := a.ClaimFirst(t.Context(), v.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	obj := begin(t, a, m)
+	wantBytes(t, obj, m)
+	if got := obj.Version().Attempt; got != 1 {
+		t.Errorf("attempt %d, want the second", got)
+	}
+}
