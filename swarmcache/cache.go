@@ -93,11 +93,15 @@ func Open(cfg Config) (*Cache, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := c.load(); err != nil {
+	untold, err := c.load()
+	if err != nil {
 		return nil, err
 	}
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(cacheCollector{c})
+	}
+	if len(untold) > 0 {
+		c.publishLater(mrand.N(time.Second), untold...)
 	}
 	if cfg.Swarm != nil {
 		cfg.Swarm.Offer(c)
@@ -360,26 +364,38 @@ func (c *Cache) publish(ctx context.Context, v Version) error {
 	return err
 }
 
-// publishLater publishes o, and tries again while the directory is away.
-func (c *Cache) publishLater(o *object, wait time.Duration) {
+// publishLater publishes complete objects, and tries again while the directory
+// is away. What this node does not get done, it does after its next start.
+func (c *Cache) publishLater(wait time.Duration, ids ...ObjectID) {
 	c.goWork(func() {
-		for ; ; wait = min(max(2*wait, time.Second), time.Minute) {
+		for len(ids) > 0 {
 			select {
 			case <-c.ctx.Done():
 				return
 			case <-time.After(wait):
 			}
-			if o.file.Condemned() {
-				return // purged meanwhile: it must not come back
+			if err := c.publishStored(ids[0]); err != nil {
+				c.log.Debug("publish", "object", ids[0], "error", err)
+				wait = min(max(2*wait, time.Second), time.Minute) + mrand.N(time.Second)
+				continue
 			}
-			err := c.publish(c.ctx, o.file.Version())
-			if err == nil {
-				return
-			}
-			c.log.Debug("publish", "object", o.file.version.ID, "error", err)
-			wait += mrand.N(time.Second)
+			ids, wait = ids[1:], 0
 		}
 	})
+}
+
+// publishStored publishes an object, unless it was purged meanwhile.
+func (c *Cache) publishStored(id ObjectID) error {
+	o, err := c.open(id)
+	if err != nil {
+		return nil // it must not come back
+	}
+	defer o.file.Release()
+	if err := c.publish(c.ctx, o.file.Version()); err != nil {
+		return err
+	}
+	o.told()
+	return nil
 }
 
 // Held implements Held for the swarm.

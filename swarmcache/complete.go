@@ -43,12 +43,16 @@ func (t *transfer) publish(ctx context.Context, wait time.Duration) {
 			return
 		case <-time.After(wait):
 		}
-		if t.file.Condemned() || t.c.publish(ctx, t.file.Version()) == nil {
+		if t.file.Condemned() {
+			return
+		}
+		if t.c.publish(ctx, t.file.Version()) == nil {
+			t.o.told()
 			return
 		}
 		wait = time.Second
 	}
-	t.c.publishLater(t.o, wait)
+	t.c.publishLater(wait, t.file.Version().ID)
 }
 
 // mayLeave reports whether nobody can need this complete node on the board.

@@ -91,11 +91,14 @@ type Record struct {
 	// not kept when Complete.
 	Pieces []byte `json:"pieces,omitempty"`
 	// Hashes are the pieces' SHA-1, 20 bytes each; empty until sealed.
-	Hashes   []byte `json:"hashes,omitempty"`
-	Pinned   bool   `json:"pinned,omitempty"`
-	Hits     int64  `json:"hits,omitempty"`
-	LastUsed int64  `json:"last_used,omitempty"` // Unix seconds
-	Added    int64  `json:"added,omitempty"`     // Unix seconds
+	Hashes []byte `json:"hashes,omitempty"`
+	// Untold is set while the directory has not been told that this is complete:
+	// it was away, or this node stopped before.
+	Untold   bool  `json:"untold,omitempty"`
+	Pinned   bool  `json:"pinned,omitempty"`
+	Hits     int64 `json:"hits,omitempty"`
+	LastUsed int64 `json:"last_used,omitempty"` // Unix seconds
+	Added    int64 `json:"added,omitempty"`     // Unix seconds
 }
 
 // Directory tells what the cluster holds and what is being filled. It is a

@@ -186,13 +186,27 @@ func (o *object) seal() error {
 		o.file.SetInfoHash(s.Seal(o.file))
 	}
 	v := o.file.Version()
-	if err := o.put(Record{Version: v, Complete: true, Hashes: o.file.Hashes()}); err != nil {
+	if err := o.put(Record{Version: v, Complete: true, Hashes: o.file.Hashes(), Untold: true}); err != nil {
 		return err
 	}
 	if !o.file.Condemned() {
 		o.c.sealedNow(v)
 	}
 	return nil
+}
+
+// told notes that the directory knows of the complete object.
+func (o *object) told() {
+	o.recording.Lock()
+	defer o.recording.Unlock()
+	rec, err := o.c.cfg.Index.Get(o.file.version.ID)
+	if err != nil || !rec.Untold {
+		return
+	}
+	rec.Untold = false
+	if err := o.putLocked(rec); err != nil {
+		o.c.log.Warn("record that an object is published", "object", rec.Version.ID, "error", err)
+	}
 }
 
 // rewrite records the object again because its version's facts changed.

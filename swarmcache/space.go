@@ -21,10 +21,11 @@ type entry struct {
 }
 
 // load fills the entries from the catalogue, and makes files and records agree:
-// a record without its file is forgotten, a file without a record removed.
-func (c *Cache) load() error {
+// a record without its file is forgotten, a file without a record removed. It
+// returns the complete objects that the directory was not told of.
+func (c *Cache) load() (untold []ObjectID, err error) {
 	var lost []Version
-	err := c.cfg.Index.Each(func(r Record) bool {
+	err = c.cfg.Index.Each(func(r Record) bool {
 		v := r.Version
 		if st, err := os.Stat(c.path(v.ID)); err != nil || st.Size() != v.Length {
 			lost = append(lost, v)
@@ -38,18 +39,21 @@ func (c *Cache) load() error {
 		if r.Complete && !v.InfoHash.IsZero() {
 			c.sealed[v.InfoHash] = v.ID
 		}
+		if r.Complete && r.Untold {
+			untold = append(untold, v.ID)
+		}
 		return true
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, v := range lost {
 		c.log.Warn("an object's file is gone", "object", v.ID)
 		if err := c.cfg.Index.Delete(v.ID); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return filepath.WalkDir(c.cfg.Dir, func(path string, d fs.DirEntry, err error) error {
+	return untold, filepath.WalkDir(c.cfg.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}

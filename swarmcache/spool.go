@@ -111,7 +111,7 @@ func (c *Cache) adopt(v Version, file string, hashes []byte) error {
 	}
 	c.select_(o)
 	c.metrics.completed.Inc()
-	c.publishLater(o, 0)
+	c.publishLater(0, v.ID)
 	return nil
 }
 
