@@ -41,7 +41,7 @@ func FuzzDecisions(f *testing.F) {
 		if v.Served() && v.FreshFor <= 0 && v.Reason == ReasonFresh {
 			t.Errorf("%+v", v)
 		}
-		c.Answered(req, &kept, s, now)
+		c.Answered(v, req, &kept, s, now)
 		c.Head(withMethod(req, "HEAD"), kept, 9, s)
 		fresh := c.Freshened(kept, h, now, now)
 		if fresh.Invalid || len(fresh.Header["Set-Cookie"]) > 0 {

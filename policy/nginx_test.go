@@ -179,7 +179,7 @@ func TestBackgroundUpdate(t *testing.T) {
 func TestValidityText(t *testing.T) {
 	for in, want := range map[string]string{
 		"200 302 10m": "200 302 10m", "1d": "24h", "404 60": "404 1m", "any 1h30m": "any 1h30m", "500ms": "500ms",
-		"1w": "168h", "1M": "720h", "1y": "8760h", "10h5s": "10h0m5s", "200 0": "200 0s", "  301   1s ": "301 1s", "200 302": "200 5m2s", "1m1": "1m1s",
+		"1w": "168h", "1M": "720h", "1y": "8760h", "200 599 100y": "200 599 876000h", "10h5s": "10h0m5s", "200 0": "200 0s", "  301   1s ": "301 1s", "200 302": "200 5m2s", "1m1": "1m1s",
 	} {
 		var v, again Validity
 		if err := v.UnmarshalText([]byte(in)); err != nil {

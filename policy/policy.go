@@ -5,16 +5,21 @@
 // It is pure: values in, verdict out. No I/O, no clock, no logger; the time is
 // an argument. It leaves fetching, storing and serving to others.
 //
-// The life of a request asks in this order:
+// The life of a request asks in this order; the example shows it.
 //
-//	rules.Route          key, route, and what the rules add: route.Cache
-//	  .Select            which of the stored variants answers (RFC 9111 §4.1)
-//	  .Decide            serve, revalidate, fetch, refuse, bypass (§4)
-//	  .Answered          what the origin's answer means for what is stored (§4.3.3)
-//	  .StaleOn           may what is stored answer although the origin failed (§4.2.4)
-//	  .Storable          may the answer be stored (§3), and then .ForStorage
-//	Respond              200, 206, 304 or 416 (RFC 9110 §13.2.2)
-//	Invalidated          what an unsafe method changed (RFC 9111 §4.4)
+//	rules.Route     key, route, and what the rules add: route.Cache
+//	  .Select       which of the stored variants answers (RFC 9111 §4.1)
+//	  .Decide       serve, revalidate, fetch, refuse, bypass (§4)
+//	  Background    the request that revalidates what was served stale (RFC 5861 §3)
+//	  .Answered     what the origin's answer means for what is stored (§4.3.3)
+//	  .StaleOn      may what is stored answer although the origin failed (§4.2.4)
+//	  .Freshened    what is stored, with the header of a 304 (§4.3.4)
+//	  .Head         what the answer to a HEAD tells about it (§4.3.5)
+//	  .Storable     may the answer be stored (§3), and then .Selecting, .ForStorage
+//	Respond         200, 206, 304 or 416 (RFC 9110 §13.2.2)
+//	PartOf          may a 206 be put together with what is stored (§3.4)
+//	Invalidated     what an unsafe method changed (§4.4)
+//	CacheStatus     what to say about all that (RFC 9211)
 package policy
 
 import (

@@ -31,12 +31,17 @@ func TestAnswered(t *testing.T) {
 		{"§4.3.3: by permission of the operator", lax, minute(), answer(403), TakeStale},
 		{"RFC 5861 §4: 501 is no such error", std, minute("Cache-Control", "stale-if-error=60"), answer(501), TakeAnswer},
 	} {
-		if got := tc.c.Answered(get(), &tc.stored, tc.answer, t0.Add(late)); got != tc.want {
+		now := t0.Add(late)
+		if got := tc.c.Answered(tc.c.Decide(get(), &tc.stored, now), get(), &tc.stored, tc.answer, now); got != tc.want {
 			t.Errorf("%s: got %v, want %v", tc.clause, got, tc.want)
 		}
 	}
-	if got := std.Answered(get("If-None-Match", `"mine"`), nil, answer(304), t0); got != TakeAnswer {
-		t.Errorf("§4.3.2: the 304 to the client's own condition: got %v", got)
+	mine, novalidator := get("If-None-Match", `"mine"`), stored("Cache-Control", "max-age=60")
+	for _, s := range []*Stored{nil, &novalidator} {
+		v := std.Decide(mine, s, t0.Add(late))
+		if got := std.Answered(v, mine, s, answer(304, "Etag", `"mine"`), t0.Add(late)); got != TakeAnswer {
+			t.Errorf("§4.3.2: the 304 to the client's own condition: got %v", got)
+		}
 	}
 }
 

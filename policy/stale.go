@@ -51,13 +51,14 @@ func (a Answer) String() string {
 	return [...]string{"take-answer", "freshen", "ask-again", "take-stale"}[a]
 }
 
-// Answered says what to do with the answer to a request that went out because of
-// a Revalidate or, with something stored, a Fetch (RFC 9111 §4.3.3). When the
-// answer is taken and not stored, Supersedes tells whether what is stored must go.
-func (c *Caching) Answered(req Request, stored *Stored, answer Stored, now time.Time) Answer {
+// Answered says what to do with the answer to the request that v sent out (RFC
+// 9111 §4.3.3). A 304 to anything but v.Conditional answers a condition of the
+// client's own. When the answer is taken and not stored, Supersedes tells whether
+// what is stored must go.
+func (c *Caching) Answered(v Verdict, req Request, stored *Stored, answer Stored, now time.Time) Answer {
 	switch {
 	case stored == nil:
-	case answer.Status == http.StatusNotModified:
+	case answer.Status == http.StatusNotModified && v.Conditional != nil:
 		if c.Confirms(*stored, answer.Header) {
 			return Freshen
 		}

@@ -63,7 +63,8 @@ func SelectedBy(stored Stored, req http.Header) bool { return plain.SelectedBy(s
 // Select returns the index of the stored response that answers a request with
 // these header fields, -1 for none (RFC 9111 §4.1): of those that match the most
 // recent by Date, and one that says what it varies on before one that does not,
-// which often was meant for the request without preferences only.
+// which often was meant for the request without preferences only. Where there is
+// none but some are stored, give Decide any of them: it knows a vary-miss.
 func (c *Caching) Select(req http.Header, stored []Stored) int {
 	best := -1
 	for i := range stored {
