@@ -8,8 +8,9 @@ import (
 // plain is Caching without rules, for a caller that answers with whole 200s only,
 // revalidates before it answers, and gives the client that asked what it stored:
 // no ServeAndRevalidate, no other status, and a directive about some fields counts
-// for the whole response.
-var plain = &Caching{plain: true}
+// for the whole response. Nor does CDN-Cache-Control count, which no rule could
+// turn off there.
+var plain = &Caching{plain: true, Untargeted: true}
 
 // Decide is Caching.Decide for such a caller.
 func Decide(req Request, stored *Stored, now time.Time) Verdict {
