@@ -260,6 +260,9 @@ func (s *stream) span(r *pieceReader, i int) error {
 		hashes = append(hashes, s.t.file.hashesOf(layout.Range{From: pieces.From, To: s.from})...)
 	}
 	published := time.Now()
+	if s.t.plan.Flat {
+		published = time.Time{} // such a span takes long: its first piece is told at once
+	}
 	for p := max(pieces.From, s.from); p < pieces.To; p++ {
 		had := s.t.file.Has(int(p))
 		sum, err := r.piece(int(p))
