@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache/layout"
 )
 
@@ -66,6 +67,7 @@ type File struct {
 	onClose  func()
 
 	condemned atomic.Bool // the cache has forgotten the object
+	priority  atomic.Pointer[policy.Priority]
 }
 
 // originTail is what an origin stream has written so far of a piece whose hash

@@ -17,6 +17,8 @@ var (
 		"Torrents in memory: being filled, read, or in use by peers.", nil, nil)
 	descBanned = prometheus.NewDesc("shatabdi_peers_banned",
 		"Addresses banned for sending corrupt pieces.", nil, nil)
+	descLimit = prometheus.NewDesc("shatabdi_peer_limit_bytes_per_second",
+		"The limit on payload exchanged with peers, by direction; 0: none.", []string{"direction"}, nil)
 )
 
 // metrics adds up what the torrents in memory count and what the dropped ones
@@ -38,8 +40,8 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	gauge := func(d *prometheus.Desc, v int) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
+	gauge := func(d *prometheus.Desc, v int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 	}
 	counter(descPeerBytes, sum.BytesRead, "received")
 	counter(descPeerBytes, sum.BytesWritten, "sent")
@@ -47,6 +49,9 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descPeers, sum.Peers)
 	gauge(descTorrents, len(live))
 	gauge(descBanned, len(m.s.client.BadPeerIPs()))
+	limits := m.s.Limits()
+	gauge(descLimit, int(limits.Download), "received")
+	gauge(descLimit, int(limits.Upload), "sent")
 }
 
 // totals are TorrentStats added up.

@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"sync"
 
 	"github.com/anacrolix/torrent/metainfo"
@@ -15,6 +16,8 @@ import (
 // before it is added. The engine calls it under its client-wide lock, so
 // nothing here blocks or does I/O but reading and writing pieces.
 type store struct {
+	up, down *shaper // what peers get and give waits there
+
 	mu    sync.Mutex
 	bound map[metainfo.Hash]binding
 }
@@ -60,25 +63,46 @@ func (s *store) OpenTorrent(_ context.Context, info *metainfo.Info, ih metainfo.
 	if !b.file.Acquire() {
 		return storage.TorrentImpl{}, fmt.Errorf("torrent %s: its file is closed", ih)
 	}
-	var once sync.Once
+	gone := make(chan struct{})
+	as := sharer{b.file.Version().ID, b.file.Priority, gone}
 	return storage.TorrentImpl{
-		Piece: func(p metainfo.Piece) storage.PieceImpl { return &piece{b.file, p, b.fill} },
-		Close: func() (err error) {
-			once.Do(func() { err = b.file.Release() })
-			return err
-		},
+		Piece: func(p metainfo.Piece) storage.PieceImpl { return &piece{s, as, b.file, p} },
+		Close: sync.OnceValue(func() error {
+			close(gone)
+			return b.file.Release()
+		}),
 	}, nil
 }
 
 type piece struct {
-	f    *swarmcache.File
-	p    metainfo.Piece
-	fill bool
+	s  *store
+	as sharer
+	f  *swarmcache.File
+	p  metainfo.Piece
 }
 
-func (p *piece) ReadAt(b []byte, off int64) (int, error) { return p.f.ReadPieceAt(p.p.Index(), b, off) }
+// ReadAt is called for what peers asked for, and for nothing else. It does not
+// fail once the torrent is dropped: the engine would panic, and has hung up by
+// then, so that nothing is sent.
+func (p *piece) ReadAt(b []byte, off int64) (int, error) {
+	if !p.s.up.pass(p.as, len(b)) {
+		return len(b), nil
+	}
+	n, err := p.f.ReadPieceAt(p.p.Index(), b, off)
+	if err != nil && p.as.isGone() {
+		return len(b), nil
+	}
+	return n, err
+}
 
-func (p *piece) WriteAt(b []byte, off int64) (int, error) { return p.f.WriteChunk(p.p.Index(), b, off) }
+// WriteAt takes what a peer sent. While it waits nothing more is read from that
+// peer, so that the peer slows down.
+func (p *piece) WriteAt(b []byte, off int64) (int, error) {
+	if !p.s.down.pass(p.as, len(b)) {
+		return 0, fs.ErrClosed
+	}
+	return p.f.WriteChunk(p.p.Index(), b, off)
+}
 
 // Completion is also the gate: the engine never requests a piece of unknown
 // completion, whatever readers and priorities say. Without it, data whose hash

@@ -32,6 +32,10 @@ import (
 // request, one message, one contributor to blame.
 const maxChunk = 1 << 20
 
+// maxBuffered bounds what is read for one peer and not sent, and so the largest
+// chunk that a peer may ask for.
+const maxBuffered = 4 * maxChunk
+
 // reqBytes is what a connection keeps requested: enough to cover the delay,
 // little enough that a slow peer holds back few pieces.
 const reqBytes = 512 << 10
@@ -57,7 +61,6 @@ type Swarm struct {
 	log    *slog.Logger
 	client *torrent.Client
 	store  *store
-	upload *rate.Limiter
 	done   chan struct{}
 	wg     sync.WaitGroup
 
@@ -76,7 +79,7 @@ type Swarm struct {
 func New(cfg Config) (*Swarm, error) {
 	s := &Swarm{
 		cfg: cfg, log: cfg.Logger.With("component", "swarm"),
-		store:    &store{bound: map[metainfo.Hash]binding{}},
+		store:    &store{bound: map[metainfo.Hash]binding{}, up: newShaper(cfg.UploadLimit, true), down: newShaper(cfg.DownloadLimit, false)},
 		torrents: map[metainfo.Hash]*joined{},
 		done:     make(chan struct{}),
 	}
@@ -125,18 +128,10 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	c.TotalHalfOpenConns, c.TorrentPeersHighWater = 1<<16, 4096
 	c.DialRateLimiter = rate.NewLimiter(rate.Inf, 1) // the default is 10 dials a second
 	c.MaxUnverifiedBytes = 0                         // counts pieces the peer lacks and can starve
-	c.MaxAllocPeerRequestDataPerConn = 4 * maxChunk
+	c.MaxAllocPeerRequestDataPerConn = maxBuffered
 
-	// With a cap on the uplink a limiter keeps queues short where they can be
-	// reordered: 1.16 x the bound instead of 2.26 on a shaped link.
-	s.upload = rate.NewLimiter(rate.Inf, 0)
-	if s.cfg.UploadLimit > 0 {
-		s.upload = rate.NewLimiter(rate.Limit(s.cfg.UploadLimit), s.burst(128<<10))
-	}
-	c.UploadRateLimiter = s.upload
-	if s.cfg.DownloadLimit > 0 {
-		c.DownloadRateLimiter = rate.NewLimiter(rate.Limit(s.cfg.DownloadLimit), int(max(256<<10, s.cfg.DownloadLimit/20)))
-	}
+	// Without tokens the engine's own limiter for downloads allows no connections.
+	c.UploadRateLimiter = s.store.up.limiter
 
 	c.Callbacks.CompletedHandshake = func(_ *torrent.PeerConn, ih metainfo.Hash) { s.activate(ih) }
 	c.Callbacks.ReadExtendedHandshake = func(pc *torrent.PeerConn, m *pp.ExtendedHandshakeMessage) {
@@ -150,10 +145,6 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.hearHashes)
 	return c
 }
-
-// burst is the limiter's bucket: a twentieth of a second, but one chunk at
-// least, or the engine could never send it.
-func (s *Swarm) burst(chunk int64) int { return int(max(chunk, s.cfg.UploadLimit/20)) }
 
 func chunkLen(pieceLen int64) int64 { return min(pieceLen, maxChunk) }
 

@@ -83,9 +83,6 @@ func (s *Swarm) join(f *swarmcache.File, ih metainfo.Hash, info []byte, fill boo
 	chunk := chunkLen(f.Version().PieceLen)
 	s.chunks.Store(ih, chunk)
 	s.store.bind(ih, binding{f, fill})
-	if s.cfg.UploadLimit > 0 && s.upload.Burst() < int(chunk) {
-		s.upload.SetBurst(s.burst(chunk))
-	}
 	tt, _ := s.client.AddTorrentOpt(torrent.AddTorrentOpts{
 		InfoHash: ih, InfoBytes: info, ChunkSize: pp.Integer(chunk), DisableInitialPieceCheck: true,
 	})
