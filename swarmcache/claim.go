@@ -359,20 +359,27 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 		return
 	}
 	sp := &t.spans[i]
+	// Until another node has read a range, the origin may turn out to have none,
+	// and this body to be the only way to the rest.
+	spare := t.rangesWork || len(t.nodes) == 0
 	switch {
 	case !t.asked: // its reader is about to come
 	case t.rec.Single && (sp.Landed || sp.Owner != "" || t.here(i)):
 		s.grant(i + 1) // read over it: the body has no other way
 	case t.rec.Single:
 		t.ask(ctx, t.runFrom(i))
-	case sp.Landed || sp.Owner != "" || t.here(i) || !t.wanted(i):
+	case !t.wanted(i):
 		s.stop()
-	case !t.turn(i, now):
-		if left <= 0 {
+	case sp.Landed || t.here(i):
+		s.stop()
+	case sp.Owner != "" || now.Sub(sp.lostAt) < grace:
+		if spare {
 			s.stop()
 		}
-	case now.Sub(sp.lostAt) < grace:
-		s.stop()
+	case !t.turn(i, now):
+		if left <= 0 && spare {
+			s.stop()
+		}
 	default:
 		t.ask(ctx, t.runFrom(i))
 	}

@@ -14,15 +14,16 @@ import (
 // 13,000 of them, and run is woken by each event of each: what is asked often
 // is kept up to date instead of counted again.
 type spanBook struct {
-	me       NodeID
-	plan     layout.Plan
-	spans    []spanState
-	free     bitset               // neither landed, nor claimed, nor here
-	orphans  bitset               // landed or claimed, but it seems that nobody has them any more
-	checked  time.Time            // when orphans were last looked for
-	owners   map[NodeID]int       // spans claimed, by node
-	heard    map[NodeID]time.Time // when a node last claimed, published or landed
-	interest []layout.Range       // spans that readers here want, in order, disjoint; nil: not known now
+	me         NodeID
+	plan       layout.Plan
+	spans      []spanState
+	free       bitset               // neither landed, nor claimed, nor here
+	orphans    bitset               // landed or claimed, but it seems that nobody has them any more
+	checked    time.Time            // when orphans were last looked for
+	owners     map[NodeID]int       // spans claimed, by node
+	heard      map[NodeID]time.Time // when a node last claimed, published or landed
+	rangesWork bool                 // another node read a span
+	interest   []layout.Range       // spans that readers here want, in order, disjoint; nil: not known now
 }
 
 // spanState is what run knows of a span.
@@ -58,6 +59,7 @@ func (b *spanBook) put(r SpanRecord, now time.Time) {
 	}
 	if who := cmp.Or(r.Owner, r.By); who != "" {
 		b.heard[who] = now
+		b.rangesWork = b.rangesWork || who != b.me && len(r.Hashes) > 0
 	}
 	s.SpanRecord, s.since, s.lostAt = r, now, time.Time{}
 	b.orphans.clear(r.Span)
