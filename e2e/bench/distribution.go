@@ -104,9 +104,11 @@ func (d shaped) judge(r row, nodes []*lab.Node) row {
 
 // exchanged fills in what nodes tell about their dealings with each other.
 func (r row) exchanged(nodes []lab.Metrics) row {
-	var received, wasted float64
+	var received, wasted, alone, unanswered float64
 	landing := 0
 	for _, m := range nodes {
+		alone += m.Sum("shatabdi_fills_total", `role="alone"`)
+		unanswered += m.Sum("shatabdi_etcd_requests_total", `result="error"`) + m.Sum("shatabdi_etcd_requests_total", `result="refused"`)
 		r.Seeder = max(r.Seeder, m.Sum("shatabdi_peer_bytes_total", `direction="sent"`)/float64(r.F))
 		received += m.Sum("shatabdi_peer_bytes_total", `direction="received"`)
 		wasted += m.Sum("shatabdi_peer_wasted_bytes_total")
@@ -115,7 +117,11 @@ func (r row) exchanged(nodes []lab.Metrics) row {
 		}
 	}
 	r.Wasted = wasted / max(1, received)
-	return r.noting("%d nodes landed spans", landing)
+	r = r.noting("%d nodes landed spans", landing)
+	if alone+unanswered > 0 {
+		r = r.noting("%.0f nodes filled alone, etcd left %.0f requests unanswered", alone, unanswered)
+	}
+	return r
 }
 
 func fetch(c *lab.Client) *lab.Client { return c.Start().Wait() }
