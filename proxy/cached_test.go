@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -104,6 +105,36 @@ func TestRealMissThenHit(t *testing.T) {
 	}
 	for _, r := range o.took() {
 		t.Errorf("the origin was asked for what is here: %s %s", r.Method, r.Header)
+	}
+}
+
+// RFC 9530 §3 and §4: the digest of the whole representation, for who asks.
+func TestReprDigest(t *testing.T) {
+	o := newStore(t, body(large))
+	n, _ := startReal(t, newDisk(t))
+	url := o.url + "/x.bin"
+	n.sum(url)
+	n.whole(url)
+	sum := sha256.Sum256([]byte(o.body))
+	want := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
+	eventually(t, "the digest is known", func() bool {
+		res, _ := n.sum(url, "Want-Repr-Digest: sha-256=1")
+		return res.Header.Get("Repr-Digest") == want
+	})
+	for fields, want := range map[string]string{
+		"Accept: */*": "",
+		"Want-Repr-Digest: sha-512=10, sha-256=3":       want,
+		"Want-Repr-Digest: sha-512=10, sha-256=0":       "", // §4: not acceptable
+		"Want-Repr-Digest: sha-512=10":                  "",
+		"Want-Repr-Digest: sha-256":                     "", // not an integer
+		"Want-Repr-Digest: sha-256=10=":                 "", // not a dictionary
+		"Want-Repr-Digest: sha-256=11":                  "", // out of range
+		"Want-Repr-Digest: sha-256=1\nRange: bytes=1-2": want,
+	} {
+		res, _ := n.sum(url, strings.Split(fields, "\n")...)
+		if got := res.Header.Get("Repr-Digest"); got != want || res.Header.Get("X-Cache-Status") != "HIT" {
+			t.Errorf("%q: %q, want %q (%s)", fields, got, want, res.Header.Get("X-Cache-Status"))
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/hex"
 	"net/http"
 	"time"
 
@@ -53,6 +54,36 @@ func (p *Proxy) proxyStatus(kind string) string {
 	item.Params.Add("error", httpsfv.Token(kind))
 	s, _ := httpsfv.Marshal(httpsfv.List{item})
 	return s
+}
+
+// wantsSHA256 reports whether a request asks for the SHA-256 of the
+// representation (RFC 9530 §4).
+func wantsSHA256(h http.Header) bool {
+	lines := h["Want-Repr-Digest"]
+	if len(lines) == 0 {
+		return false
+	}
+	wants, err := httpsfv.UnmarshalDictionary(lines)
+	if err != nil {
+		return false
+	}
+	member, _ := wants.Get("sha-256")
+	item, ok := member.(httpsfv.Item)
+	preference, _ := item.Value.(int64)
+	return ok && 0 < preference && preference <= 10
+}
+
+// reprDigest tells a digest (RFC 9530 §3), given in hex, if it is known.
+func reprDigest(h http.Header, sum string) {
+	b, err := hex.DecodeString(sum)
+	if err != nil || len(b) == 0 {
+		return
+	}
+	digests := httpsfv.NewDictionary()
+	digests.Add("sha-256", httpsfv.NewItem(b))
+	if field, err := httpsfv.Marshal(digests); err == nil {
+		h.Set("Repr-Digest", field)
+	}
 }
 
 // fieldName is the node's name in a structured field: a token where it is one, a

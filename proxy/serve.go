@@ -40,7 +40,11 @@ func (p *Proxy) serveStored(v *visit, obj object, d policy.Verdict) {
 func (p *Proxy) serve(v *visit, obj object, s policy.Stored, word string, status cacheStatus) {
 	h := v.w.Header()
 	clear(h)
-	p.storedHead(h, s, obj.Version().Length)
+	ver := obj.Version()
+	p.storedHead(h, s, ver.Length)
+	if h.Get("Content-Encoding") == "" && h.Get("Repr-Digest") == "" && wantsSHA256(v.r.Header) {
+		reprDigest(h, ver.SHA256)
+	}
 	p.cacheStatus(h, word, status)
 	if status.hit || status.collapsed || h.Get("Age") != "" { // RFC 9111 §5.1
 		h.Set("Age", strconv.FormatInt(int64(policy.CurrentAge(s, p.cfg.Now())/time.Second), 10))

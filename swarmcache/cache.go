@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,7 +48,10 @@ type Cache struct {
 	now     func() time.Time
 	metrics *metrics
 	rates   rates
-	budget  *budget
+	digests digester
+	// transfers are those that run.
+	transfers atomic.Int32
+	budget    *budget
 
 	ctx    context.Context // of transfers and other work that outlives requests
 	cancel context.CancelCauseFunc
@@ -302,6 +306,9 @@ func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, erro
 		f.Release()
 		return nil, ErrNotFound
 	}
+	if f.Left() == 0 && f.Version().SHA256 == "" {
+		c.follow(o)
+	}
 	return o, nil
 }
 
@@ -326,11 +333,13 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 	f.mu.Lock()
 	f.version.Stored = s
 	f.mu.Unlock()
-	v := f.Version()
 	if err := obj.o.rewrite(); err != nil {
 		return err
 	}
-	err := c.cfg.Directory.Publish(ctx, v)
+	err := c.cfg.Directory.Publish(ctx, f.Version())
+	if errors.Is(err, ErrPoisoned) {
+		obj.o.mismatch()
+	}
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrStale) {
 		return nil
 	}
@@ -358,7 +367,7 @@ func (c *Cache) publish(ctx context.Context, v Version) error {
 		return nil
 	}
 	err = c.cfg.Directory.Publish(ctx, v)
-	if errors.Is(err, ErrStale) {
+	if errors.Is(err, ErrStale) || errors.Is(err, ErrPoisoned) { // see compare
 		return nil
 	}
 	return err

@@ -116,7 +116,8 @@ type Directory interface {
 	Lookup(ctx context.Context, key policy.Key) (*Version, *FillRecord, error)
 	// Publish makes v what its key selects, or refreshes its freshness facts
 	// when it already is. ErrStale when the directory's response is newer
-	// (RFC 9111 §4: the most recent by Date).
+	// (RFC 9111 §4: the most recent by Date); ErrPoisoned when the same version
+	// has other bytes there, by its SHA-256.
 	Publish(ctx context.Context, v Version) error
 	// Withdraw makes key select nothing.
 	Withdraw(ctx context.Context, key policy.Key) error

@@ -82,3 +82,15 @@ func Schedule(length int64) (time.Duration, error) {
 
 // PathOf is where the body of o is.
 func PathOf(o *Object) string { return o.o.file.f.Name() }
+
+// CompareNow compares the digest of an object with the directory's, without the
+// wait that spreads the nodes.
+func CompareNow(c *Cache, id ObjectID) error {
+	o, err := c.open(id)
+	if err != nil {
+		return err
+	}
+	defer o.file.Release()
+	c.compare(context.Background(), o)
+	return nil
+}

@@ -37,7 +37,7 @@ const (
 // A piece that is complete never changes again: late or corrupt bytes from a
 // peer cannot reach it.
 type File struct {
-	version Version // all but its InfoHash, which mu guards
+	version Version // mu guards what is learnt later: Stored, SHA256, InfoHash
 	layout  layout.Layout
 	f       *os.File
 
@@ -172,6 +172,12 @@ func (f *File) SetInfoHash(h InfoHash) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.version.InfoHash = h
+}
+
+func (f *File) setSHA256(sum string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.version.SHA256 = sum
 }
 
 // Condemned reports whether the cache has forgotten the object: who reads it

@@ -12,6 +12,7 @@ type metrics struct {
 	evicted      prometheus.Counter
 	originBytes  prometheus.Counter
 	streamErrors prometheus.Counter
+	mismatches   prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -30,9 +31,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		evicted:      counter("objects_evicted_total", "Objects evicted for space."),
 		originBytes:  counter("fill_origin_bytes_total", "Body bytes that fills read from origins."),
 		streamErrors: counter("fill_stream_errors_total", "Origin streams of fills that broke."),
+		mismatches:   counter("digest_mismatches_total", "Complete objects that were dropped because the cluster has other bytes under the same validator."),
 	}
 	if r != nil {
-		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.evicted, m.originBytes, m.streamErrors)
+		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.evicted, m.originBytes, m.streamErrors, m.mismatches)
 	}
 	return m
 }

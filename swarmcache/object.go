@@ -28,6 +28,8 @@ type object struct {
 	mu       sync.Mutex // guards the fields below; taken before transfer.mu and File.mu
 	transfer *transfer
 	hint     *FillRecord // the running fill to join, when a reader comes
+
+	digest digest // owned by the digester
 }
 
 // handle wraps a reference on o's file.
@@ -94,7 +96,9 @@ func (o *object) startLocked(r *FillRecord, body *firstBody, alone bool, origin 
 		return false
 	}
 	o.users.Add(1)
+	o.c.transfers.Add(1)
 	o.transfer, o.hint = t, nil
+	o.c.follow(o)
 	return true
 }
 
@@ -128,6 +132,7 @@ func (o *object) transferEnded(t *transfer) {
 	defer o.file.Release()
 	defer o.mu.Unlock()
 	defer o.users.Add(-1)
+	o.c.transfers.Add(-1)
 	o.transfer = nil
 	switch {
 	case o.file.Left() == 0 || o.file.failure() != nil:
@@ -154,7 +159,7 @@ func (o *object) enter() error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
 	if !o.recorded {
-		if err := o.putLocked(Record{Version: o.file.Version()}); err != nil {
+		if err := o.putLocked(Record{}); err != nil {
 			return err
 		}
 	}
@@ -173,7 +178,7 @@ func (o *object) record() error {
 	if err != nil || !changed || complete {
 		return err
 	}
-	return o.put(Record{Version: o.file.Version(), Pieces: pieces})
+	return o.put(Record{Pieces: pieces})
 }
 
 // seal records a complete object with its hashes, all of which are known, and
@@ -185,12 +190,11 @@ func (o *object) seal() error {
 	if s := o.c.cfg.Swarm; s != nil {
 		o.file.SetInfoHash(s.Seal(o.file))
 	}
-	v := o.file.Version()
-	if err := o.put(Record{Version: v, Complete: true, Hashes: o.file.Hashes(), Untold: true}); err != nil {
+	if err := o.put(Record{Complete: true, Hashes: o.file.Hashes(), Untold: true}); err != nil {
 		return err
 	}
 	if !o.file.Condemned() {
-		o.c.sealedNow(v)
+		o.c.sealedNow(o.file.Version())
 	}
 	return nil
 }
@@ -216,12 +220,10 @@ func (o *object) rewrite() error {
 	if !o.recorded {
 		return nil // they will be entered with it
 	}
-	v := o.file.Version()
-	rec, err := o.c.cfg.Index.Get(v.ID)
+	rec, err := o.c.cfg.Index.Get(o.file.version.ID)
 	if err != nil {
 		return err
 	}
-	rec.Version = v
 	return o.putLocked(rec)
 }
 
@@ -231,13 +233,14 @@ func (o *object) put(r Record) error {
 	return o.putLocked(r)
 }
 
-// putLocked needs recording.
+// putLocked records o's version with what r says of its bytes. It needs recording.
 func (o *object) putLocked(r Record) error {
 	if o.file.Condemned() {
 		return nil
 	}
 	r.Added, r.Pinned = o.added, o.pinned
 	r.LastUsed = o.c.now().Unix()
+	r.Version = o.file.Version() // as of now: its digest may have come meanwhile
 	err := o.c.cfg.Index.Put(r)
 	o.recorded = o.recorded || err == nil
 	return err

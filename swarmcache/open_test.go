@@ -14,7 +14,6 @@ import (
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cachetest"
-	"shatabdi/swarmcache/layout"
 )
 
 // slowIndex is a catalogue whose writes wait while the disk is busy.
@@ -264,9 +263,7 @@ func TestClaimAfterAFillThatEnded(t *testing.T) {
 	dir := cachetest.NewDirectory().Node(swarmcache.Node{ID: "a"})
 	a := openWith(t, "a", cachetest.NewIndex(), dir, 0)
 	m := newMemory("a", 8<<20)
-	v := m.version()
-	v.PieceLen = layout.PieceLenFor(v.Length)
-	v.Identify()
+	v := identified(m)
 	r, _, err := dir.OpenFill(t.Context(), swarmcache.FillRecord{Version: v, MaxSpan: 4, Opener: "b"})
 	if err != nil {
 		t.Fatal(err)

@@ -177,6 +177,8 @@ func (d *directory) Publish(ctx context.Context, v swarmcache.Version) error {
 	defer d.mu.Unlock()
 	old, ok := d.objects[v.Key]
 	switch {
+	case ok && old.ID == v.ID && old.SHA256 != "" && v.SHA256 != "" && old.SHA256 != v.SHA256:
+		return swarmcache.ErrPoisoned
 	case ok && old.ID == v.ID:
 		v = merge(old, v)
 	case ok && date(old).After(date(v)):

@@ -61,6 +61,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"UnfinishedBoardStays", unfinishedStays},
 		{"LostLeaseFreesClaims", lostLease},
 		{"LostLeaseKeepsTheHashesOfAReclaimedSpan", lostReclaim},
+		{"PublishOtherBytes", publishOther},
 		{"ClaimFirstIsExclusive", claimFirst},
 		{"ClaimFirstOfWhatIsKnown", claimFirstKnown},
 		{"ClaimFirstEndsWithTheLease", claimFirstLease},
@@ -252,6 +253,21 @@ func published(t *testing.T, l lab) {
 	noErr(t, err)
 	if got.ID != v.ID || got.Length != v.Length || got.Stored.Header.Get("Etag") != `"1"` || f != nil {
 		t.Fatalf("got %+v, fill %v", got, f)
+	}
+}
+
+func publishOther(t *testing.T, l lab) {
+	v := version("http://o/a", `"1"`, noon)
+	noErr(t, l.node(1).Publish(l.ctx, v))
+	v.SHA256 = "one"
+	noErr(t, l.node(1).Publish(l.ctx, v))
+	noErr(t, l.node(2).Publish(l.ctx, v))
+	v.SHA256 = "two"
+	wantErr(t, l.node(2).Publish(l.ctx, v), swarmcache.ErrPoisoned)
+	got, _, err := l.node(2).Lookup(l.ctx, v.Key)
+	noErr(t, err)
+	if got.SHA256 != "one" {
+		t.Fatalf("the digest is now %q", got.SHA256)
 	}
 }
 

@@ -69,6 +69,8 @@ func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 			next := v
 			switch {
 			case old == nil:
+			case old.ID == v.ID && old.SHA256 != "" && v.SHA256 != "" && old.SHA256 != v.SHA256:
+				return swarmcache.ErrPoisoned
 			case old.ID == v.ID:
 				next = merge(*old, v)
 			case date(*old).After(date(v)):
