@@ -1,6 +1,10 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+)
 
 // Priority says how much of a limited link an object gets while others want it
 // too. Unset is normal.
@@ -20,4 +24,17 @@ func (p Priority) Validate() error {
 		return nil
 	}
 	return fmt.Errorf("%q is not known, want low, normal or high", p)
+}
+
+// Priority is what the first rule says that applies to an object and has a say:
+// by the URL it was fetched from, and its response's header and length in bytes.
+func (r *Rules) Priority(fetched *url.URL, h http.Header, length int64) Priority {
+	s := subjectOf(Request{Method: http.MethodGet, URL: fetched})
+	s.response, s.contentType, s.length = true, h.Get("Content-Type"), length
+	for i := range r.Rules {
+		if yes, _ := r.Rules[i].matches(&s); yes && r.Rules[i].Priority != "" {
+			return r.Rules[i].Priority
+		}
+	}
+	return PriorityNormal
 }

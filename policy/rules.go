@@ -55,6 +55,7 @@ type Rule struct {
 	Route     RouteKind `yaml:"route"`
 	Threshold Size      `yaml:"threshold"` // smaller bodies are not cached; 1 for all
 	Streams   int       `yaml:"streams"`   // parallel origin streams for one object
+	Priority  Priority  `yaml:"priority"`  // low, normal or high: its share of limited links; unset: normal
 	// Public says that what needs Authorization, a cookie or a signed URL to be
 	// fetched may be given to everybody all the same, Set-Cookie aside. Response
 	// directives that forbid storing still forbid it.
@@ -157,6 +158,9 @@ func (r *Rule) validate(at string, p *problems) {
 	p.route(at+".route", r.Route)
 	p.positive(at+".threshold", int64(r.Threshold))
 	p.positive(at+".streams", int64(r.Streams))
+	if err := r.Priority.Validate(); err != nil {
+		p.add(at+".priority", "%v", err)
+	}
 	if r.Upgrade != "" && r.Upgrade != "https" {
 		p.add(at+".upgrade", "%q is not known, want https", r.Upgrade)
 	}
@@ -172,7 +176,7 @@ func (r *Rule) validate(at string, p *problems) {
 		p.add(at+".cache_use_stale", "off stands alone")
 	}
 	if r.isSilent() {
-		p.add(at, "sets nothing: give it a route, threshold, streams, public, upgrade, key, expect_large or a setting of caching")
+		p.add(at, "sets nothing: give it a route, threshold, streams, priority, public, upgrade, key, expect_large or a setting of caching")
 	}
 	if r.needsResponse() {
 		r.validateLate(at, p)
@@ -197,7 +201,7 @@ func (r *Rule) validateLate(at string, p *problems) {
 }
 
 func (r *Rule) isSilent() bool {
-	return r.Route == "" && r.Threshold == 0 && r.Streams == 0 && !r.Public &&
+	return r.Route == "" && r.Threshold == 0 && r.Streams == 0 && r.Priority == "" && !r.Public &&
 		r.Upgrade == "" && r.Key.isZero() && r.ExpectLarge == nil &&
 		len(r.CacheValid)+len(r.IgnoreHeaders)+len(r.CacheBypass)+len(r.NoCache)+len(r.CacheUseStale)+r.CacheMinUses == 0 &&
 		r.CacheBackgroundUpdate == nil && r.XAccelExpires == nil && r.CDNCacheControl == nil

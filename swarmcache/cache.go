@@ -35,6 +35,9 @@ type Config struct {
 	// for all objects together; default 16. ClusterHostStreams is the same for all
 	// nodes together; default 64.
 	HostStreams, ClusterHostStreams int
+	// Priority says which objects go first where a link is limited; default normal
+	// for all. It may be called under locks: no I/O.
+	Priority func(Version) policy.Priority
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -288,7 +291,8 @@ func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, erro
 	if err != nil {
 		return nil, err
 	}
-	o := &object{c: c, file: f, added: rec.Added, pinned: rec.Pinned, recorded: recorded}
+	f.SetPriority(c.PriorityOf(*rec))
+	o := &object{c: c, file: f, added: rec.Added, pinned: rec.Pinned, priority: rec.Priority, recorded: recorded}
 	f.onClose = func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

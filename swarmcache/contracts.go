@@ -94,11 +94,12 @@ type Record struct {
 	Hashes []byte `json:"hashes,omitempty"`
 	// Untold is set while the directory has not been told that this is complete:
 	// it was away, or this node stopped before.
-	Untold   bool  `json:"untold,omitempty"`
-	Pinned   bool  `json:"pinned,omitempty"`
-	Hits     int64 `json:"hits,omitempty"`
-	LastUsed int64 `json:"last_used,omitempty"` // Unix seconds
-	Added    int64 `json:"added,omitempty"`     // Unix seconds
+	Untold   bool            `json:"untold,omitempty"`
+	Pinned   bool            `json:"pinned,omitempty"`
+	Priority policy.Priority `json:"priority,omitempty"` // that an operator set; empty: the configuration decides
+	Hits     int64           `json:"hits,omitempty"`
+	LastUsed int64           `json:"last_used,omitempty"` // Unix seconds
+	Added    int64           `json:"added,omitempty"`     // Unix seconds
 }
 
 // Directory tells what the cluster holds and what is being filled. It is a

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache/layout"
 )
 
@@ -24,6 +25,7 @@ type object struct {
 	recording sync.Mutex // held across writes to the catalogue; guards the fields below
 	recorded  bool       // the catalogue knows the object
 	pinned    bool
+	priority  policy.Priority // that was set; empty: none
 
 	mu       sync.Mutex // guards the fields below; taken before transfer.mu and File.mu
 	transfer *transfer
@@ -238,7 +240,7 @@ func (o *object) putLocked(r Record) error {
 	if o.file.Condemned() {
 		return nil
 	}
-	r.Added, r.Pinned = o.added, o.pinned
+	r.Added, r.Pinned, r.Priority = o.added, o.pinned, o.priority
 	r.LastUsed = o.c.now().Unix()
 	r.Version = o.file.Version() // as of now: its digest may have come meanwhile
 	err := o.c.cfg.Index.Put(r)

@@ -20,3 +20,37 @@ func (f *File) SetPriority(p policy.Priority) {
 	p = cmp.Or(p, policy.PriorityNormal)
 	f.priority.Store(&p)
 }
+
+// PriorityOf is the priority of the object that r records: the one that was set,
+// or what the configuration says of such objects.
+func (c *Cache) PriorityOf(r Record) policy.Priority {
+	if r.Priority != "" || c.cfg.Priority == nil {
+		return cmp.Or(r.Priority, policy.PriorityNormal)
+	}
+	return cmp.Or(c.cfg.Priority(r.Version), policy.PriorityNormal)
+}
+
+// SetPriority gives an object another priority on this node, at once and for as
+// long as it is kept; empty leaves it to the configuration. ErrNotFound.
+func (c *Cache) SetPriority(id ObjectID, p policy.Priority) error {
+	if !c.has(id) {
+		return ErrNotFound
+	}
+	o, err := c.open(id)
+	if err != nil {
+		return err
+	}
+	defer o.file.Release()
+	o.recording.Lock()
+	defer o.recording.Unlock()
+	o.priority = p
+	o.file.SetPriority(c.PriorityOf(Record{Version: o.file.Version(), Priority: p}))
+	if !o.recorded {
+		return nil // it will be entered with it
+	}
+	rec, err := c.cfg.Index.Get(id)
+	if err != nil {
+		return err
+	}
+	return o.putLocked(rec)
+}

@@ -133,6 +133,7 @@ func writeObject(w io.Writer, o api.ObjectDetail) {
 		{"key", o.Key},
 		{"size", fmt.Sprintf("%s (%d bytes)", humanize.IBytes(uint64(o.Length)), o.Length)},
 		{"state", stateText(o.Object)},
+		{"priority", o.Priority},
 		{"validator", orDash(o.Validator)},
 		{"sha256", orDash(o.SHA256)},
 		{"infohash", orDash(o.InfoHash)},

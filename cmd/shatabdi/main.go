@@ -55,7 +55,7 @@ also uploads to the others. Small responses pass straight through.`,
 	group(root)
 	root.AddCommand(
 		serveCommand(), configCommand(), envCommand(),
-		statusCommand(), nodesCommand(), modeCommand(), lsCommand(), infoCommand(), purgeCommand(),
+		statusCommand(), nodesCommand(), modeCommand(), limitsCommand(), lsCommand(), infoCommand(), priorityCommand(), purgeCommand(),
 		versionCommand(), fleetCommand(), rawCommand(),
 	)
 	return root, started

@@ -163,7 +163,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
-		Size: size, Streams: cfg.Origin.Streams,
+		Size: size, Priority: p.priority, Streams: cfg.Origin.Streams,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
 		Logger: d.log, Registerer: d.reg,
 	})
@@ -176,13 +176,22 @@ func (d *daemon) startParts(ctx context.Context) error {
 	return d.startProxy(ctx, p, trackerLn)
 }
 
+// priority is what the rules say of an object.
+func (p *parts) priority(v swarmcache.Version) policy.Priority {
+	u, err := url.Parse(v.URL)
+	if err != nil {
+		return policy.PriorityNormal
+	}
+	return p.rules.Priority(u, v.Stored.Header, v.Length)
+}
+
 // mountAPI lets the operator ask and order.
 func (d *daemon) mountAPI(p *parts) {
 	h := api.New(api.Config{
 		Node: p.node, Name: d.cfg.Node.Name, Started: d.started,
 		Ready: d.ready.report, LocalMode: func() string { return d.cfg.Mode },
 		Rules: func() *policy.Rules { return p.rules },
-		Cache: p.cache, Cluster: p.cluster,
+		Cache: p.cache, Cluster: p.cluster, Limiter: p.swarm, Rates: rates{},
 	})
 	d.admin.api.Store(&h)
 }

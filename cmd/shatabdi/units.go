@@ -35,7 +35,7 @@ type Rate int64
 // UnmarshalText reads a rate. The unit of time may be left out.
 func (r *Rate) UnmarshalText(b []byte) error {
 	text := strings.TrimSpace(string(b))
-	if text == "unlimited" {
+	if text == "unlimited" || text == "none" {
 		*r = 0
 		return nil
 	}
@@ -64,6 +64,17 @@ func (r Rate) String() string {
 	}
 	return formatBytes(int64(r)) + "/s"
 }
+
+// rates reads and writes rates for the API.
+type rates struct{}
+
+func (rates) Parse(text string) (int64, error) {
+	var r Rate
+	err := r.UnmarshalText([]byte(text))
+	return int64(r), err
+}
+
+func (rates) Format(n int64) string { return Rate(n).String() }
 
 // Share is an amount of disk: a number of bytes, or a percentage of the file
 // system's size. Only one of the two is set.

@@ -14,6 +14,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -40,6 +41,8 @@ type Config struct {
 	Rules     func() *policy.Rules
 	Cache     Cache
 	Cluster   Cluster
+	Limiter   Limiter
+	Rates     Rates
 }
 
 // Cache is the part of a *swarmcache.Cache that the API needs.
@@ -55,6 +58,10 @@ type Cache interface {
 	// Withdraw makes key select nothing, here and in the directory. When that is
 	// away it still does so here, and returns swarmcache.ErrUnavailable.
 	Withdraw(context.Context, policy.Key) error
+	// PriorityOf is the priority in effect, SetPriority gives it another one; empty
+	// leaves it to the configuration. ErrNotFound when the object is not here.
+	PriorityOf(swarmcache.Record) policy.Priority
+	SetPriority(swarmcache.ObjectID, policy.Priority) error
 }
 
 // Cluster is what the API must know of the cluster. State, Leader and Mode do
@@ -68,7 +75,12 @@ type Cluster interface {
 }
 
 // service has the handlers.
-type service struct{ Config }
+type service struct {
+	Config
+	configured struct{ up, down int64 } // limits
+
+	changing sync.Mutex // held while limits are read and set
+}
 
 // New returns the handler of everything under Prefix.
 func New(cfg Config) http.Handler {
@@ -80,10 +92,12 @@ func New(cfg Config) http.Handler {
 	hc.OpenAPIPath, hc.DocsPath, hc.SchemasPath, hc.CreateHooks = "", "", "", nil
 	api := humago.New(mux, hc)
 
-	s := &service{cfg}
+	s := &service{Config: cfg}
+	s.configured.up, s.configured.down = cfg.Limiter.Limits()
 	s.registerStatus(api)
 	s.registerNodes(api)
 	s.registerMode(api)
+	s.registerLimits(api)
 	s.registerObjects(api)
 	s.registerPurge(api)
 

@@ -38,6 +38,7 @@ type node struct {
 	dir     *cachetest.Directories
 	cluster *fakeCluster
 	local   string // mode of its configuration
+	limits  fakeLimits
 	rules   policy.Rules
 }
 
@@ -102,7 +103,7 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		}
 	}
 	self := swarmcache.Node{ID: "one", Version: "v1.2.3"}
-	nd := &node{t: t, dir: cachetest.NewDirectory(), cluster: &fakeCluster{}, local: api.ModeSwarm}
+	nd := &node{t: t, dir: cachetest.NewDirectory(), cluster: &fakeCluster{}, local: api.ModeSwarm, limits: fakeLimits{up: 1000}}
 	var err error
 	nd.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: dir, Index: x, Directory: nd.dir.Node(self), Node: self, Size: 1 << 30, Logger: slog.New(slog.DiscardHandler),
@@ -117,7 +118,7 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 			return api.Readiness{Ready: true, State: "degraded", Checks: []api.Check{{Name: "listeners", State: "ok"}, {Name: "tracker", State: "degraded", Reason: "no leader is known"}}}
 		},
 		LocalMode: func() string { return nd.local }, Rules: func() *policy.Rules { return &nd.rules },
-		Cache: nd.cache, Cluster: nd.cluster,
+		Cache: nd.cache, Cluster: nd.cluster, Limiter: &nd.limits, Rates: fakeRates{},
 	})
 	w := httptest.NewRecorder()
 	nd.handler.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/openapi.json", nil))
@@ -175,8 +176,9 @@ func TestDocument(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"delete /api/v1/objects/{id}", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
-		"get /api/v1/objects/{id}", "get /api/v1/status", "post /api/v1/purge", "put /api/v1/mode",
+		"delete /api/v1/objects/{id}", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
+		"get /api/v1/objects/{id}", "get /api/v1/status",
+		"patch /api/v1/limits", "patch /api/v1/objects/{id}", "post /api/v1/purge", "put /api/v1/mode",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("operations %q", got)
@@ -288,7 +290,7 @@ func TestObject(t *testing.T) {
 			ID: id(2), Key: "http://origin.test/2", URL: "http://origin.test/2", Length: 2, Complete: true,
 			InfoHash: "0102" + strings.Repeat("0", 36), Added: added, LastUsed: added.Add(time.Minute),
 		},
-		Validator: `"v"`, PieceLength: 128 << 10,
+		Validator: `"v"`, PieceLength: 128 << 10, Priority: "normal",
 		Response: api.Response{Status: 200, Header: map[string][]string{"Etag": {`"v"`}}, Time: added},
 	}
 	if !reflect.DeepEqual(o, want) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache"
 )
 
@@ -30,6 +31,7 @@ type ObjectDetail struct {
 	Validator   string   `json:"validator,omitempty" doc:"Strong entity tag or Last-Modified; without one spans cannot be fetched apart."`
 	SHA256      string   `json:"sha256,omitempty"`
 	PieceLength int64    `json:"piece_length" doc:"Bytes of a piece of its torrents, all but the last."`
+	Priority    string   `json:"priority" enum:"low,normal,high" doc:"Its share of this node's limits while other objects want them too: an object of high priority gets four times as much as a normal one, and that as a low one."`
 	Response    Response `json:"response"`
 }
 
@@ -74,7 +76,29 @@ func (s *service) registerObjects(api huma.API) {
 		if err != nil {
 			return nil, problem(err)
 		}
-		return &struct{ Body ObjectDetail }{detail(r)}, nil
+		return &struct{ Body ObjectDetail }{s.detail(r)}, nil
+	})
+
+	change := operation("change-object", http.MethodPatch, "objects/{id}", "Change an object's priority on this node")
+	huma.Register(api, change, func(_ context.Context, in *struct {
+		ID   string `path:"id" pattern:"^[0-9a-f]{8,64}$" doc:"As above."`
+		Body struct {
+			Priority string `json:"priority" enum:"low,normal,high,default" doc:"default: what the configuration's rules say."`
+		}
+	}) (*struct{ Body ObjectDetail }, error) {
+		r, err := s.find(in.ID)
+		if err != nil {
+			return nil, problem(err)
+		}
+		p := policy.Priority(in.Body.Priority)
+		if p == "default" {
+			p = ""
+		}
+		if err := s.Cache.SetPriority(r.Version.ID, p); err != nil {
+			return nil, problem(err)
+		}
+		r.Priority = p
+		return &struct{ Body ObjectDetail }{s.detail(r)}, nil
 	})
 
 	remove := operation("delete-object", http.MethodDelete, "objects/{id}", "Remove an object from this node")
@@ -154,10 +178,11 @@ func object(r swarmcache.Record) Object {
 	return o
 }
 
-func detail(r swarmcache.Record) ObjectDetail {
+func (s *service) detail(r swarmcache.Record) ObjectDetail {
 	v := r.Version
 	d := ObjectDetail{
 		Object: object(r), Validator: v.Validator, SHA256: v.SHA256, PieceLength: v.PieceLen,
+		Priority: string(s.Cache.PriorityOf(r)),
 		Response: Response{v.Stored.Status, v.Stored.Header, v.Stored.ResponseTime.UTC()},
 	}
 	if d.Response.Header == nil {

@@ -55,16 +55,18 @@ func (x *thing) open(t *testing.T, whole bool) *swarmcache.File {
 
 func (x *thing) pieces() layout.Range { return layout.Range{To: int64(x.v.Layout().Pieces())} }
 
+type limits struct{ Upload, Download int64 }
+
 // engine is a node without a cache.
 type engine struct {
 	*swarm.Swarm
 	stop func()
 }
 
-func newEngine(t *testing.T, limits swarm.Limits) engine {
+func newEngine(t *testing.T, l limits) engine {
 	s, err := swarm.New(swarm.Config{
 		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: swarmcache.NodeID(fmt.Sprint(rand.Uint64())), Logger: slog.New(slog.DiscardHandler),
-		Secret: secret, Tracker: func() string { return "" }, UploadLimit: limits.Upload, DownloadLimit: limits.Download,
+		Secret: secret, Tracker: func() string { return "" }, UploadLimit: l.Upload, DownloadLimit: l.Download,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +89,7 @@ func (e engine) join(t *testing.T, f *swarmcache.File) swarmcache.Torrent {
 func (e engine) leech(t *testing.T, x *thing, n int) (files []*swarmcache.File) {
 	for range n {
 		f := x.open(t, false)
-		e.feed(newEngine(t, swarm.Limits{}).join(t, f), x)
+		e.feed(newEngine(t, limits{}).join(t, f), x)
 		files = append(files, f)
 	}
 	return files
@@ -102,7 +104,7 @@ func (e engine) feed(tt swarmcache.Torrent, x *thing) {
 // ones. The engine by itself would give it nothing as long as those are there.
 func TestLargeChunksAreNotStarved(t *testing.T) {
 	t.Parallel()
-	seeder := newEngine(t, swarm.Limits{Upload: 4 << 20})
+	seeder := newEngine(t, limits{Upload: 4 << 20})
 	many, large := newThing("many", 6<<20, 128<<10), newThing("large", 4<<20, 1<<20)
 	m := seeder.join(t, many.open(t, true))
 	seeder.join(t, large.open(t, true))
@@ -123,9 +125,9 @@ func TestLargeChunksAreNotStarved(t *testing.T) {
 // would take minutes.
 func TestLimitsAreLive(t *testing.T) {
 	t.Parallel()
-	for name, slow := range map[string]struct{ seeder, leecher swarm.Limits }{
-		"upload":   {swarm.Limits{Upload: 4 << 10}, swarm.Limits{}},
-		"download": {swarm.Limits{}, swarm.Limits{Download: 4 << 10}},
+	for name, slow := range map[string]struct{ seeder, leecher limits }{
+		"upload":   {limits{Upload: 4 << 10}, limits{}},
+		"download": {limits{}, limits{Download: 4 << 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -139,7 +141,7 @@ func TestLimitsAreLive(t *testing.T) {
 				t.Errorf("%d pieces are missing, there was no limit", f.Left())
 			}
 			for _, e := range []engine{seeder, leecher} {
-				e.SetLimits(swarm.Limits{Upload: 64 << 20, Download: 64 << 20})
+				e.SetLimits(64<<20, 64<<20)
 			}
 			waitFor(t, func() bool { return f.Left() == 0 })
 		})
@@ -150,9 +152,9 @@ func TestLimitsAreLive(t *testing.T) {
 // engine does not panic.
 func TestStopWhileChunksWait(t *testing.T) {
 	t.Parallel()
-	for name, slow := range map[string]struct{ seeder, leecher swarm.Limits }{
-		"uploads":   {swarm.Limits{Upload: 4 << 10}, swarm.Limits{}},
-		"downloads": {swarm.Limits{}, swarm.Limits{Download: 4 << 10}},
+	for name, slow := range map[string]struct{ seeder, leecher limits }{
+		"uploads":   {limits{Upload: 4 << 10}, limits{}},
+		"downloads": {limits{}, limits{Download: 4 << 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

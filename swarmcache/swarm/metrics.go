@@ -49,9 +49,9 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descPeers, sum.Peers)
 	gauge(descTorrents, len(live))
 	gauge(descBanned, len(m.s.client.BadPeerIPs()))
-	limits := m.s.Limits()
-	gauge(descLimit, int(limits.Download), "received")
-	gauge(descLimit, int(limits.Upload), "sent")
+	upload, download := m.s.Limits()
+	gauge(descLimit, int(download), "received")
+	gauge(descLimit, int(upload), "sent")
 }
 
 // totals are TorrentStats added up.
