@@ -174,25 +174,31 @@ func (o *object) enter() error {
 	return c.cfg.Index.SetCurrent(v.Key, v.ID)
 }
 
-// record puts the pieces that are safely on disk into the catalogue.
+// record puts the pieces that are safely on disk into the catalogue. The flush
+// and the writing are one: else what was seen before the object became complete
+// could be written after that was, and seal believe a flush that is under way.
 func (o *object) record() error {
+	o.recording.Lock()
+	defer o.recording.Unlock()
 	pieces, complete, changed, err := o.file.snapshot()
 	if err != nil || !changed || complete {
 		return err
 	}
-	return o.put(Record{Pieces: pieces})
+	return o.putLocked(Record{Pieces: pieces})
 }
 
 // seal records a complete object with its hashes, all of which are known, and
 // its infohash.
 func (o *object) seal() error {
+	o.recording.Lock()
+	defer o.recording.Unlock()
 	if _, _, _, err := o.file.snapshot(); err != nil {
 		return err
 	}
 	if s := o.c.cfg.Swarm; s != nil {
 		o.file.SetInfoHash(s.Seal(o.file))
 	}
-	if err := o.put(Record{Complete: true, Hashes: o.file.Hashes(), Untold: true}); err != nil {
+	if err := o.putLocked(Record{Complete: true, Hashes: o.file.Hashes(), Untold: true}); err != nil {
 		return err
 	}
 	if !o.file.Condemned() {
@@ -227,12 +233,6 @@ func (o *object) rewrite() error {
 		return err
 	}
 	return o.putLocked(rec)
-}
-
-func (o *object) put(r Record) error {
-	o.recording.Lock()
-	defer o.recording.Unlock()
-	return o.putLocked(r)
 }
 
 // putLocked records o's version with what r says of its bytes. It needs recording.
