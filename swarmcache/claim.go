@@ -44,16 +44,50 @@ func (t *transfer) claim(ctx context.Context, now time.Time) {
 	}
 	if len(t.broken) > 0 && !now.Before(t.retryAt) && t.latestOrigin() != nil {
 		run := t.broken[0]
-		t.broken = t.broken[1:]
-		t.startStream(ctx, run)
+		switch {
+		case t.seat != nil:
+			t.broken = t.broken[1:]
+			t.startStream(ctx, run)
+		case t.c.budget.busy(t.from): // others may be able to go on with it
+			t.broken = t.broken[1:]
+			t.giveBack(ctx, run...)
+		default:
+			t.takeSeat(ctx)
+		}
 		return
 	}
-	if !t.caught || now.Before(t.retryAt) || t.latestOrigin() == nil || len(t.streams) >= t.ownStreams() || t.seedersGive(now) ||
-		t.c.budget.busy(t.from) {
+	if !t.caught || now.Before(t.retryAt) || t.latestOrigin() == nil || len(t.streams) >= t.ownStreams() || t.seedersGive(now) {
+		t.freeSeat()
 		return
 	}
-	if spans := t.next(now); len(spans) > 0 {
+	switch spans := t.next(now); {
+	case len(spans) == 0:
+		t.freeSeat()
+	case t.seat == nil:
+		t.takeSeat(ctx)
+	default:
 		t.ask(ctx, spans)
+	}
+}
+
+// takeSeat waits for room in the origin's budget without holding up run. Nothing
+// is claimed meanwhile: others may have room for it, and peers may bring it.
+func (t *transfer) takeSeat(ctx context.Context) {
+	if t.seating {
+		return
+	}
+	t.seating = true
+	t.background.Go(func() {
+		release, err := t.c.budget.take(ctx, t.from)
+		t.send(seated{release, err})
+	})
+}
+
+// freeSeat gives room back that no stream needs.
+func (t *transfer) freeSeat() {
+	if t.seat != nil {
+		t.seat()
+		t.seat = nil
 	}
 }
 
@@ -148,9 +182,12 @@ func (t *transfer) nextOrphan(now time.Time) []SpanRecord {
 	if found < 0 {
 		return nil
 	}
-	t.orphans.clear(found)
 	if s := &t.spans[found]; s.mine || t.here(found) || now.Sub(s.lostAt) < grace {
+		t.orphans.clear(found)
 		return nil
+	}
+	if t.seat != nil { // else it stays until there is room for it
+		t.orphans.clear(found)
 	}
 	return t.runFrom(found)
 }
@@ -325,8 +362,11 @@ func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 			t.giveBack(ctx, i)
 		}
 	}
-	if s == nil && len(run) > 0 {
+	switch {
+	case s == nil && len(run) > 0 && t.seat != nil:
 		t.startStream(ctx, run)
+	case s == nil && len(run) > 0:
+		t.giveBack(ctx, run...)
 	}
 }
 
@@ -385,7 +425,8 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 	}
 }
 
-// startStream fetches a run of consecutive spans that this node has claimed.
+// startStream fetches a run of consecutive spans that this node has claimed, in
+// the seat that it has.
 func (t *transfer) startStream(ctx context.Context, run []int) {
 	first, last := run[0], run[len(run)-1]
 	origin := t.latestOrigin()
@@ -398,7 +439,12 @@ func (t *transfer) startStream(ctx context.Context, run []int) {
 		s.endless, bytes = true, layout.Range{}
 	}
 	t.streams[s] = true
-	t.background.Go(func() { t.send(streamEnded{s, s.fetch(ctx, origin, bytes)}) })
+	release := t.seat
+	t.seat = nil
+	t.background.Go(func() {
+		defer release()
+		t.send(streamEnded{s, s.fetch(ctx, origin, bytes)})
+	})
 }
 
 // firstMissing is the first of some pieces that is not here, or whose hash is not
@@ -480,9 +526,6 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 		t.log.Warn("the only stream broke", "error", e.err)
 		return t.end(ctx, EndLost)
 	}
-	if errors.Is(e.err, errBusy) {
-		return nil // it was not the origin's fault
-	}
 	t.c.metrics.streamErrors.Inc()
 	if e.s.broughtNew() {
 		t.tries = 0
@@ -513,7 +556,7 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 
 // mayRetry reports whether a stream broke in a way that the next try may not.
 func (t *transfer) mayRetry(err error) bool {
-	for _, final := range []error{ErrPoisoned, errChanged, errOther, errNoRanges, errDisk, errBusy, context.Canceled} {
+	for _, final := range []error{ErrPoisoned, errChanged, errOther, errNoRanges, errDisk, context.Canceled} {
 		if errors.Is(err, final) {
 			return false
 		}

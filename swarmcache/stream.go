@@ -24,7 +24,6 @@ var (
 	errNoRanges = errors.New("the origin ignores ranges")
 	errDisk     = errors.New("writing to the cache")
 	errStalled  = errors.New("the origin sends nothing")
-	errBusy     = errors.New("the origin's budget is spent")
 )
 
 // retryAfter is an origin that asks for patience.
@@ -37,10 +36,9 @@ func (e *retryAfter) Error() string { return fmt.Sprintf("origin status %d", e.s
 
 // Streams.
 const (
-	readSize       = 256 << 10
-	publishEvery   = time.Second     // hashes are at most this far behind the bytes
-	stallMin       = 5 * time.Second // without a byte; then the span is given back
-	patienceBudget = 3 * time.Second // for room in the origin's budget
+	readSize     = 256 << 10
+	publishEvery = time.Second     // hashes are at most this far behind the bytes
+	stallMin     = 5 * time.Second // without a byte; then the span is given back
 )
 
 // firstBody is the body of the response that opened a fill, from byte 0 on.
@@ -131,20 +129,10 @@ func (s *stream) mayRead(ctx context.Context, i int) bool {
 	return false
 }
 
-// fetch asks the origin for r (the zero range: the whole body) and reads it, if
-// its budget has room soon: others could fetch what is claimed here.
+// fetch asks the origin for r (the zero range: the whole body) and reads it.
 func (s *stream) fetch(ctx context.Context, o Origin, r layout.Range) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	patience := time.AfterFunc(patienceBudget, func() { cancel(errBusy) })
-	release, err := s.t.c.budget.take(ctx, s.t.from)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if !patience.Stop() {
-		return errBusy
-	}
 	v := s.t.rec.Version
 	watchdog := time.AfterFunc(overdueAfter, func() { cancel(errStalled) })
 	resp, err := o.Get(ctx, r, v.Validator)
@@ -193,12 +181,20 @@ func checkResponse(resp *http.Response, r layout.Range, v Version) error {
 	case c == http.StatusRequestedRangeNotSatisfiable, c == http.StatusNotFound, c == http.StatusGone, c == http.StatusPreconditionFailed:
 		return fmt.Errorf("%w: status %d", errChanged, c)
 	default:
-		e := &retryAfter{status: c}
-		if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
-			e.wait = time.Duration(n) * time.Second
-		}
-		return e
+		return &retryAfter{c, patienceAsked(resp.Header.Get("Retry-After"), time.Now())}
 	}
+}
+
+// patienceAsked reads Retry-After: seconds or a date (RFC 9110 §10.2.3); 0: none
+// that can be read.
+func patienceAsked(field string, now time.Time) time.Duration {
+	if n, err := strconv.Atoi(field); err == nil {
+		return time.Duration(min(max(n, 0), 3600)) * time.Second
+	}
+	if at, err := http.ParseTime(field); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 // sameValidator compares strongly: a validator is an entity tag or a date,

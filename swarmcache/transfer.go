@@ -62,6 +62,8 @@ type transfer struct {
 	lazy      map[NodeID]time.Time // who let a turn pass, and until when nobody waits for them
 	streams   map[*stream]bool     // origin streams of this node
 	claiming  bool                 // a claim, or the opening of a fill, is under way
+	seating   bool                 // room in the origin budget is waited for
+	seat      func()               // room for one stream, to be given back; nil: none
 	flushing  bool                 // what is complete is being recorded
 	downSince time.Time            // since when the board cannot be asked
 	broken    [][]int              // the spans of streams that broke, still claimed
@@ -99,6 +101,10 @@ type (
 		spans []SpanRecord
 		won   []bool
 		err   error
+	}
+	seated struct {
+		release func()
+		err     error
 	}
 	streamEnded struct {
 		s   *stream
@@ -225,6 +231,8 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 		return t.onBoard(ctx, e)
 	case boarded:
 		t.onBoarded(ctx, e)
+	case seated:
+		t.seating, t.seat = false, e.release
 	case claimed:
 		t.claiming = false
 		t.onClaimed(ctx, e)
@@ -357,10 +365,16 @@ func (t *transfer) cleanup() {
 		close(t.events)
 	}()
 	for e := range t.events { // senders must not block
-		if b, ok := e.(boarded); ok && b.err == nil {
-			t.board = b.board
+		switch e := e.(type) {
+		case boarded:
+			if e.err == nil {
+				t.board = e.board
+			}
+		case seated:
+			t.seat = e.release
 		}
 	}
+	t.freeSeat()
 	if t.body != nil {
 		t.body.Close()
 	}
