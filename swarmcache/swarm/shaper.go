@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -155,6 +156,10 @@ func (s *shaper) pass(o sharer, bytes int) bool {
 // serveLocked lets pass what may, and comes back when more may.
 func (s *shaper) serveLocked() {
 	for f, largest := s.nextLocked(); f != nil; f, largest = s.nextLocked() {
+		// Any of them: in the order of arrival the first peers to ask would have all
+		// their chunks before the last one has any, and a first byte took 2 s.
+		k := rand.IntN(len(f.queue))
+		f.queue[0], f.queue[k] = f.queue[k], f.queue[0]
 		t := f.queue[0]
 		if wait := s.waitLocked(t.bytes, largest); wait > 0 {
 			if s.timer == nil {
