@@ -28,7 +28,9 @@ const maxScrape = 128
 // ServeHTTP answers /announce and /scrape. A refusal is a bencoded failure with
 // status 200, as BEP 3 has it.
 func (t *Tracker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet { // not HEAD either: an announce changes something
+	// Not HEAD either: an announce changes something. With POST it is for more
+	// swarms than one.
+	if r.Method != http.MethodGet && (r.Method != http.MethodPost || r.URL.Path != "/announce") {
 		w.Header().Set("Allow", "GET")
 		http.Error(w, "only GET", http.StatusMethodNotAllowed)
 		return
@@ -71,6 +73,12 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 		return req.Event, t.refuse(w, r, s, outcome, reason, retry)
 	}
 
+	s.hashes = s.hashes[:0]
+	if r.Method == http.MethodPost {
+		if s.hashes, err = t.others(s.hashes, w, r, who, &req); err != nil {
+			return req.Event, t.refuse(w, r, s, outcomeBad, err.Error(), 0)
+		}
+	}
 	a := announcement{
 		infohash: req.InfoHash, peer: peer{who, req.PeerID, now.UnixNano()}, event: req.Event,
 		seeder: req.Left == 0, want: t.want(&req), rnd: t.cfg.Rand(),
@@ -81,6 +89,7 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 	if result == tooManySwarms {
 		return req.Event, t.refuse(w, r, s, outcomeUnknownSwarm, "too many swarms", notYet)
 	}
+	t.seeds(s.hashes, a)
 	s.resp = wire.Response{
 		Interval: t.interval(a.rnd), MinInterval: t.cfg.MinInterval,
 		Complete: state.Complete, Incomplete: state.Incomplete, Downloaded: state.Downloaded,

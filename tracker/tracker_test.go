@@ -331,7 +331,8 @@ func TestHTTPLimits(t *testing.T) {
 		method, target string
 		status         int
 	}{
-		{"POST", "/announce", http.StatusMethodNotAllowed},
+		{"POST", "/scrape", http.StatusMethodNotAllowed},
+		{"PUT", "/announce", http.StatusMethodNotAllowed},
 		{"HEAD", "/announce", http.StatusMethodNotAllowed},
 		{"GET", "/", http.StatusNotFound},
 		{"GET", "/announce/", http.StatusNotFound},

@@ -18,13 +18,14 @@ import (
 const (
 	hungryEvery  = time.Second      // while pieces are missing and no peer is connected
 	activeEvery  = 15 * time.Second // while pieces are missing
-	seedEvery    = 10 * time.Minute // while this node only gives; the tracker's interval may be longer
+	seedEvery    = 2 * time.Minute  // while this node only gives, unless the tracker says otherwise
 	announceWait = 5 * time.Second
 	goodbyeWait  = time.Second // for all goodbyes together
 )
 
 // announcer tells the tracker what this node has and wants, and torrents where
-// their peers are. Torrents in memory and objects merely held are alike to it.
+// their peers are. Torrents in memory are announced one by one, what is merely
+// held all together: see held.go.
 type announcer struct {
 	s      *Swarm
 	client *http.Client
@@ -34,11 +35,12 @@ type announcer struct {
 
 	mu   sync.Mutex // guards the fields below
 	due  map[metainfo.Hash]*announcement
-	last string // the tracker's URL
+	last string          // the tracker's URL
+	news []wire.InfoHash // objects that have just been sealed
 }
 
 type announcement struct {
-	t    *joined // nil: only held
+	t    *joined
 	next time.Time
 	told bool // the tracker knows of us
 	left bool // something was missing when we last told
@@ -59,18 +61,13 @@ func newAnnouncer(s *Swarm) *announcer {
 // add announces a torrent at once.
 func (a *announcer) add(t *joined) {
 	a.mu.Lock()
-	x := a.due[t.ih]
-	if x == nil {
-		x = &announcement{}
-		a.due[t.ih] = x
-	}
-	x.t, x.next = t, time.Time{}
+	a.due[t.ih] = &announcement{t: t}
 	a.mu.Unlock()
 	a.poke()
 }
 
-// remove is called when a torrent leaves memory. What is still held goes on
-// being announced; else the tracker hears a goodbye.
+// remove is called when a torrent leaves memory. The tracker hears a goodbye
+// unless the object is held on.
 func (a *announcer) remove(t *joined) {
 	a.mu.Lock()
 	x := a.due[t.ih]
@@ -78,31 +75,12 @@ func (a *announcer) remove(t *joined) {
 		a.mu.Unlock()
 		return
 	}
-	x.t = nil
-	held := a.heldLocked(t.ih)
-	if !held {
-		delete(a.due, t.ih)
-	}
+	delete(a.due, t.ih)
 	told := x.told
 	a.mu.Unlock()
-	if told && !held {
+	if held := !t.fill && t.file.Left() == 0 && !t.file.Condemned(); told && !held {
 		a.s.goWork(func() { a.tell(a.ctx, t.ih, wire.Stopped, 0) })
 	}
-}
-
-// heldLocked reports whether the cache holds the object without the engine.
-func (a *announcer) heldLocked(ih metainfo.Hash) (yes bool) {
-	a.s.mu.Lock()
-	held := a.s.held
-	a.s.mu.Unlock()
-	if held == nil {
-		return false
-	}
-	held.EachHeld(func(h swarmcache.InfoHash) bool {
-		yes = metainfo.Hash(h) == ih
-		return !yes
-	})
-	return yes
 }
 
 func (a *announcer) poke() {
@@ -117,7 +95,7 @@ func (a *announcer) run() {
 	slots := make(chan struct{}, 8)
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
-	lastHeld := time.Time{}
+	held := heldTeller{a: a}
 	for {
 		select {
 		case <-a.s.done:
@@ -127,10 +105,7 @@ func (a *announcer) run() {
 		case <-tick.C:
 		}
 		now := time.Now()
-		if now.Sub(lastHeld) > 10*time.Second {
-			lastHeld = now
-			a.addHeld()
-		}
+		held.step(now)
 		for _, ih := range a.dueNow(now) {
 			select {
 			case slots <- struct{}{}:
@@ -142,32 +117,6 @@ func (a *announcer) run() {
 				defer func() { <-slots }()
 				a.once(ih)
 			})
-		}
-	}
-}
-
-// addHeld takes up what the cache holds without the engine knowing.
-func (a *announcer) addHeld() {
-	a.s.mu.Lock()
-	held := a.s.held
-	a.s.mu.Unlock()
-	if held == nil {
-		return
-	}
-	now := time.Now()
-	is := map[metainfo.Hash]bool{}
-	held.EachHeld(func(h swarmcache.InfoHash) bool { is[metainfo.Hash(h)] = true; return true })
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for ih := range is {
-		if a.due[ih] == nil {
-			// Spread: a fleet that restarts must not announce everything at once.
-			a.due[ih] = &announcement{next: now.Add(rand.N(min(seedEvery, time.Duration(len(is))*20*time.Millisecond) + time.Millisecond))}
-		}
-	}
-	for ih, x := range a.due {
-		if x.t == nil && !is[ih] && !x.busy {
-			delete(a.due, ih) // evicted; the tracker forgets by itself
 		}
 	}
 }
@@ -209,10 +158,7 @@ func (a *announcer) once(ih metainfo.Hash) {
 	if !x.told {
 		event = wire.Started
 	}
-	left := int64(0)
-	if t != nil {
-		left = int64(t.file.Left()) * t.file.Layout().PieceLen
-	}
+	left := int64(t.file.Left()) * t.file.Layout().PieceLen
 	if x.left && left == 0 && x.told {
 		event = wire.Completed
 	}
@@ -221,7 +167,7 @@ func (a *announcer) once(ih metainfo.Hash) {
 	resp, err := a.tell(a.ctx, ih, event, left)
 	if err != nil {
 		a.s.log.Debug("announce", "infohash", swarmcache.InfoHash(ih), "error", err)
-	} else if t != nil && left > 0 {
+	} else if left > 0 {
 		var addrs []netip.AddrPort
 		for _, p := range resp.Peers {
 			addrs = append(addrs, p.Addr)
@@ -237,14 +183,14 @@ func (a *announcer) once(ih metainfo.Hash) {
 		every = hungryEvery
 	case left > 0:
 		every = activeEvery
-	default:
-		every = max(every, resp.Interval)
+	case resp.Interval > 0:
+		every = resp.Interval // a tracker forgets who waits longer
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	x.busy, x.left = false, left > 0
 	x.told = x.told || err == nil
-	x.next = time.Now().Add(every + rand.N(every/4))
+	x.next = time.Now().Add(every - rand.N(every/8))
 }
 
 func (a *announcer) tell(ctx context.Context, ih metainfo.Hash, e wire.Event, left int64) (wire.Response, error) {
@@ -254,10 +200,14 @@ func (a *announcer) tell(ctx context.Context, ih metainfo.Hash, e wire.Event, le
 	}
 	ctx, cancel := context.WithTimeout(ctx, announceWait)
 	defer cancel()
-	return wire.Announce(ctx, a.client, url, wire.Request{
+	return wire.Announce(ctx, a.client, url, a.request(ih, e, left))
+}
+
+func (a *announcer) request(ih metainfo.Hash, e wire.Event, left int64) wire.Request {
+	return wire.Request{
 		InfoHash: wire.InfoHash(ih), PeerID: wire.PeerID(a.s.client.PeerID()), Port: uint16(a.s.Port()),
 		Left: left, Event: e, NumWant: 50, Node: string(a.s.cfg.Node),
-	})
+	}
 }
 
 // goodbye tells the tracker, for a moment at most, that this node leaves.

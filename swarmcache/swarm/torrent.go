@@ -25,6 +25,7 @@ type joined struct {
 	t      *torrent.Torrent
 	ih     metainfo.Hash
 	file   *swarmcache.File
+	fill   bool          // the torrent from before the hashes were known
 	ready  chan struct{} // closed when the metadata is here
 	gone   chan struct{} // closed when it left the engine
 	hashes hashTalk
@@ -65,6 +66,9 @@ func (s *Swarm) Sealed(f *swarmcache.File) (swarmcache.Torrent, error) {
 // are known.
 func (s *Swarm) Seal(f *swarmcache.File) swarmcache.InfoHash {
 	_, ih := sealedInfo(f.Version(), f.Hashes())
+	if f.Left() == 0 {
+		s.announce.sealed(ih)
+	}
 	return swarmcache.InfoHash(ih)
 }
 
@@ -88,7 +92,7 @@ func (s *Swarm) join(f *swarmcache.File, ih metainfo.Hash, info []byte, fill boo
 	})
 	n := f.Layout().Pieces()
 	t := &joined{
-		s: s, t: tt, ih: ih, file: f, users: 1,
+		s: s, t: tt, ih: ih, file: f, fill: fill, users: 1,
 		ready: make(chan struct{}), gone: make(chan struct{}),
 		share: 2, dialed: map[netip.AddrPort]time.Time{}, windows: map[*window]bool{},
 		base: make([]torrent.PiecePriority, n), current: make([]torrent.PiecePriority, n),

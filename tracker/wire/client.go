@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,18 @@ const maxBody = 512 << 10
 // *Failure. Redirects are followed as client does it. ctx bounds the time. No
 // error shows the query, which may hold a proof.
 func Announce(ctx context.Context, client *http.Client, announceURL string, r Request) (Response, error) {
-	body, err := get(ctx, client, announceURL, r.AppendQuery(nil))
+	return announce(ctx, client, announceURL, r, nil)
+}
+
+// AnnounceAll announces a seeder of many swarms at once: of r's, for which the
+// answer is, and of up to MaxOthers others. Only our own tracker understands it,
+// and only from a member.
+func AnnounceAll(ctx context.Context, client *http.Client, announceURL string, r Request, others []InfoHash) (Response, error) {
+	return announce(ctx, client, announceURL, r, AppendOthers(make([]byte, 0, len(InfoHash{})*len(others)), others...))
+}
+
+func announce(ctx context.Context, client *http.Client, announceURL string, r Request, others []byte) (Response, error) {
+	body, err := ask(ctx, client, announceURL, r.AppendQuery(nil), others)
 	if err != nil {
 		return Response{}, fmt.Errorf("announce: %w", err)
 	}
@@ -35,7 +47,7 @@ func Scrape(ctx context.Context, client *http.Client, announceURL string, hashes
 	if err != nil {
 		return nil, fmt.Errorf("scrape: %w", err)
 	}
-	body, err := get(ctx, client, scrapeURL, AppendScrapeQuery(nil, hashes...))
+	body, err := ask(ctx, client, scrapeURL, AppendScrapeQuery(nil, hashes...), nil)
 	if err != nil {
 		return nil, fmt.Errorf("scrape: %w", err)
 	}
@@ -75,12 +87,17 @@ func AddQuery(target, query string) (string, error) {
 	return u.String(), nil
 }
 
-func get(ctx context.Context, client *http.Client, target string, query []byte) ([]byte, error) {
+// ask sends a GET or, with more to say than the query, a POST.
+func ask(ctx context.Context, client *http.Client, target string, query, more []byte) ([]byte, error) {
 	target, err := AddQuery(target, string(query))
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	method, content := http.MethodGet, io.Reader(nil)
+	if more != nil {
+		method, content = http.MethodPost, bytes.NewReader(more)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, content)
 	if err != nil {
 		return nil, withoutURL(err)
 	}

@@ -1,0 +1,114 @@
+package swarm
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/anacrolix/torrent/metainfo"
+
+	"shatabdi/swarmcache"
+	"shatabdi/tracker/wire"
+)
+
+// heldTeller announces what the cache holds, in memory or not: a node may hold
+// ten thousand objects that nobody wants, so they cost one request for some
+// thousands of them and nothing in between.
+type heldTeller struct {
+	a    *announcer
+	url  string    // of the tracker that was told last
+	next time.Time // when all is told again
+	wait time.Duration
+	done chan struct{} // closed when what is being told was told; nil: nothing is
+}
+
+// newLeaderSpread is how long the nodes of a fleet take, all together, to tell a
+// new leader what they hold.
+const newLeaderSpread = 2 * time.Second
+
+// step begins to tell what is due. It does not wait for the tracker.
+func (h *heldTeller) step(now time.Time) {
+	select {
+	case <-h.done:
+		h.done = nil
+	default:
+		if h.done != nil {
+			return
+		}
+	}
+	url := h.a.s.cfg.Tracker()
+	if url != h.url {
+		h.url, h.wait, h.next = url, 0, now.Add(rand.N(newLeaderSpread))
+	}
+	if url == "" {
+		return
+	}
+	news := h.a.takeNews()
+	all := !now.Before(h.next)
+	if all {
+		news = h.a.s.allHeld()
+	}
+	if len(news) == 0 && !all {
+		return
+	}
+	done := make(chan struct{})
+	h.done = done
+	h.a.s.goWork(func() {
+		defer close(done)
+		every, err := h.tell(url, news)
+		switch {
+		case err != nil:
+			h.a.s.log.Debug("announce what is held", "error", err)
+			h.wait = min(max(2*h.wait, hungryEvery), time.Minute)
+			h.next = time.Now().Add(h.wait + rand.N(h.wait))
+		case all:
+			h.wait = 0
+			h.next = time.Now().Add(every - rand.N(every/8))
+		}
+	})
+}
+
+// tell announces that this node seeds all of these, and returns when it should
+// say so again.
+func (h *heldTeller) tell(url string, all []wire.InfoHash) (every time.Duration, err error) {
+	every = seedEvery
+	for len(all) > 0 && err == nil {
+		some := all[:min(len(all), wire.MaxOthers)]
+		all = all[len(some):]
+		r := h.a.request(metainfo.Hash(some[0]), wire.Update, 0)
+		r.NumWant = -1
+		ctx, cancel := context.WithTimeout(h.a.ctx, announceWait)
+		var resp wire.Response
+		resp, err = wire.AnnounceAll(ctx, h.a.client, url, r, some[1:])
+		cancel()
+		if resp.Interval > 0 {
+			every = resp.Interval
+		}
+	}
+	return every, err
+}
+
+// sealed makes known at once what is held since a moment ago.
+func (a *announcer) sealed(ih metainfo.Hash) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.news = append(a.news, wire.InfoHash(ih))
+}
+
+func (a *announcer) takeNews() []wire.InfoHash {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	news := a.news
+	a.news = nil
+	return news
+}
+
+func (s *Swarm) allHeld() (all []wire.InfoHash) {
+	s.mu.Lock()
+	held := s.held
+	s.mu.Unlock()
+	if held != nil {
+		held.EachHeld(func(h swarmcache.InfoHash) bool { all = append(all, wire.InfoHash(h)); return true })
+	}
+	return all
+}

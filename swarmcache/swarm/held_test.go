@@ -1,0 +1,124 @@
+package swarm_test
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/swarm"
+	"shatabdi/tracker"
+)
+
+// holder holds the objects 0 to n-1 and need not open one.
+type holder struct{ n atomic.Int32 }
+
+func (*holder) Held(swarmcache.InfoHash) (*swarmcache.File, func(), bool) { return nil, nil, false }
+
+func (h *holder) EachHeld(f func(swarmcache.InfoHash) bool) {
+	for i := range int(h.n.Load()) {
+		f(nth(i))
+	}
+}
+
+func nth(i int) (h swarmcache.InfoHash) {
+	binary.BigEndian.PutUint32(h[:], uint32(i)+1)
+	h[19] = byte(i)
+	return h
+}
+
+// leader is a tracker that counts what it is asked.
+type leader struct {
+	*tracker.Tracker
+	url   string
+	asked atomic.Int32
+}
+
+func newLeader(t *testing.T, interval time.Duration) *leader {
+	l := &leader{Tracker: tracker.New(tracker.Config{
+		Interval: interval,
+		Members: func(string) ([]netip.AddrPort, bool) {
+			return []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, true
+		},
+	})}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.asked.Add(1)
+		l.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	l.url = s.URL + "/announce"
+	return l
+}
+
+func (l *leader) knows(n int) bool {
+	for i := range n {
+		if s, _ := l.Swarm(nth(i)); s.Complete != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// Ten thousand objects that nobody wants are announced in a few requests, again
+// before the tracker forgets them, and to a new leader.
+func TestHeldObjectsAreAnnouncedTogether(t *testing.T) {
+	t.Parallel()
+	const n = 10_000
+	first := newLeader(t, 2*time.Second)
+	var mu sync.Mutex
+	url := first.url
+	s, err := swarm.New(swarm.Config{
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: "holder", Logger: slog.New(slog.DiscardHandler), Secret: secret,
+		Tracker: func() string { mu.Lock(); defer mu.Unlock(); return url },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	h := &holder{}
+	h.n.Store(n)
+	s.Offer(h)
+	waitFor(t, func() bool { return first.knows(n) })
+	if asked := first.asked.Load(); asked > 100 {
+		t.Errorf("%d requests for %d objects", asked, n)
+	}
+	before := first.asked.Load()
+	waitFor(t, func() bool { return first.asked.Load() >= before+2*3 })
+
+	second := newLeader(t, 2*time.Second)
+	mu.Lock()
+	url = second.url
+	mu.Unlock()
+	waitFor(t, func() bool { return second.knows(n) })
+}
+
+// What has just been sealed is known at once, although the next round is far
+// away, and although the object is in no torrent.
+func TestSealedObjectIsAnnouncedAtOnce(t *testing.T) {
+	t.Parallel()
+	l := newLeader(t, time.Hour)
+	s, err := swarm.New(swarm.Config{
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: "holder", Logger: slog.New(slog.DiscardHandler), Secret: secret,
+		Tracker: func() string { return l.url },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	h := &holder{}
+	h.n.Store(1)
+	s.Offer(h)
+	waitFor(t, func() bool { return l.knows(1) })
+	x := newThing("sealed", 1<<20, 128<<10)
+	ih := s.Seal(x.open(t, true))
+	waitFor(t, func() bool { state, _ := l.Swarm(ih); return state.Complete == 1 })
+	if n := s.Torrents(); n != 0 {
+		t.Errorf("%d torrents in memory", n)
+	}
+}
