@@ -174,7 +174,7 @@ func (c *Cache) forget(id ObjectID) *leaving {
 		defer close(l.gone)
 		if o != nil {
 			o.recording.Lock() // what is being recorded goes too
-			o.recording.Unlock()
+			defer o.recording.Unlock()
 		}
 		l.err = c.remove(id, e)
 	}

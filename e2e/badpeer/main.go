@@ -35,10 +35,9 @@ func main() {
 	listen := flag.String("listen", "", "`ADDR` to listen on, and where others reach it")
 	corrupt := flag.Bool("corrupt", false, "answer requests with wrong bytes; without it, never")
 	flag.Parse()
-	if err := run(strings.Split(*etcd, ","), *listen, *corrupt); err != nil {
-		fmt.Fprintln(os.Stderr, "badpeer: error:", err)
-		os.Exit(1)
-	}
+	err := run(strings.Split(*etcd, ","), *listen, *corrupt)
+	fmt.Fprintln(os.Stderr, "badpeer: error:", err)
+	os.Exit(1)
 }
 
 // peer is the liar.
@@ -48,6 +47,7 @@ type peer struct {
 	asked   sync.Once
 }
 
+// run serves until it cannot.
 func run(etcd []string, listen string, corrupt bool) error {
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
