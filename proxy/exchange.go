@@ -240,8 +240,14 @@ func (w *recorder) ReadFrom(src io.Reader) (n int64, err error) {
 			return n, err
 		}
 	}
-	buf := buffers.Get()
-	defer buffers.Put(buf)
+	pool := &buffers
+	if l, ok := src.(*io.LimitedReader); ok {
+		if _, ok := l.R.(*content); ok {
+			pool = &wide
+		}
+	}
+	buf := pool.Get()
+	defer pool.Put(buf)
 	flush := http.NewResponseController(w.ResponseWriter).Flush
 	for {
 		m, rerr := src.Read(buf)
@@ -281,18 +287,23 @@ func (w *recorder) reset() {
 	conn.Close()
 }
 
-// buffers are shared by everything that copies bodies.
-var buffers bufferPool
+// buffers are shared by everything that copies bodies; wide ones are for what may
+// come at the speed of a disk.
+var (
+	buffers = bufferPool{size: 64 << 10}
+	wide    = bufferPool{size: 256 << 10}
+)
 
-type bufferPool struct{ pool sync.Pool }
-
-const bufferSize = 64 << 10
-
-func (p *bufferPool) Get() []byte {
-	if b, ok := p.pool.Get().(*[bufferSize]byte); ok {
-		return b[:]
-	}
-	return make([]byte, bufferSize)
+type bufferPool struct {
+	size int
+	pool sync.Pool
 }
 
-func (p *bufferPool) Put(b []byte) { p.pool.Put((*[bufferSize]byte)(b)) }
+func (p *bufferPool) Get() []byte {
+	if b, ok := p.pool.Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, p.size)
+}
+
+func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }

@@ -20,7 +20,7 @@ const (
 	digestChunk = 1 << 20
 	// digestRest is how long the digester rests after each chunk, as a multiple of
 	// what the chunk took: while bytes are coming in for somebody, and otherwise.
-	digestRestBusy, digestRestIdle = 7, 1
+	digestRestBusy, digestRestIdle = 31, 3
 	// digestIdle is how often a digester that has caught up looks for more.
 	digestIdle = 100 * time.Millisecond
 	// digestSpread is within how long the nodes of a cluster compare the digest of

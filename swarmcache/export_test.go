@@ -3,6 +3,7 @@ package swarmcache
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -93,4 +94,19 @@ func CompareNow(c *Cache, id ObjectID) error {
 	defer o.file.Release()
 	c.compare(context.Background(), o)
 	return nil
+}
+
+// ReadPieces reads the pieces of f from body and returns their hashes.
+func ReadPieces(f *File, body io.Reader) (hashes []byte, err error) {
+	r := newPieceReader(f, body, func(int) {})
+	defer r.close()
+	n := f.layout.Pieces()
+	for i := range n {
+		more := r.read(i)
+		sums, err := r.take(!more || i+1 == n)
+		if hashes = append(hashes, sums...); err != nil {
+			return hashes, err
+		}
+	}
+	return hashes, nil
 }

@@ -36,7 +36,6 @@ func (e *retryAfter) Error() string { return fmt.Sprintf("origin status %d", e.s
 
 // Streams.
 const (
-	readSize     = 256 << 10
 	publishEvery = time.Second     // hashes are at most this far behind the bytes
 	stallMin     = 5 * time.Second // without a byte; then the span is given back
 )
@@ -219,13 +218,13 @@ func (s *stream) read(ctx context.Context, body io.ReadCloser) error {
 	defer body.Close()
 
 	g := gauge{rates: &s.t.c.rates, host: s.t.host}
-	r := &pieceReader{f: s.t.file, body: body, buf: make([]byte, readSize), progress: func(n int) {
+	r := newPieceReader(s.t.file, body, func(n int) {
 		watchdog.Reset(stall)
 		g.read(n)
 		s.pos.Add(int64(n))
 		s.t.c.metrics.originBytes.Add(float64(n))
-	}}
-	defer func() { s.t.file.endTail(&r.tail) }()
+	})
+	defer r.close()
 
 	for i := s.first; ; i++ {
 		// Waiting for a claim is not the origin's fault.
@@ -261,83 +260,18 @@ func (s *stream) span(r *pieceReader, i int) error {
 	}
 	for p := max(pieces.From, s.from); p < pieces.To; p++ {
 		had := s.t.file.Has(int(p))
-		sum, err := r.piece(int(p))
-		if err != nil {
+		more := r.read(int(p))
+		sums, err := r.take(!more || p+1 == pieces.To)
+		if hashes = append(hashes, sums...); err != nil {
 			return err
 		}
 		s.news = s.news || !had
-		hashes = append(hashes, sum[:]...)
 		if p+1 < pieces.To && time.Since(published) > publishEvery {
 			published = time.Now()
 			s.t.lander.progress(i, hashes)
 		}
 	}
 	s.t.lander.land(i, hashes)
-	return nil
-}
-
-// pieceReader turns a body into pieces of the file.
-type pieceReader struct {
-	f        *File
-	body     io.Reader
-	buf      []byte
-	whole    []byte // a piece that readers must not see before it is checked
-	tail     originTail
-	progress func(n int)
-}
-
-// piece reads piece i. Where no peer can interfere the bytes are written, and
-// shown to readers, as they come.
-func (r *pieceReader) piece(i int) (sum [sha1.Size]byte, err error) {
-	n := r.f.layout.Piece(i).Len()
-	h := sha1.New()
-	if r.f.startPiece(i, &r.tail) {
-		err := r.copy(n, func(b []byte) error {
-			if err := r.f.extend(&r.tail, b); err != nil {
-				return fmt.Errorf("%w: %w", errDisk, err)
-			}
-			h.Write(b)
-			return nil
-		})
-		sum = [sha1.Size]byte(h.Sum(nil))
-		if err != nil {
-			r.f.cutPiece(i, &r.tail, sum)
-			return sum, err
-		}
-		return sum, r.f.finishPiece(i, &r.tail, sum)
-	}
-	r.whole = r.whole[:0]
-	if err := r.copy(n, func(b []byte) error { r.whole = append(r.whole, b...); return nil }); err != nil {
-		return sum, err
-	}
-	sum = sha1.Sum(r.whole)
-	if err := r.f.putPiece(i, r.whole, sum); err != nil {
-		if errors.Is(err, ErrPoisoned) {
-			return sum, err
-		}
-		return sum, fmt.Errorf("%w: %w", errDisk, err)
-	}
-	return sum, nil
-}
-
-// copy passes n bytes of the body to f, as they come.
-func (r *pieceReader) copy(n int64, f func([]byte) error) error {
-	for n > 0 {
-		k, err := r.body.Read(r.buf[:min(n, int64(len(r.buf)))])
-		if k > 0 {
-			n -= int64(k)
-			r.progress(k)
-			if err := f(r.buf[:k]); err != nil {
-				return err
-			}
-		}
-		if err != nil && n > 0 {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return fmt.Errorf("read from the origin: %w", err)
-		}
-	}
 	return nil
 }
 
