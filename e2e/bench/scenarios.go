@@ -146,15 +146,16 @@ var node = []scenario{
 // may have the F and u that this computer carries.
 func curve() (all []scenario) {
 	for _, t := range []topology{
-		cold(2, 48*mib, 4*lab.MiBps, 1),
-		cold(4, 48*mib, 4*lab.MiBps, 1),
-		cold(8, 48*mib, 4*lab.MiBps, 1),
+		cold(2, 40*mib, 4*lab.MiBps, 1),
+		cold(4, 40*mib, 4*lab.MiBps, 1),
+		cold(8, 40*mib, 4*lab.MiBps, 1),
 		cold(16, 32*mib, 2*lab.MiBps, 1),
 		cold(32, 32*mib, 3*lab.MiBps/2, 1),
 		cold(64, 24*mib, lab.MiBps, 1),
 	} {
-		// A smaller object: the time is linear, in N as in F.
-		linear := cold(t.N, 4*mib, 8*lab.MiBps, 1)
+		// Of nginx a part is enough: the time is linear, in N as in F, but for the
+		// half second after which it looks whether somebody else has filled.
+		linear := cold(t.N, int64(max(4, 96/t.N))*mib, 8*lab.MiBps, 1)
 		all = append(all,
 			scenario{"curve", fmt.Sprintf("curve-%d", t.N), "a point of the plot", fleet{topology: t, Plot: true}.run},
 			scenario{"curve", fmt.Sprintf("curve-%d-libtorrent", t.N), "the same through libtorrent", swarmOfLibtorrent{t}.run},

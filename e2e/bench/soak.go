@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"shatabdi/e2e/content"
@@ -37,6 +38,7 @@ const (
 type held struct{ goroutines, descriptors, files, keys float64 }
 
 func (d soak) run(l *lab.Lab, _ bool, add func(row)) {
+	l.Deadline = time.Minute
 	origin := l.Machine("origin", 0).Origin()
 	etcd := l.Machine("etcd", 0).Etcd()
 	nodes := lab.Cluster(l.Machines(3, "node", 0), etcd.URL, "--cache-size", fmt.Sprint(soakCache), "--cache-min-free", "0", "--log-level", "warn")
@@ -45,7 +47,7 @@ func (d soak) run(l *lab.Lab, _ bool, add func(row)) {
 	work := func(d time.Duration, least int) (rested []held) {
 		for end := time.Now().Add(d); time.Now().Before(end) || cycles < least; cycles++ {
 			next := time.Now().Add(soakEvery)
-			cycle(l, origin, nodes, cycles)
+			cycle(l, origin, etcd, nodes, cycles)
 			for i, n := range nodes {
 				now, _ := n.RSS()
 				memory[i] = append(memory[i], now)
@@ -78,8 +80,9 @@ func grown(r row, what string, first, now, room float64) row {
 }
 
 // cycle has every node's client ask for the next object. Now and then one leaves
-// half-way, or wants a part only.
-func cycle(l *lab.Lab, origin *lab.Origin, nodes []*lab.Node, i int) {
+// half-way, or wants a part only, or etcd stands still for longer than a request
+// waits for it.
+func cycle(l *lab.Lab, origin *lab.Origin, etcd *lab.Etcd, nodes []*lab.Node, i int) {
 	object := content.Object{Seed: uint64(i*7%soakObjects + 1), Size: soakSize}
 	url := fmt.Sprintf("%s/size=%d/seed=%d/f.bin", origin.URL, object.Size, object.Seed)
 	var clients, whole []*lab.Client
@@ -94,6 +97,10 @@ func cycle(l *lab.Lab, origin *lab.Origin, nodes []*lab.Node, i int) {
 			whole = append(whole, c)
 		}
 		clients = append(clients, c)
+	}
+	if i%10 == 9 {
+		etcd.Signal(syscall.SIGSTOP)
+		time.AfterFunc(3*time.Second, func() { etcd.Signal(syscall.SIGCONT) })
 	}
 	lab.Together(clients...)
 	l.Check(object, whole...)
