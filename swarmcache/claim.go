@@ -208,7 +208,8 @@ func (t *transfer) findOrphans(now time.Time) {
 				}
 			case now.Sub(s.since) < lostAfter+rand.N(time.Second):
 				continue
-			case !t.gone(s.By) && now.Sub(t.progress) < overdueAfter:
+			case t.stuck(i, now): // whatever peers say they have, they do not give it
+			case !t.gone(s.By):
 				continue // who has it lives, and pieces come: so will these
 			default:
 				if have == nil {
@@ -221,6 +222,12 @@ func (t *transfer) findOrphans(now time.Time) {
 			t.orphans.set(i)
 		}
 	}
+}
+
+// stuck reports whether no piece at all came for so long that this node should
+// help itself to span i.
+func (t *transfer) stuck(i int, now time.Time) bool {
+	return now.Sub(t.progress) > max(overdueAfter, 3*t.spanTime(i))
 }
 
 func latest(a, b time.Time) time.Time {
@@ -341,6 +348,13 @@ func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 	s := t.endlessStream()
 	var run []int
 	for k, won := range e.won {
+		if i := e.spans[k].Span; !won && e.err == nil && s == nil && len(t.streams) == 0 && t.stuck(i, now.Add(-overdueAfter/2)) {
+			// What stands on the board is not what this node knows of it, and nothing
+			// comes: a reader must not wait for ever.
+			t.log.Warn("fetching a span that this node could not claim", "span", i)
+			t.c.metrics.claims.WithLabelValues("unasked").Inc()
+			won = true
+		}
 		if !won {
 			t.spans[e.spans[k].Span].lostAt = now
 			if e.err != nil {

@@ -99,3 +99,25 @@ func TestNobodyWaitsForWhoLetsTurnsPass(t *testing.T) {
 		t.Error("b is back, and still skipped")
 	}
 }
+
+// A peer that says it has a span, and gives nothing, does not hold a reader up
+// for ever.
+func TestStuckNodeHelpsItself(t *testing.T) {
+	tr, p := turns(64<<20, "a", "b", "z")
+	now := time.Now()
+	tr.progress = now
+	tr.wants[newWant(layout.Range{To: int64(tr.plan.Pieces())}, 0)] = true
+	tr.put(SpanRecord{Span: 7, Landed: true, By: "a", Rev: 3}, now)
+	p.have = map[int]bool{}
+	for i := range tr.plan.Pieces() {
+		p.have[i] = true
+	}
+	now = now.Add(overdueAfter - time.Second)
+	if tr.findOrphans(now); tr.orphans.has(7) {
+		t.Error("fetched again although its holder lives and may give it")
+	}
+	now = now.Add(2 * time.Second)
+	if tr.findOrphans(now); !tr.orphans.has(7) {
+		t.Error("nothing came for so long, and nothing is done")
+	}
+}

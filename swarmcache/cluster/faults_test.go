@@ -217,14 +217,14 @@ func TestSilentNetwork(t *testing.T) {
 		"Lookup": {func(t *testing.T, m *member) error {
 			_, _, err := m.Lookup(t.Context(), "k")
 			return err
-		}, 0, time.Second},
+		}, 0, 1800 * time.Millisecond},
 		"ClaimFirst": {func(t *testing.T, m *member) error {
 			_, _, err := m.ClaimFirst(t.Context(), "k")
 			return err
-		}, 0, time.Second},
+		}, 0, 1800 * time.Millisecond},
 		"Publish": {func(t *testing.T, m *member) error {
 			return m.Publish(t.Context(), version("k", `"1"`))
-		}, 2 * time.Second, 3 * time.Second},
+		}, 1500 * time.Millisecond, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -238,7 +238,7 @@ func TestSilentNetwork(t *testing.T) {
 			if d := time.Since(begin); !errors.Is(err, swarmcache.ErrUnavailable) || d < c.min || d > c.max {
 				t.Errorf("after %v: %v", d, err)
 			}
-			answersUnavailable(t, m, 100*time.Millisecond)
+			answersUnavailable(t, m, 500*time.Millisecond)
 			k.silent.Unlock()
 			healthy(t, m)
 			if _, _, err := m.Lookup(t.Context(), "k"); err != nil && !errors.Is(err, swarmcache.ErrNotFound) {
