@@ -105,7 +105,7 @@ func (e engine) feed(tt swarmcache.Torrent, x *thing) {
 func TestLargeChunksAreNotStarved(t *testing.T) {
 	t.Parallel()
 	seeder := newEngine(t, limits{Upload: 4 << 20})
-	many, large := newThing("many", 32<<20, 128<<10), newThing("large", 4<<20, 1<<20)
+	many, large := newThing("many", 96<<20, 128<<10), newThing("large", 4<<20, 1<<20)
 	m := seeder.join(t, many.open(t, true))
 	seeder.join(t, large.open(t, true))
 	others := seeder.leech(t, many, 4)
