@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"shatabdi/e2e/content"
@@ -26,6 +27,47 @@ func rssIdle(l *lab.Lab, quick bool, add func(row)) {
 		r := row{System: shatabdi, RSS: now, Note: fmt.Sprintf("%s, after %v; peak %s", c.note, settle, lab.MiB(peak))}
 		add(r.atMost("MiB", float64(now)/mib, goal{Gate: c.limit}))
 	}
+}
+
+// idle10k: a node that holds 10,000 objects nobody wants, one that holds
+// nothing, and one that then asks the first for an object. There is no origin.
+func idle10k(l *lab.Lab, quick bool, add func(row)) {
+	objects, settle := 10_000, 30*time.Second
+	if quick {
+		objects, settle = 1000, 5*time.Second
+	}
+	const size = 64 * mib
+	etcd := l.Machine("etcd", 0).Etcd().URL
+	full, empty := l.Machine("full", 0), l.Machine("empty", 0)
+	full.Run(l.Binary(), "stock", "--data-dir", filepath.Join(full.Dir, "data"), "--objects", fmt.Sprint(objects), "--size", fmt.Sprint(size))
+	start := func(m *lab.Machine) (*lab.Node, time.Duration) {
+		began := time.Now()
+		return m.Shatabdi("--etcd-endpoints", etcd), time.Since(began)
+	}
+	none, emptyReady := start(empty)
+	many, fullReady := start(full)
+	l.Until("its objects are announced", time.Minute, func() bool {
+		return max(many.Metric("shatabdi_tracker_swarms"), none.Metric("shatabdi_tracker_swarms")) == float64(objects)
+	})
+	time.Sleep(settle) // what is measured is that nothing happens
+	noneCPU, manyCPU := none.CPU(), many.CPU()
+	time.Sleep(settle)
+	noneCPU, manyCPU = none.CPU()-noneCPU, many.CPU()-manyCPU
+	noneRSS, _ := none.RSS()
+	manyRSS, _ := many.RSS()
+
+	c := l.Machine("client", 0).Shatabdi("--etcd-endpoints", etcd).Curl("http://origin.test/0.iso")
+	fetch(c)
+	if c.Err != nil || c.Bytes != size {
+		l.Errorf("the object that woke: %d bytes, %v %s", c.Bytes, c.Err, c.Stderr())
+	}
+	r := row{System: shatabdi, N: objects, F: size, Time: fullReady, FirstByte: c.FirstByte, RSS: manyRSS,
+		Note: fmt.Sprintf("time: until ready; an empty node: %v, %s; CPU in %v: %v, empty %v; first byte: at another node, after a handshake woke the object",
+			emptyReady.Round(time.Millisecond), lab.MiB(noneRSS), settle, manyCPU, noneCPU)}
+	add(r.atMost("MiB more", float64(manyRSS-noneRSS)/mib, goal{Aim: 32, Gate: 64}).
+		atMost("ready ms later", ms(fullReady-emptyReady), goal{Aim: 500, Gate: 2000}).
+		atMost("first byte ms", ms(c.FirstByte), goal{Aim: 200, Gate: 1000}).
+		atMost("CPU % more", 100*(manyCPU-noneCPU).Seconds()/settle.Seconds(), goal{Aim: 0.5, Gate: 2}))
 }
 
 // rssFill: origin (14 MiB/s) --- switch --- 9 nodes (14 MiB/s) that fill 3 GiB.

@@ -137,6 +137,7 @@ var node = []scenario{
 	{"node", "hit", "a local hit against a hit of nginx's cache (sendfile)", hit},
 	{"node", "small", "what passing a small object through adds, on one machine", small},
 	{"node", "rss-idle", "resident memory of an idle node", rssIdle},
+	{"node", "idle-10k", "a node that holds 10,000 objects nobody wants, and one that wakes", idle10k},
 	{"node", "rss-fill", "resident memory while filling 3 GiB with 8 peers", rssFill},
 	{"node", "sparse-100g", "first byte and memory with an object of 100 GiB", sparse},
 }

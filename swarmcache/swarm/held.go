@@ -89,7 +89,7 @@ func (h *heldTeller) tell(url string, all []wire.InfoHash) (every time.Duration,
 }
 
 // sealed makes known at once what is held since a moment ago.
-func (a *announcer) sealed(ih metainfo.Hash) {
+func (a *announcer) sealed(ih swarmcache.InfoHash) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.news = append(a.news, wire.InfoHash(ih))

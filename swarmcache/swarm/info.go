@@ -46,6 +46,13 @@ func sealedInfo(v swarmcache.Version, hashes []byte) ([]byte, metainfo.Hash) {
 	return b, metainfo.HashBytes(b)
 }
 
+// SealedInfoHash is the infohash of the sealed torrent of v, all of whose hashes
+// are given.
+func SealedInfoHash(v swarmcache.Version, hashes []byte) swarmcache.InfoHash {
+	_, ih := sealedInfo(v, hashes)
+	return swarmcache.InfoHash(ih)
+}
+
 // fileName is the last element of a URL's path, made safe as a file name on
 // any system a stock client may run on.
 func fileName(rawURL string) string {

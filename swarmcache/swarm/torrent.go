@@ -65,11 +65,11 @@ func (s *Swarm) Sealed(f *swarmcache.File) (swarmcache.Torrent, error) {
 // Seal returns the infohash of the sealed torrent over f, all of whose hashes
 // are known.
 func (s *Swarm) Seal(f *swarmcache.File) swarmcache.InfoHash {
-	_, ih := sealedInfo(f.Version(), f.Hashes())
+	ih := SealedInfoHash(f.Version(), f.Hashes())
 	if f.Left() == 0 {
 		s.announce.sealed(ih)
 	}
-	return swarmcache.InfoHash(ih)
+	return ih
 }
 
 func (s *Swarm) join(f *swarmcache.File, ih metainfo.Hash, info []byte, fill bool) (*joined, error) {
