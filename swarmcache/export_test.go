@@ -110,10 +110,3 @@ func ReadPieces(f *File, body io.Reader) (hashes []byte, err error) {
 	}
 	return hashes, nil
 }
-
-// FlushLater reports whether a flush of f waits when n bytes came that long
-// after the last one.
-func FlushLater(f *File, n int64, since time.Duration) bool {
-	f.unsafe, f.flushed = n, time.Now().Add(-since)
-	return f.flushLater()
-}

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache/layout"
@@ -54,9 +53,7 @@ type File struct {
 	hashes   []byte        // 20 bytes a piece, where known
 	unknown  int           // pieces without a known hash
 	left     int           // pieces that are not complete
-	dirty    bool          // pieces became complete since the last flush
-	unsafe   int64         // bytes of those
-	flushed  time.Time     // when the last flush began
+	dirty    bool          // pieces became complete since the last Flush
 	streams  []*originTail // partial pieces that readers may already read
 	changed  chan struct{} // closed and renewed whenever a reader might go on
 	complete chan struct{} // closed when left is 0
@@ -92,7 +89,7 @@ func OpenFile(path string, v Version, rec *Record) (*File, error) {
 		return nil, err
 	}
 	l := v.Layout()
-	o := &File{version: v, layout: l, f: f, refs: 1, flushed: time.Now()}
+	o := &File{version: v, layout: l, f: f, refs: 1}
 	o.init(l.Pieces())
 	if rec != nil {
 		o.restore(rec)
@@ -160,7 +157,7 @@ func (f *File) restore(rec *Record) {
 			f.mark(i, FromStore)
 		}
 	}
-	f.dirty, f.unsafe = false, 0
+	f.dirty = false
 }
 
 // Version returns the file's version, with its infohash if that is known.
@@ -344,7 +341,6 @@ func (f *File) markLocked(i int, from From) {
 		return
 	}
 	f.dirty = true
-	f.unsafe += f.layout.Piece(i).Len()
 	delete(f.cuts, i)
 	if f.follow && from == FromPeer {
 		f.news = append(f.news, i)
@@ -539,29 +535,13 @@ func (f *File) await(ctx context.Context, off int64) (n int64, from From, err er
 	}
 }
 
-// Flushing holds up who writes: with one a second a fast fill takes a third
-// longer. So where more than flushBytes came in, the next flush waits for up to
-// flushMost: a crash then costs what came in that time. (To begin writing
-// without waiting, by sync_file_range, costs as much.)
-const (
-	flushBytes = 64 << 20
-	flushMost  = 5 * time.Second
-)
-
-// flushLater reports whether the next flush should wait.
-func (f *File) flushLater() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.unsafe > flushBytes && time.Since(f.flushed) < flushMost
-}
-
 // snapshot flushes the bytes and returns the pieces that were complete before
 // the flush began: what may be recorded as durable. changed is false when
 // nothing new became complete since the last call.
 func (f *File) snapshot() (pieces []byte, complete, changed bool, err error) {
 	f.mu.Lock()
 	err, changed = f.broken, f.dirty
-	f.dirty, f.unsafe, f.flushed = false, 0, time.Now()
+	f.dirty = false
 	complete = f.left == 0
 	pieces = make([]byte, (len(f.state)+7)/8)
 	for i := range f.state {

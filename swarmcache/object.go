@@ -174,14 +174,6 @@ func (o *object) enter() error {
 	return c.cfg.Index.SetCurrent(v.Key, v.ID)
 }
 
-// recordSoon records the pieces, or leaves that to a later call.
-func (o *object) recordSoon() error {
-	if o.file.flushLater() {
-		return nil
-	}
-	return o.record()
-}
-
 // record puts the pieces that are safely on disk into the catalogue. The flush
 // and the writing are one: else what was seen before the object became complete
 // could be written after that was, and seal believe a flush that is under way.

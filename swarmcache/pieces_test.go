@@ -9,7 +9,6 @@ import (
 	"slices"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"shatabdi/swarmcache"
 )
@@ -105,31 +104,6 @@ func TestPiecesOfABody(t *testing.T) {
 				t.Errorf("%d hashes, %v", len(got)/20, err)
 			}
 		})
-	}
-}
-
-// What a crash may cost: a second's bytes where that is little, else what comes
-// in five.
-func TestFlushesWaitWhereMuchComes(t *testing.T) {
-	m := newMemory("a", 1<<20)
-	f, err := swarmcache.OpenFile(filepath.Join(t.TempDir(), "body"), identified(m), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Release()
-	for _, c := range []struct {
-		bytes int64
-		since time.Duration
-		later bool
-	}{
-		{1 << 20, time.Second, false},
-		{64 << 20, time.Second, false},
-		{65 << 20, time.Second, true},
-		{65 << 20, 6 * time.Second, false},
-	} {
-		if got := swarmcache.FlushLater(f, c.bytes, c.since); got != c.later {
-			t.Errorf("%d bytes, %v after the last flush: later %v", c.bytes, c.since, got)
-		}
 	}
 }
 

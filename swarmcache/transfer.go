@@ -12,7 +12,7 @@ import (
 // Timing of a transfer.
 const (
 	tickEvery     = 100 * time.Millisecond
-	flushEvery    = time.Second      // completion is recorded, see flushLater
+	flushEvery    = time.Second      // completion is recorded at most this late
 	offerEvery    = 5 * time.Second  // participants are offered to the engine again
 	lingerFill    = 10 * time.Second // a complete node stays on the board that long
 	lingerLanding = 15 * time.Second // and longer, for landings that are under way
@@ -311,7 +311,7 @@ func (t *transfer) flush(now time.Time) {
 		return
 	}
 	t.flushed, t.flushing = now, true
-	t.background.Go(func() { t.send(recorded{t.o.recordSoon()}) })
+	t.background.Go(func() { t.send(recorded{t.o.record()}) })
 }
 
 // fail ends the transfer: readers get err, or a fill that ended. A body that

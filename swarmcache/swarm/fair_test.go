@@ -168,3 +168,23 @@ func TestStopWhileChunksWait(t *testing.T) {
 		})
 	}
 }
+
+// Alone with a seeder, what a reader waits for comes before everything else.
+func TestReaderComesFirst(t *testing.T) {
+	t.Parallel()
+	for range 3 { // which pieces the engine would take first is left to chance
+		x := newThing("read", 16<<20, 128<<10)
+		seeder, leecher := newEngine(t, limits{Upload: 2 << 20}), newEngine(t, limits{})
+		seeder.join(t, x.open(t, true))
+		f := x.open(t, false)
+		tt := leecher.join(t, f)
+		w := tt.Window(1 << 20)
+		defer w.Close()
+		w.MoveTo(10 << 20)
+		seeder.feed(tt, x)
+		waitFor(t, func() bool { return f.Has(80) })
+		if n := 128 - f.Left(); n > 16 {
+			t.Errorf("%d pieces came before the reader's", n)
+		}
+	}
+}

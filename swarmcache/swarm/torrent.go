@@ -194,15 +194,25 @@ func (t *joined) Want(pieces layout.Range) {
 	t.spreadLocked(pieces)
 }
 
+// manyPeers all want the same piece first, so that it comes late: from there on
+// a reader's piece comes with this node's own ones and not before them. For a
+// few it would be a waste: half the pieces are the own ones of a node alone with
+// a seeder, and its reader waited for a quarter of the object.
+const manyPeers = 8
+
 // spreadLocked draws the priorities of the wanted ones among pieces.
 func (t *joined) spreadLocked(pieces layout.Range) {
+	own, others := torrent.PiecePriorityNow, 4
+	if t.share < manyPeers {
+		own, others = torrent.PiecePriorityNext, 3
+	}
 	for i := pieces.From; i < pieces.To; i++ {
 		switch {
 		case t.base[i] == torrent.PiecePriorityNone:
 		case t.own(i):
-			t.base[i] = torrent.PiecePriorityNow
+			t.base[i] = own
 		default:
-			t.base[i] = torrent.PiecePriority(1 + rand.IntN(4))
+			t.base[i] = torrent.PiecePriority(1 + rand.IntN(others))
 		}
 	}
 	t.applyLocked(pieces)
