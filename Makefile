@@ -35,9 +35,10 @@ demo: ## three nodes, three wgets at once, one download from the origin
 test: ## the fast tests
 	go test ./...
 
-# The tags leave out what the static binary leaves out too: libraries in C.
+# The tags leave out what the static binary leaves out too: libraries in C. One
+# package at a time: under the detector two would starve each other of time.
 race: ## the fast tests under the race detector (needs gcc)
-	CGO_ENABLED=1 go test -race -tags disable_libutp,nosqlite ./...
+	CGO_ENABLED=1 go test -race -p 1 -tags disable_libutp,nosqlite ./...
 
 lint: ## gofmt, vet, staticcheck, tidy go.mod
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: the files above need gofmt -w'; exit 1; }
