@@ -16,6 +16,7 @@ import (
 )
 
 func TestOneNodeFillsAndHits(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 20<<20+12345)
 	l := newLab(t, 1)
 	l.all(t, s)
@@ -30,8 +31,9 @@ func TestOneNodeFillsAndHits(t *testing.T) {
 }
 
 func TestEightNodesReadTheOriginOnce(t *testing.T) {
-	s := newSite(t, 32<<20)
-	s.limit = rate.NewLimiter(16<<20, 64<<10)
+	t.Parallel()
+	s := newSite(t, 16<<20)
+	s.limit = rate.NewLimiter(8<<20, 64<<10)
 	l := newLab(t, 8)
 	l.all(t, s)
 	if x := float64(s.sent.Load()) / float64(len(s.data)); x > 1.2 {
@@ -41,6 +43,7 @@ func TestEightNodesReadTheOriginOnce(t *testing.T) {
 }
 
 func TestOriginWithoutRanges(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", `"x"`)
@@ -55,6 +58,7 @@ func TestOriginWithoutRanges(t *testing.T) {
 }
 
 func TestOriginLiesAboutRanges(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Accept-Ranges", "bytes")
@@ -66,6 +70,7 @@ func TestOriginLiesAboutRanges(t *testing.T) {
 }
 
 func TestOriginWithoutValidator(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(s.data)))
@@ -79,6 +84,7 @@ func TestOriginWithoutValidator(t *testing.T) {
 }
 
 func TestRestartHits(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 8<<20)
 	l := newLab(t, 1)
 	l.all(t, s)
@@ -92,6 +98,7 @@ func TestRestartHits(t *testing.T) {
 }
 
 func TestDirectoryAway(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 8<<20)
 	l := newLab(t, 2)
 	l.dir.SetAvailable(false)
@@ -99,6 +106,7 @@ func TestDirectoryAway(t *testing.T) {
 }
 
 func TestChangedDuringFill(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 8<<20)
 	l := newLab(t, 1)
 	// The first body breaks half-way; by then there is another version.
@@ -128,6 +136,7 @@ func TestChangedDuringFill(t *testing.T) {
 // Servers behind one name whose tags differ: a claimer that meets another one
 // does not end the fill. Everybody gets one version whole.
 func TestServersWithDifferingTags(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.limit = rate.NewLimiter(8<<20, 64<<10)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -139,6 +148,7 @@ func TestServersWithDifferingTags(t *testing.T) {
 
 // Ranges that name other bytes than were asked for are as good as none.
 func TestShiftedRanges(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.limit = rate.NewLimiter(8<<20, 64<<10)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -155,6 +165,7 @@ func TestShiftedRanges(t *testing.T) {
 }
 
 func TestBrokenBodyIsResumed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 8<<20)
 	l := newLab(t, 1)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -171,6 +182,7 @@ func TestBrokenBodyIsResumed(t *testing.T) {
 }
 
 func TestRangeFillsItsOwnSpans(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 64<<20)
 	l := newLab(t, 1)
 	h := http.Header{"Etag": {`"v1"`}}
