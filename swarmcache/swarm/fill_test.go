@@ -16,7 +16,6 @@ import (
 )
 
 func TestOneNodeFillsAndHits(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 20<<20+12345)
 	l := newLab(t, 1)
 	l.all(t, s)
@@ -31,9 +30,8 @@ func TestOneNodeFillsAndHits(t *testing.T) {
 }
 
 func TestEightNodesReadTheOriginOnce(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, 16<<20)
-	s.limit = rate.NewLimiter(8<<20, 64<<10)
+	s := newSite(t, 32<<20)
+	s.limit = rate.NewLimiter(16<<20, 64<<10)
 	l := newLab(t, 8)
 	l.all(t, s)
 	if x := float64(s.sent.Load()) / float64(len(s.data)); x > 1.2 {
@@ -43,7 +41,6 @@ func TestEightNodesReadTheOriginOnce(t *testing.T) {
 }
 
 func TestOriginWithoutRanges(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", `"x"`)
@@ -58,7 +55,6 @@ func TestOriginWithoutRanges(t *testing.T) {
 }
 
 func TestOriginLiesAboutRanges(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Accept-Ranges", "bytes")
@@ -70,7 +66,6 @@ func TestOriginLiesAboutRanges(t *testing.T) {
 }
 
 func TestOriginWithoutValidator(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(s.data)))
@@ -84,7 +79,6 @@ func TestOriginWithoutValidator(t *testing.T) {
 }
 
 func TestRestartHits(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 8<<20)
 	l := newLab(t, 1)
 	l.all(t, s)
@@ -98,7 +92,6 @@ func TestRestartHits(t *testing.T) {
 }
 
 func TestDirectoryAway(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 8<<20)
 	l := newLab(t, 2)
 	l.dir.SetAvailable(false)
@@ -106,7 +99,6 @@ func TestDirectoryAway(t *testing.T) {
 }
 
 func TestChangedDuringFill(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 8<<20)
 	l := newLab(t, 1)
 	// The first body breaks half-way; by then there is another version.
@@ -136,7 +128,6 @@ func TestChangedDuringFill(t *testing.T) {
 // Servers behind one name whose tags differ: a claimer that meets another one
 // does not end the fill. Everybody gets one version whole.
 func TestServersWithDifferingTags(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.limit = rate.NewLimiter(8<<20, 64<<10)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -148,7 +139,6 @@ func TestServersWithDifferingTags(t *testing.T) {
 
 // Ranges that name other bytes than were asked for are as good as none.
 func TestShiftedRanges(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 8<<20)
 	s.limit = rate.NewLimiter(8<<20, 64<<10)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -165,7 +155,6 @@ func TestShiftedRanges(t *testing.T) {
 }
 
 func TestBrokenBodyIsResumed(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 8<<20)
 	l := newLab(t, 1)
 	s.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -182,7 +171,6 @@ func TestBrokenBodyIsResumed(t *testing.T) {
 }
 
 func TestRangeFillsItsOwnSpans(t *testing.T) {
-	t.Parallel()
 	s := newSite(t, 64<<20)
 	l := newLab(t, 1)
 	h := http.Header{"Etag": {`"v1"`}}

@@ -32,7 +32,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	flag.Set("test.parallel", "12") // they wait for slow origins most of the time
+	flag.Set("test.parallel", "6") // they wait for slow origins most of the time
 	goleak.VerifyTestMain(m,
 		// The engine's own, started once for the process.
 		goleak.IgnoreTopFunction("github.com/anacrolix/torrent.(*Torrent).initDeferUpdateComplete"),
