@@ -13,7 +13,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache/layout"
@@ -534,16 +533,6 @@ func (f *File) await(ctx context.Context, off int64) (n int64, from From, err er
 			return 0, Missing, context.Cause(ctx)
 		}
 	}
-}
-
-// patienceFirstByte bounds how long a fill waits for its body to begin.
-const patienceFirstByte = 20 * time.Millisecond
-
-// awaitFirst waits a moment for the first byte to be here.
-func (f *File) awaitFirst(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, patienceFirstByte)
-	defer cancel()
-	f.await(ctx, 0)
 }
 
 // snapshot flushes the bytes and returns the pieces that were complete before

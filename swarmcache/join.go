@@ -29,10 +29,7 @@ func (t *transfer) joinFill(ctx context.Context) error {
 	t.lander = newLander(t)
 	t.lander.start(ctx)
 	if t.body != nil {
-		// Before all else, for a client waits for its first byte; to join a torrent
-		// takes milliseconds of computing.
-		t.startFirst(ctx)
-		t.file.awaitFirst(ctx)
+		t.startFirst(ctx) // before all else: a client waits for its first byte
 	}
 	if t.c.cfg.Swarm != nil {
 		f, err := t.c.cfg.Swarm.Fill(t.file)
