@@ -1,10 +1,24 @@
 package swarm
 
+import (
+	"maps"
+	"net/netip"
+	"slices"
+)
+
 // FillInfo lets tests seed a fill torrent of their own.
 var FillInfo = fillInfo
 
-// Banned are the addresses that this node does not talk to any more.
-func (s *Swarm) Banned() []string { return s.client.BadPeerIPs() }
+// SealedInfo is that of the sealed torrent.
+var SealedInfo = sealedInfo
+
+// Avoided are the peers that this node does not talk to for now: where they
+// listen.
+func (s *Swarm) Avoided() []netip.AddrPort {
+	s.judge.mu.Lock()
+	defer s.judge.mu.Unlock()
+	return slices.Collect(maps.Keys(s.judge.dialed))
+}
 
 // Torrents counts what is in the engine.
 func (s *Swarm) Torrents() int { return len(s.list()) }

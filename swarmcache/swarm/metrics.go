@@ -16,7 +16,7 @@ var (
 	descTorrents = prometheus.NewDesc("shatabdi_torrents",
 		"Torrents in memory: being filled, read, or in use by peers.", nil, nil)
 	descBanned = prometheus.NewDesc("shatabdi_peers_banned",
-		"Addresses banned for sending corrupt pieces.", nil, nil)
+		"Peers that are avoided for now because they sent corrupt pieces.", nil, nil)
 	descLimit = prometheus.NewDesc("shatabdi_peer_limit_bytes_per_second",
 		"The limit on payload exchanged with peers, by direction; 0: none.", []string{"direction"}, nil)
 )
@@ -48,7 +48,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descWasted, sum.BytesRead-sum.BytesUseful)
 	gauge(descPeers, sum.Peers)
 	gauge(descTorrents, len(live))
-	gauge(descBanned, len(m.s.client.BadPeerIPs()))
+	gauge(descBanned, m.s.judge.count())
 	upload, download := m.s.Limits()
 	gauge(descLimit, int(download), "received")
 	gauge(descLimit, int(upload), "sent")

@@ -185,7 +185,7 @@ func TestGoneObjectDoesNotWait(t *testing.T) {
 func TestPriorityOfAFile(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		st := &store{bound: map[metainfo.Hash]binding{}, up: newShaper(8<<20, true), down: newShaper(0, false)}
+		st := &store{bound: map[metainfo.Hash]binding{}, judge: newJudge(), up: newShaper(8<<20, true), down: newShaper(0, false)}
 		var got [2]atomic.Int64
 		var files []*swarmcache.File
 		var wg sync.WaitGroup

@@ -17,6 +17,8 @@ import (
 // nothing here blocks or does I/O but reading and writing pieces.
 type store struct {
 	up, down *shaper // what peers get and give waits there
+	judge    *judge
+	hashed   func(of evidence, right bool) // is told of every piece from peers
 
 	mu    sync.Mutex
 	bound map[metainfo.Hash]binding
@@ -66,9 +68,10 @@ func (s *store) OpenTorrent(_ context.Context, info *metainfo.Info, ih metainfo.
 	gone := make(chan struct{})
 	as := sharer{b.file.Version().ID, b.file.Priority, gone}
 	return storage.TorrentImpl{
-		Piece: func(p metainfo.Piece) storage.PieceImpl { return &piece{s, as, b.file, p} },
+		Piece: func(p metainfo.Piece) storage.PieceImpl { return &piece{s, as, b.file, ih, p} },
 		Close: sync.OnceValue(func() error {
 			close(gone)
+			s.judge.forget(ih)
 			return b.file.Release()
 		}),
 	}, nil
@@ -78,6 +81,7 @@ type piece struct {
 	s  *store
 	as sharer
 	f  *swarmcache.File
+	ih metainfo.Hash
 	p  metainfo.Piece
 }
 
@@ -118,9 +122,14 @@ func (p *piece) Completion() storage.Completion {
 // SelfHash answers the info's hash when the bytes match the true one. The piece
 // is complete with that: no other torrent can write to it before MarkComplete.
 func (p *piece) SelfHash() (metainfo.Hash, error) {
-	ok, err := p.f.Verify(p.p.Index())
-	if !ok || err != nil {
+	of := evidence{p.ih, p.p.Index()}
+	right, err := p.f.Verify(p.p.Index())
+	if err != nil {
+		p.s.judge.dismiss(of)
 		return metainfo.Hash{}, err
+	}
+	if p.s.hashed(of, right); !right {
+		return metainfo.Hash{}, errCorrupt
 	}
 	return p.p.V1Hash().Unwrap(), nil
 }

@@ -61,6 +61,7 @@ type Swarm struct {
 	log    *slog.Logger
 	client *torrent.Client
 	store  *store
+	judge  *judge
 	done   chan struct{}
 	wg     sync.WaitGroup
 
@@ -79,9 +80,13 @@ type Swarm struct {
 func New(cfg Config) (*Swarm, error) {
 	s := &Swarm{
 		cfg: cfg, log: cfg.Logger.With("component", "swarm"),
-		store:    &store{bound: map[metainfo.Hash]binding{}, up: newShaper(cfg.UploadLimit, true), down: newShaper(cfg.DownloadLimit, false)},
 		torrents: map[metainfo.Hash]*joined{},
+		judge:    newJudge(),
 		done:     make(chan struct{}),
+	}
+	s.store = &store{
+		bound: map[metainfo.Hash]binding{}, judge: s.judge, hashed: s.hashed,
+		up: newShaper(cfg.UploadLimit, true), down: newShaper(cfg.DownloadLimit, false),
 	}
 	client, err := torrent.NewClient(s.engineConfig())
 	if err != nil {
@@ -141,7 +146,8 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 		}
 		s.tellAgain(pc)
 	}
-	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speakHashes)
+	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speakHashes, s.shun)
+	c.Callbacks.ReceivedUsefulData = append(c.Callbacks.ReceivedUsefulData, s.judge.received)
 	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.hearHashes)
 	return c
 }
@@ -201,6 +207,7 @@ func (s *Swarm) janitor() {
 			for _, t := range s.list() {
 				t.settle(now)
 			}
+			s.judge.sweep(now)
 		}
 	}
 }

@@ -156,7 +156,7 @@ func (t *joined) AddPeers(addrs []netip.AddrPort) {
 	var ps []torrent.PeerInfo
 	for _, a := range addrs {
 		last, known := t.dialed[a]
-		if known && (now.Sub(last) < redialAfter || connected >= min(len(t.dialed), somePeers)) {
+		if t.s.judge.avoidsAddr(a, now) || known && (now.Sub(last) < redialAfter || connected >= min(len(t.dialed), somePeers)) {
 			continue
 		}
 		t.dialed[a] = now
