@@ -506,9 +506,11 @@ func (f *File) availableLocked(off int64) (n int64, from From) {
 		}
 		return end - off, from
 	}
+	// The last byte waits until its piece is whole and hashed: who has read a body
+	// to its end has read one that is complete here, and agrees with the others'.
 	for _, t := range f.streams {
-		if off >= t.From && off < t.To {
-			return t.To - off, FromOrigin
+		if to := min(t.To, f.layout.Length-1); off >= t.From && off < to {
+			return to - off, FromOrigin
 		}
 	}
 	return 0, Missing
