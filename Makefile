@@ -7,6 +7,7 @@ FUZZTIME    ?= 5s
 BENCH       ?=
 SOAK        ?= 1h
 E2E         ?= .
+PACKAGES    ?= ./...
 
 .PHONY: help build run demo test race lint fuzz bench soak e2e check clean
 
@@ -33,12 +34,12 @@ demo: ## three nodes, three wgets at once, one download from the origin
 	go run ./e2e/demo
 
 test: ## the fast tests
-	go test ./...
+	go test $(PACKAGES)
 
 # The tags leave out what the static binary leaves out too: libraries in C. One
 # package at a time: under the detector two would starve each other of time.
 race: ## the fast tests under the race detector (needs gcc)
-	CGO_ENABLED=1 go test -race -p 1 -tags disable_libutp,nosqlite ./...
+	CGO_ENABLED=1 go test -race -p 1 -tags disable_libutp,nosqlite $(PACKAGES)
 
 lint: ## gofmt, vet, staticcheck, tidy go.mod
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: the files above need gofmt -w'; exit 1; }
