@@ -16,8 +16,10 @@ const (
 	// hundreds of claims are lost to each other.
 	grace = 300 * time.Millisecond
 	// lostAfter is how long a landed piece may be without a holder before its
-	// span is fetched again.
+	// span is fetched again; lostSoon is the same when all who had everything have
+	// lost it, as far as the tracker knows.
 	lostAfter = 5 * time.Second
+	lostSoon  = time.Second
 	// overdueAfter is how long a claim may stand without any sign of progress.
 	overdueAfter = 15 * time.Second
 	// singleAfter is how long the only stream of a fill without ranges may give
@@ -195,6 +197,10 @@ func (t *transfer) nextOrphan(now time.Time) []SpanRecord {
 // findOrphans looks for spans that were landed or claimed and still do not come.
 func (t *transfer) findOrphans(now time.Time) {
 	var have func(int) bool
+	patience := lostAfter + rand.N(time.Second)
+	if t.seedless() {
+		patience = lostSoon
+	}
 	for _, r := range t.wantedSpans() {
 		for i := int(r.From); i < int(r.To); i++ {
 			s := &t.spans[i]
@@ -206,10 +212,10 @@ func (t *transfer) findOrphans(now time.Time) {
 				if now.Sub(latest(s.since, t.heard[s.Owner])) < max(overdueAfter, 3*t.spanTime(i)) {
 					continue
 				}
-			case now.Sub(s.since) < lostAfter+rand.N(time.Second):
+			case now.Sub(s.since) < patience:
 				continue
 			case t.stuck(i, now): // whatever peers say they have, they do not give it
-			case !t.gone(s.By):
+			case !t.gone(s):
 				continue // who has it lives, and pieces come: so will these
 			default:
 				if have == nil {
@@ -241,17 +247,17 @@ func latest(a, b time.Time) time.Time {
 // out.
 const fullBoard = 60
 
-// gone reports whether the node that landed a span has left the fill, as far as
-// the board tells.
-func (t *transfer) gone(by NodeID) bool {
-	if by == t.c.cfg.Node.ID {
+// gone reports whether the node that landed a span has left the fill since, as
+// far as the board tells. When it came again it may have evicted what it landed.
+func (t *transfer) gone(s *spanState) bool {
+	if s.By == t.c.cfg.Node.ID {
 		return true // landed by us and not here: it went with a purge or a lost file
 	}
 	if len(t.nodes) >= fullBoard {
 		return false
 	}
-	_, there := t.nodes[by]
-	return !there
+	m, there := t.nodes[s.By]
+	return !there || m.Rev > s.Rev
 }
 
 // runFrom returns span i and the free, wanted ones behind it that one stream

@@ -209,11 +209,18 @@ type SpanRecord struct {
 	Hashes []byte // 20 bytes a piece, from the span's first on; may be partial until landed
 }
 
+// Member is a participant of a fill. What it landed before it joined it may have
+// lost since.
+type Member struct {
+	Node
+	Rev int64 // revision at which it joined, to be compared with a span's
+}
+
 // BoardEvent is one change on a board; exactly one field is set.
 type BoardEvent struct {
 	Span   *SpanRecord // a span's record changed
 	Freed  *int        // a span's record is gone: it is free
-	Joined *Node       // a participant, not this node itself
+	Joined *Member     // a participant, not this node itself
 	Left   NodeID      // a participant is gone
 	Fill   *FillRecord // the fill's record changed
 	Caught bool        // everything that stood at the start has been told
@@ -243,6 +250,8 @@ type Swarm interface {
 	Seal(f *File) InfoHash
 	// Offer lets peers find the objects of h without keeping them in memory.
 	Offer(h Held)
+	// Withdraw tells that this node holds an object no more. It does not wait.
+	Withdraw(InfoHash)
 	Close() error
 }
 
@@ -275,6 +284,8 @@ type Torrent interface {
 	Hear(f func(span int, hashes []byte))
 	// PeersHave tells which pieces a connected peer has, as of now.
 	PeersHave() func(piece int) bool
+	// Seedless reports whether the tracker knows nobody who has everything.
+	Seedless() bool
 	Stats() TorrentStats
 	Drop()
 }

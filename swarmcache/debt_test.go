@@ -15,12 +15,12 @@ func turns(length int64, others ...NodeID) (*transfer, *peers) {
 	t := &transfer{
 		c:    &Cache{cfg: Config{Node: Node{ID: "m"}, Streams: 4}, rates: rates{m: map[string]float64{}}},
 		file: &File{version: v, layout: v.Layout()}, rec: &FillRecord{Version: v}, fill: p,
-		wants: map[*want]bool{}, nodes: map[NodeID]Node{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
+		wants: map[*want]bool{}, nodes: map[NodeID]Member{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
 	}
 	t.file.init(v.Layout().Pieces())
 	t.spanBook = newSpanBook("m", layout.PlanFor(v.Layout(), 0))
 	for _, id := range others {
-		t.nodes[id] = Node{ID: id}
+		t.nodes[id] = Member{Node: Node{ID: id}}
 	}
 	t.participants()
 	return t, p
@@ -29,13 +29,15 @@ func turns(length int64, others ...NodeID) (*transfer, *peers) {
 // peers is a swarm that has what it is told to have.
 type peers struct {
 	Torrent
-	have map[int]bool
-	sent int64
+	have     map[int]bool
+	sent     int64
+	seedless bool
 }
 
 func (p *peers) PeersHave() func(int) bool { return func(i int) bool { return p.have[i] } }
 func (p *peers) Stats() TorrentStats       { return TorrentStats{BytesWritten: p.sent} }
 func (p *peers) PieceChanged(int)          {}
+func (p *peers) Seedless() bool            { return p.seedless }
 
 func TestNodeInDebtLetsOthersGoFirst(t *testing.T) {
 	tr, p := turns(64<<20, "a", "b", "z") // in order: a b m z

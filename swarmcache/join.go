@@ -218,13 +218,21 @@ func (t *transfer) seedersGive(now time.Time) bool {
 	if t.seedsFrom.IsZero() {
 		return false
 	}
-	if now.Sub(t.progress) < patienceSeed || now.Sub(t.seedsFrom) < patienceSeed {
+	patience := patienceSeed
+	if t.seedless() {
+		patience = patienceSeedless // peers with a part may still have enough
+	}
+	if now.Sub(latest(t.progress, t.seedsFrom)) < patience {
 		return true
 	}
 	t.log.Debug("no seeder gives anything")
 	t.seedsFrom = time.Time{}
 	return false
 }
+
+// seedless reports whether the tracker knows nobody who has everything, although
+// somebody had: the cluster evicts what was not used for long.
+func (t *transfer) seedless() bool { return t.sealed != nil && t.sealed.Seedless() }
 
 // escalate opens a fill when no seeder gives anything: the origin is the last
 // source. Nodes in the same trouble meet on the fill's board.

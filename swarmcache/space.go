@@ -170,6 +170,9 @@ func (c *Cache) forget(id ObjectID) *leaving {
 	if o != nil {
 		o.file.condemned.Store(true)
 	}
+	if s := c.cfg.Swarm; s != nil && !e.infoHash.IsZero() {
+		s.Withdraw(e.infoHash)
+	}
 	remove := func() {
 		defer close(l.gone)
 		if o != nil {

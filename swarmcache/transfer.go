@@ -17,7 +17,9 @@ const (
 	lingerFill    = 10 * time.Second // a complete node stays on the board that long
 	lingerLanding = 15 * time.Second // and longer, for landings that are under way
 	patienceSeed  = 3 * time.Second  // without progress from seeders, the origin is asked
-	patienceFirst = 5 * time.Second  // for the first reader of an opened fill
+	// patienceSeedless is the same where the tracker knows of none.
+	patienceSeedless = 300 * time.Millisecond
+	patienceFirst    = 5 * time.Second // for the first reader of an opened fill
 )
 
 // transfer brings the wanted pieces of one object to this node: from peers of
@@ -48,14 +50,14 @@ type transfer struct {
 	alone      bool        // the board is this node's own
 	board      Board       // nil: not joined yet
 	lander     *lander
-	fill       Torrent         // nil without a fill
-	sealed     Torrent         // nil until needed
-	nodes      map[NodeID]Node // other participants
-	rank       []NodeID        // all participants in order; stale when nil
-	self       int             // this node's place in rank
-	asked      bool            // somebody wanted bytes at some time
-	caught     bool            // all that stood on the board is known
-	resuming   bool            // what an earlier run left is, or was, being hashed
+	fill       Torrent           // nil without a fill
+	sealed     Torrent           // nil until needed
+	nodes      map[NodeID]Member // other participants
+	rank       []NodeID          // all participants in order; stale when nil
+	self       int               // this node's place in rank
+	asked      bool              // somebody wanted bytes at some time
+	caught     bool              // all that stood on the board is known
+	resuming   bool              // what an earlier run left is, or was, being hashed
 	background sync.WaitGroup
 	spanBook
 	debt      debt
@@ -86,7 +88,7 @@ func newTransfer(o *object, rec *FillRecord, body *firstBody, alone bool) *trans
 	return &transfer{
 		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL), from: originOf(v.URL),
 		kick: make(chan struct{}, 1), events: make(chan any, 4096), gossip: newLandQueue(),
-		wants: map[*want]bool{}, nodes: map[NodeID]Node{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
+		wants: map[*want]bool{}, nodes: map[NodeID]Member{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
 		rec: rec, body: body, alone: alone,
 	}
 }

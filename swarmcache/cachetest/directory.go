@@ -251,7 +251,7 @@ func (d *directory) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swar
 	}
 	d.boards[r.Version.ID] = &sheet{
 		dir: d.Directories, fill: r,
-		spans: map[int]swarmcache.SpanRecord{}, nodes: map[swarmcache.NodeID]swarmcache.Node{},
+		spans: map[int]swarmcache.SpanRecord{}, nodes: map[swarmcache.NodeID]swarmcache.Member{},
 		watchers: map[*watcher]bool{},
 	}
 	return r, true, nil
@@ -266,9 +266,10 @@ func (d *directory) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swar
 	if s == nil {
 		return nil, swarmcache.ErrNotFound
 	}
-	s.nodes[d.self.ID] = d.self
-	self := d.self
-	s.tellLocked(swarmcache.BoardEvent{Joined: &self})
+	d.rev++
+	m := swarmcache.Member{Node: d.self, Rev: d.rev}
+	s.nodes[d.self.ID] = m
+	s.tellLocked(swarmcache.BoardEvent{Joined: &m})
 	return &board{s, d.self.ID}, nil
 }
 

@@ -15,7 +15,7 @@ type sheet struct {
 	dir      *Directories
 	fill     swarmcache.FillRecord
 	spans    map[int]swarmcache.SpanRecord // immutable once stored
-	nodes    map[swarmcache.NodeID]swarmcache.Node
+	nodes    map[swarmcache.NodeID]swarmcache.Member
 	watchers map[*watcher]bool
 	deleted  bool
 }

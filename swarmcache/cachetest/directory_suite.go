@@ -56,6 +56,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"ReleasedSpanIsFree", released},
 		{"LateWatcherIsToldWhatStands", lateWatcher},
 		{"ParticipantsComeAndGo", participants},
+		{"WhoComesAgainJoinedAfterItsLanding", comesAgain},
 		{"UpdateReachesEverybody", updateFill},
 		{"LastToLeaveDeletesAFinishedBoard", lastLeaves},
 		{"UnfinishedBoardStays", unfinishedStays},
@@ -156,7 +157,7 @@ func wantErr(t *testing.T, err, want error) {
 type view struct {
 	mu     sync.Mutex
 	spans  map[int]swarmcache.SpanRecord
-	nodes  map[swarmcache.NodeID]swarmcache.Node
+	nodes  map[swarmcache.NodeID]swarmcache.Member
 	fill   swarmcache.FillRecord
 	caught bool
 	ended  chan error
@@ -164,7 +165,7 @@ type view struct {
 
 func (l lab) watch(t *testing.T, b swarmcache.Board) *view {
 	v := &view{
-		spans: map[int]swarmcache.SpanRecord{}, nodes: map[swarmcache.NodeID]swarmcache.Node{},
+		spans: map[int]swarmcache.SpanRecord{}, nodes: map[swarmcache.NodeID]swarmcache.Member{},
 		ended: make(chan error, 1),
 	}
 	ctx, cancel := context.WithCancel(l.ctx)
@@ -670,6 +671,25 @@ func participants(t *testing.T, l lab) {
 	w.until(t, "it claimed", func(w *view) bool { return w.spans[0].Owner == "node-2" })
 	noErr(t, b.Leave(l.ctx))
 	w.until(t, "it left, with its claims", func(w *view) bool { return len(w.nodes) == 0 && len(w.spans) == 0 })
+}
+
+// Who comes again may have lost what it landed the first time.
+func comesAgain(t *testing.T, l lab) {
+	v := version("http://o/a", `"1"`, noon)
+	a, d := l.join(t, l.node(1), v), l.node(2)
+	w := l.watch(t, a)
+	b := l.join(t, d, v)
+	l.claim(t, b, free(0))
+	noErr(t, b.Land(l.ctx, 0, hashes("x", 2)))
+	w.until(t, "it landed after it joined", func(w *view) bool {
+		m, s := w.nodes["node-2"], w.spans[0]
+		return s.Landed && s.By == "node-2" && m.Rev != 0 && m.Rev <= s.Rev
+	})
+	noErr(t, b.Leave(l.ctx))
+	l.join(t, d, v)
+	w.until(t, "it joined after it landed", func(w *view) bool {
+		return w.nodes["node-2"].Rev > w.spans[0].Rev
+	})
 }
 
 func updateFill(t *testing.T, l lab) {

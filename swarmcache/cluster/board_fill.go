@@ -259,12 +259,12 @@ func (w *boardWatch) reportNode(id swarmcache.NodeID, it item) {
 		w.tell(swarmcache.BoardEvent{Left: id})
 		return
 	}
-	n := new(swarmcache.Node)
-	if err := decode("participant", it.value, n); err != nil {
+	m := &swarmcache.Member{Rev: it.rev}
+	if err := decode("participant", it.value, &m.Node); err != nil {
 		w.b.c.log.Warn("a participant's record is unreadable", "node", id, "err", err)
 		return
 	}
-	w.tell(swarmcache.BoardEvent{Joined: n})
+	w.tell(swarmcache.BoardEvent{Joined: m})
 }
 
 // reportSpan puts a span's two entries together and tells the result if it is new.

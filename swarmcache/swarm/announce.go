@@ -33,10 +33,12 @@ type announcer struct {
 	ctx    context.Context // of announces, but not of goodbyes
 	cancel context.CancelFunc
 
-	mu   sync.Mutex // guards the fields below
-	due  map[metainfo.Hash]*announcement
-	last string          // the tracker's URL
-	news []wire.InfoHash // objects that have just been sealed
+	mu    sync.Mutex // guards the fields below
+	due   map[metainfo.Hash]*announcement
+	last  string          // the tracker's URL
+	since time.Time       // of that
+	news  []wire.InfoHash // objects that have just been sealed
+	lost  []wire.InfoHash // objects that are held no more
 }
 
 type announcement struct {
@@ -128,7 +130,7 @@ func (a *announcer) dueNow(now time.Time) (l []metainfo.Hash) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if url != a.last {
-		a.last = url
+		a.last, a.since = url, now
 		for _, x := range a.due {
 			x.told = false
 			x.next = now.Add(rand.N(min(5*time.Second, time.Duration(len(a.due))*10*time.Millisecond) + time.Millisecond))
@@ -168,6 +170,7 @@ func (a *announcer) once(ih metainfo.Hash) {
 	if err != nil {
 		a.s.log.Debug("announce", "infohash", swarmcache.InfoHash(ih), "error", err)
 	} else if left > 0 {
+		t.seedless.Store(resp.Complete == 0 && a.settled(time.Now()))
 		var addrs []netip.AddrPort
 		for _, p := range resp.Peers {
 			addrs = append(addrs, p.Addr)
@@ -191,6 +194,14 @@ func (a *announcer) once(ih metainfo.Hash) {
 	x.busy, x.left = false, left > 0
 	x.told = x.told || err == nil
 	x.next = time.Now().Add(every - rand.N(every/8))
+}
+
+// settled reports whether the tracker leads for so long that all nodes will have
+// told it what they hold.
+func (a *announcer) settled(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last != "" && now.Sub(a.since) > 2*newLeaderSpread+announceWait
 }
 
 func (a *announcer) tell(ctx context.Context, ih metainfo.Hash, e wire.Event, left int64) (wire.Response, error) {

@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/anacrolix/torrent/metainfo"
@@ -43,18 +44,23 @@ func (h *heldTeller) step(now time.Time) {
 	if url == "" {
 		return
 	}
-	news := h.a.takeNews()
+	news, lost := h.a.takeNews()
 	all := !now.Before(h.next)
 	if all {
 		news = h.a.s.allHeld()
 	}
-	if len(news) == 0 && !all {
+	if len(news)+len(lost) == 0 && !all {
 		return
 	}
 	done := make(chan struct{})
 	h.done = done
 	h.a.s.goWork(func() {
 		defer close(done)
+		for _, ih := range lost {
+			if _, err := h.a.tell(h.a.ctx, metainfo.Hash(ih), wire.Stopped, 0); err != nil {
+				break // it will notice, when this node does not say again that it holds them
+			}
+		}
 		every, err := h.tell(url, news)
 		switch {
 		case err != nil:
@@ -93,14 +99,28 @@ func (a *announcer) sealed(ih swarmcache.InfoHash) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.news = append(a.news, wire.InfoHash(ih))
+	a.lost = without(a.lost, ih)
 }
 
-func (a *announcer) takeNews() []wire.InfoHash {
+// withdrawn makes known what is held no more.
+func (a *announcer) withdrawn(ih swarmcache.InfoHash) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	news := a.news
-	a.news = nil
-	return news
+	if a.news = without(a.news, ih); len(a.lost) < wire.MaxOthers { // else the tracker notices by itself
+		a.lost = append(a.lost, wire.InfoHash(ih))
+	}
+}
+
+func without(l []wire.InfoHash, ih swarmcache.InfoHash) []wire.InfoHash {
+	return slices.DeleteFunc(l, func(h wire.InfoHash) bool { return h == wire.InfoHash(ih) })
+}
+
+func (a *announcer) takeNews() (news, lost []wire.InfoHash) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	news, lost = a.news, a.lost
+	a.news, a.lost = nil, nil
+	return news, lost
 }
 
 func (s *Swarm) allHeld() (all []wire.InfoHash) {

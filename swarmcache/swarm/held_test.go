@@ -98,8 +98,8 @@ func TestHeldObjectsAreAnnouncedTogether(t *testing.T) {
 	waitFor(t, func() bool { return second.knows(n) })
 }
 
-// What has just been sealed is known at once, although the next round is far
-// away, and although the object is in no torrent.
+// What has just been sealed is known at once, and what was withdrawn forgotten at
+// once, although the next round is far away and the object is in no torrent.
 func TestSealedObjectIsAnnouncedAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLeader(t, time.Hour)
@@ -121,4 +121,6 @@ func TestSealedObjectIsAnnouncedAtOnce(t *testing.T) {
 	if n := s.Torrents(); n != 0 {
 		t.Errorf("%d torrents in memory", n)
 	}
+	s.Withdraw(ih)
+	waitFor(t, func() bool { state, _ := l.Swarm(ih); return state.Complete == 0 })
 }

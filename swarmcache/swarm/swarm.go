@@ -172,6 +172,9 @@ func (s *Swarm) Offer(h swarmcache.Held) {
 	s.held = h
 }
 
+// Withdraw implements swarmcache.Swarm.
+func (s *Swarm) Withdraw(ih swarmcache.InfoHash) { s.announce.withdrawn(ih) }
+
 // activate joins the torrent that a peer's handshake names, if this node holds
 // it and it is not in memory. The engine looks the torrent up right after.
 func (s *Swarm) activate(ih metainfo.Hash) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/RoaringBitmap/roaring"
@@ -29,6 +30,8 @@ type joined struct {
 	ready  chan struct{} // closed when the metadata is here
 	gone   chan struct{} // closed when it left the engine
 	hashes hashTalk
+
+	seedless atomic.Bool // so says the tracker
 
 	mu       sync.Mutex // guards the fields below; the engine's lock may be taken under it, never the other way
 	users    int
@@ -323,6 +326,9 @@ func (t *joined) PeersHave() func(int) bool {
 	}
 	return func(i int) bool { return have.Contains(uint32(i)) }
 }
+
+// Seedless implements swarmcache.Torrent.
+func (t *joined) Seedless() bool { return t.seedless.Load() }
 
 // Stats implements swarmcache.Torrent.
 func (t *joined) Stats() swarmcache.TorrentStats {

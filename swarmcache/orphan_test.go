@@ -1,0 +1,74 @@
+package swarmcache
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"shatabdi/swarmcache/layout"
+)
+
+// wantAll adds a reader of the whole object.
+func (t *transfer) wantAll() {
+	w := newWant(layout.Range{To: int64(t.file.layout.Pieces())}, 0)
+	t.wants[w] = true
+	t.interest = nil
+}
+
+// What a node landed before it came again it may have evicted since: a fill's
+// board may stand for long when nobody could take it down.
+func TestLandedSpanOfWhoCameAgainIsAnOrphan(t *testing.T) {
+	for name, c := range map[string]struct {
+		joined int64 // revision
+		have   bool  // a peer has the bytes
+		orphan bool
+	}{
+		"joined before it landed":             {joined: 5},
+		"came again":                          {joined: 15, orphan: true},
+		"came again, and somebody has it all": {joined: 15, have: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr, p := turns(64<<20, "a", "b")
+			tr.wantAll()
+			tr.nodes["a"] = Member{Node: Node{ID: "a"}, Rev: c.joined}
+			now := time.Now()
+			tr.progress = now
+			tr.put(SpanRecord{Span: 3, Rev: 10, Landed: true, By: "a"}, now)
+			if c.have {
+				p.have = map[int]bool{}
+				for i := tr.plan.Span(3).From; i < tr.plan.Span(3).To; i++ {
+					p.have[int(i)] = true
+				}
+			}
+			tr.findOrphans(now.Add(lostAfter / 2))
+			if tr.orphans.has(3) {
+				t.Fatal("not even waited for")
+			}
+			tr.findOrphans(now.Add(lostAfter + 2*time.Second))
+			if tr.orphans.has(3) != c.orphan {
+				t.Errorf("orphan: %v, want %v", !c.orphan, c.orphan)
+			}
+		})
+	}
+}
+
+// Where the tracker knows of nobody who has everything, seeders that the
+// directory speaks of are not waited for.
+func TestNobodyWaitsForSeedersThatAreNotThere(t *testing.T) {
+	tr, p := turns(64 << 20)
+	tr.sealed = p
+	tr.log = slog.New(slog.DiscardHandler)
+	now := time.Now()
+	tr.progress, tr.seedsFrom = now, now
+	now = now.Add(time.Second)
+	if !tr.seedersGive(now) {
+		t.Error("seeders have a second")
+	}
+	if p.seedless = true; tr.seedersGive(now) {
+		t.Error("waited for nobody")
+	}
+	tr.seedsFrom, tr.progress = now, now
+	if !tr.seedersGive(now.Add(patienceSeedless / 2)) {
+		t.Error("pieces come, from somebody who has a part")
+	}
+}
