@@ -62,7 +62,7 @@ type File struct {
 	broken   error         // the disk failed a flush: nothing is recorded ever after
 	cuts     map[int]cut   // pieces that readers saw the beginning of
 	follow   bool          // news are kept
-	news     []int         // pieces that peers completed since takeNews
+	news     []int         // pieces that one torrent changed since takeNews, and the other must hear of
 	refs     int
 	onClose  func()
 
@@ -250,6 +250,24 @@ func (f *File) Learn(i int, hash []byte) (news bool, err error) {
 	return true, nil
 }
 
+// LearnSealed records all pieces' hashes, which the metadata of the sealed torrent
+// brought. The fill torrent must hear of those that were not known: its gate was
+// shut for them.
+func (f *File) LearnSealed(hashes []byte) error {
+	for i := range f.state {
+		news, err := f.Learn(i, hashes[i*sha1.Size:(i+1)*sha1.Size])
+		if err != nil {
+			return fmt.Errorf("piece %d: %w", i, err)
+		}
+		if news {
+			f.mu.Lock()
+			f.news = append(f.news, i)
+			f.mu.Unlock()
+		}
+	}
+	return nil
+}
+
 // hash returns the known hash of piece i.
 func (f *File) hash(i int) (h [sha1.Size]byte, ok bool) {
 	f.mu.Lock()
@@ -356,8 +374,9 @@ func (f *File) wakeLocked() {
 	f.changed = make(chan struct{})
 }
 
-// takeNews returns the pieces that peers completed since the last call. The
-// first call begins to keep them.
+// takeNews returns the pieces that one torrent changed since the last call: those
+// that it completed, which are kept from the first call on, and those whose hash
+// it brought.
 func (f *File) takeNews() []int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

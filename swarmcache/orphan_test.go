@@ -1,7 +1,11 @@
 package swarmcache
 
 import (
+	"crypto/sha1"
+	"errors"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,5 +74,27 @@ func TestNobodyWaitsForSeedersThatAreNotThere(t *testing.T) {
 	tr.seedsFrom, tr.progress = now, now
 	if !tr.seedersGive(now.Add(patienceSeedless / 2)) {
 		t.Error("pieces come, from somebody who has a part")
+	}
+}
+
+// Hashes that the sealed torrent's metadata brings open the gate of the fill
+// torrent too.
+func TestHashesOfTheSealedTorrentAreNewsForTheFill(t *testing.T) {
+	v := Version{Length: 4 << 20, PieceLen: 1 << 20}
+	f, err := OpenFile(filepath.Join(t.TempDir(), "f"), v, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Release()
+	hashes := make([]byte, 4*sha1.Size)
+	f.Learn(2, hashes[:sha1.Size])
+	if err := f.LearnSealed(hashes); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.takeNews(); !slices.Equal(got, []int{0, 1, 3}) {
+		t.Errorf("news of %v", got)
+	}
+	if hashes[0] = 1; !errors.Is(f.LearnSealed(hashes), ErrPoisoned) {
+		t.Error("other hashes were taken")
 	}
 }

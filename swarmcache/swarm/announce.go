@@ -17,6 +17,7 @@ import (
 // Timing of announces.
 const (
 	hungryEvery  = time.Second      // while pieces are missing and no peer is connected
+	stalledEvery = 3 * time.Second  // while pieces are missing and none came since
 	activeEvery  = 15 * time.Second // while pieces are missing
 	seedEvery    = 2 * time.Minute  // while this node only gives, unless the tracker says otherwise
 	announceWait = 5 * time.Second
@@ -47,6 +48,18 @@ type announcement struct {
 	told bool // the tracker knows of us
 	left bool // something was missing when we last told
 	busy bool
+
+	pieces int       // that were missing when dueNow last looked
+	moved  time.Time // when that changed, or the tracker was last asked
+}
+
+// stalled reports whether this node should ask for more peers before it is due:
+// those that it has give nothing.
+func (x *announcement) stalled(now time.Time) bool {
+	if left := x.t.file.Left(); left != x.pieces {
+		x.pieces, x.moved = left, now
+	}
+	return x.told && x.pieces > 0 && now.Sub(x.moved) >= stalledEvery
 }
 
 func newAnnouncer(s *Swarm) *announcer {
@@ -140,8 +153,8 @@ func (a *announcer) dueNow(now time.Time) (l []metainfo.Hash) {
 		return nil
 	}
 	for ih, x := range a.due {
-		if !x.busy && !now.Before(x.next) {
-			x.busy = true
+		if !x.busy && (!now.Before(x.next) || x.stalled(now)) {
+			x.busy, x.moved = true, now
 			l = append(l, ih)
 		}
 	}

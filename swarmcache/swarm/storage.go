@@ -56,10 +56,8 @@ func (s *store) OpenTorrent(_ context.Context, info *metainfo.Info, ih metainfo.
 			ih, info.TotalLength(), info.PieceLength, l.Length, l.PieceLen)
 	}
 	if !b.fill {
-		for i := range info.NumPieces() {
-			if _, err := b.file.Learn(i, info.Pieces[i*20:(i+1)*20]); err != nil {
-				return storage.TorrentImpl{}, fmt.Errorf("torrent %s, piece %d: %w", ih, i, err)
-			}
+		if err := b.file.LearnSealed(info.Pieces); err != nil {
+			return storage.TorrentImpl{}, fmt.Errorf("torrent %s, %w", ih, err)
 		}
 	}
 	if !b.file.Acquire() {
