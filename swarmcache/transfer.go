@@ -71,16 +71,17 @@ type transfer struct {
 	broken    [][]int              // the spans of streams that broke, still claimed
 	tries     int                  // origin errors in a row
 
-	started   time.Time
-	progress  time.Time // when a piece last became complete
-	news      time.Time // when the board last told of a span
-	left      int       // pieces missing at that time
-	flushed   time.Time
-	offered   time.Time
-	completed time.Time
-	boardAt   time.Time // not before, the board is asked again
-	retryAt   time.Time // not before, the origin is asked again
-	seedsFrom time.Time // since when seeders should have everything; zero: no reason to think so
+	complained time.Time // when the log was last told that nothing comes
+	started    time.Time
+	progress   time.Time // when a piece last became complete
+	news       time.Time // when the board last told of a span
+	left       int       // pieces missing at that time
+	flushed    time.Time
+	offered    time.Time
+	completed  time.Time
+	boardAt    time.Time // not before, the board is asked again
+	retryAt    time.Time // not before, the origin is asked again
+	seedsFrom  time.Time // since when seeders should have everything; zero: no reason to think so
 }
 
 func newTransfer(o *object, rec *FillRecord, body *firstBody, alone bool) *transfer {
@@ -298,6 +299,7 @@ func (t *transfer) step(ctx context.Context, now time.Time) error {
 	}
 	t.flush(now)
 	t.offer(now)
+	t.complain(now)
 	if t.rec == nil {
 		t.escalate(ctx, now)
 	} else {
