@@ -16,6 +16,10 @@ type lander struct {
 	queues  [landers]*landQueue
 	waiting atomic.Int64 // landings that are not published yet
 
+	work   sync.WaitGroup
+	cancel context.CancelFunc
+	last   chan struct{} // closed when nothing more will be queued
+
 	mu    sync.Mutex // guards the fields below
 	board Board      // nil: not joined yet
 	there chan struct{}
@@ -40,7 +44,7 @@ type landQueue struct {
 }
 
 func newLander(t *transfer) *lander {
-	l := &lander{t: t, there: make(chan struct{})}
+	l := &lander{t: t, there: make(chan struct{}), last: make(chan struct{})}
 	for i := range l.queues {
 		l.queues[i] = newLandQueue()
 	}
@@ -49,17 +53,27 @@ func newLander(t *transfer) *lander {
 
 func newLandQueue() *landQueue { return &landQueue{wake: make(chan struct{}, 1)} }
 
-// start publishes until ctx is done, once there is a board.
+// start publishes, once there is a board, until finish. It outlives ctx: what is
+// being published may stand on the board already, and this node must know.
 func (l *lander) start(ctx context.Context) {
+	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for i := range l.queues {
-		l.t.background.Go(func() {
+		l.work.Go(func() {
 			select {
 			case <-l.there:
 				l.run(ctx, l.queues[i])
-			case <-ctx.Done():
+			case <-l.last:
 			}
 		})
 	}
+}
+
+// finish publishes what is queued, for a moment at most.
+func (l *lander) finish() {
+	close(l.last)
+	defer l.cancel()
+	defer time.AfterFunc(goodbyeWait, l.cancel).Stop()
+	l.work.Wait()
 }
 
 // use makes b the board to publish to.
@@ -129,6 +143,10 @@ func (l *lander) run(ctx context.Context, q *landQueue) {
 			case <-q.wake:
 			case <-ctx.Done():
 				return
+			case <-l.last:
+				if len(q.wake) == 0 { // what the directory did not take, it will not take now
+					return
+				}
 			case <-retry:
 				n := len(owed)
 				for len(owed) > 0 && l.publish(ctx, owed[0]) {

@@ -366,6 +366,9 @@ func (t *transfer) cleanup() {
 	t.cancel(errors.New("transfer stopped"))
 	go func() {
 		t.background.Wait()
+		if t.lander != nil {
+			t.lander.finish()
+		}
 		close(t.events)
 	}()
 	for e := range t.events { // senders must not block
@@ -376,6 +379,8 @@ func (t *transfer) cleanup() {
 			}
 		case seated:
 			t.seat = e.release
+		case landed:
+			t.onLanded(e.landing) // the torrent stays for peers: it must know what it has
 		}
 	}
 	t.freeSeat()

@@ -239,6 +239,7 @@ func (n *labNode) die() {
 type mortal struct {
 	swarmcache.Directory
 	dead atomic.Bool
+	lag  atomic.Int64 // how late the answers to landings come, in nanoseconds
 }
 
 func (m *mortal) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.Board, error) {
@@ -255,7 +256,13 @@ func (b mortalBoard) Land(ctx context.Context, span int, hashes []byte) error {
 	if b.m.dead.Load() {
 		return swarmcache.ErrUnavailable
 	}
-	return b.Board.Land(ctx, span, hashes)
+	err := b.Board.Land(ctx, span, hashes)
+	select {
+	case <-time.After(time.Duration(b.m.lag.Load())):
+		return err
+	case <-ctx.Done():
+		return swarmcache.ErrUnavailable
+	}
 }
 
 func (b mortalBoard) Release(ctx context.Context, spans ...int) error {

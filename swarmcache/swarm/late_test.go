@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -161,4 +162,32 @@ func remove(t *testing.T, dir string) { eachFile(t, dir, os.Remove) }
 
 func shorten(t *testing.T, dir string) {
 	eachFile(t, dir, func(path string) error { return os.Truncate(path, 100) })
+}
+
+// A node leaves a fill while the directory's answers to its last landings are
+// still on their way. What it landed it gives to others all the same.
+func TestWhoLeavesGivesWhatItLanded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 16<<20)
+	s.limit = rate.NewLimiter(8<<20, 64<<10)
+	l := &lab{haste: patient} // who waits for bytes that died asks the origin in the end
+	l.track(t)
+	l.add(t, 2)
+	l.nodes[0].wire.lag.Store(int64(500 * time.Millisecond))
+	obj, err := l.nodes[0].get(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := obj.NewReader(t.Context(), 0, 5<<20)
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	obj.Close()
+	waitFor(t, func() bool { return s.busy.Load() == 0 })
+	l.nodes = l.nodes[1:]
+	l.all(t, s)
+	if s.times() > 1.15 {
+		t.Errorf("the origin sent %.3f x the object", s.times())
+	}
 }
