@@ -2,8 +2,10 @@ package swarm_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,7 +25,11 @@ import (
 type stranger struct {
 	read   atomic.Int64
 	silent chan struct{}
+	once   sync.Once
 }
+
+// speak ends the silence.
+func (l *stranger) speak() { l.once.Do(func() { close(l.silent) }) }
 
 func (l *stranger) OpenTorrent(context.Context, *metainfo.Info, metainfo.Hash) (storage.TorrentImpl, error) {
 	return storage.TorrentImpl{Piece: func(metainfo.Piece) storage.PieceImpl { return l }, Close: func() error { return nil }}, nil
@@ -63,7 +69,7 @@ func (l *stranger) seed(t *testing.T, host string, info []byte, ih metainfo.Hash
 	}
 	t.Cleanup(func() {
 		if l.silent != nil {
-			close(l.silent)
+			l.speak()
 		}
 		client.Close()
 		<-client.Closed()
@@ -162,6 +168,29 @@ func TestCorruptChunksOfLargePieces(t *testing.T) {
 		t.Errorf("avoided: %v, want %v", a, addr)
 	}
 	t.Logf("the liar sent %d bytes", evil.read.Load())
+}
+
+// The last piece comes corrupt, when nothing else is under way that would make the
+// engine look at its peers again: it comes from somebody else.
+func TestCorruptLastPieceComesFromAnother(t *testing.T) {
+	t.Parallel()
+	asked := false
+	for k := 0; !asked; k++ { // until the liar is asked before the honest one
+		x := newThing(fmt.Sprint("one piece ", k), 128<<10, 128<<10)
+		seeder, leecher := newEngine(t, limits{}), newEngine(t, limits{})
+		seeder.join(t, x.open(t, true))
+		evil := &stranger{silent: make(chan struct{})}
+		info, ih := swarm.SealedInfo(x.v, x.hashes)
+		addr := evil.seed(t, "127.0.0.1", info, ih, 128<<10)
+		f := x.open(t, false)
+		tt := leecher.join(t, f)
+		tt.AddPeers([]netip.AddrPort{addr})
+		seeder.feed(tt, x)
+		waitFor(t, func() bool { return f.Left() == 0 || evil.read.Load() > 0 && tt.Stats().Peers == 2 })
+		asked = evil.read.Load() > 0
+		evil.speak()
+		waitFor(t, func() bool { return f.Left() == 0 })
+	}
 }
 
 // Hashes that arrive long after the data: nobody is avoided, for nobody asks for

@@ -198,7 +198,8 @@ func (s *Swarm) activate(ih metainfo.Hash) {
 	t.Drop() // it lingers while the peer is there
 }
 
-// janitor drops torrents that nobody here needs and no peer uses.
+// janitor drops torrents that nobody here needs and no peer uses, and nudges those
+// for which nothing comes.
 func (s *Swarm) janitor() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -209,6 +210,7 @@ func (s *Swarm) janitor() {
 		case now := <-tick.C:
 			for _, t := range s.list() {
 				t.settle(now)
+				t.nudge(now)
 			}
 			s.judge.sweep(now)
 		}

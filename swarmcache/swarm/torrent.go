@@ -37,6 +37,8 @@ type joined struct {
 	users    int
 	idle     time.Time // since when nobody here needs it and no bytes flow
 	written  int64     // payload at that time
+	read     int64     // payload received, and
+	readAt   time.Time // when that last changed
 	dropped  bool
 	dialed   map[netip.AddrPort]time.Time
 	share    uint32                  // one in so many pieces is this node's own
