@@ -55,6 +55,7 @@ type Cache struct {
 	// transfers are those that run.
 	transfers atomic.Int32
 	budget    *budget
+	obeyed    obedience
 
 	ctx    context.Context // of transfers and other work that outlives requests
 	cancel context.CancelCauseFunc
@@ -100,6 +101,12 @@ func Open(cfg Config) (*Cache, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err
 	}
+	if err := c.obeyed.load(cfg.Index); err != nil {
+		return nil, err
+	}
+	if err := c.distrust(); err != nil {
+		return nil, err
+	}
 	untold, err := c.load()
 	if err != nil {
 		return nil, err
@@ -113,6 +120,7 @@ func Open(cfg Config) (*Cache, error) {
 	if cfg.Swarm != nil {
 		cfg.Swarm.Offer(c)
 	}
+	c.goWork(func() { cfg.Directory.Purges(c.ctx, c.obey) })
 	return c, nil
 }
 
@@ -352,10 +360,8 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 
 // Withdraw makes key select nothing, here and in the directory.
 func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
-	if id, ok := c.selected(key); ok {
-		if err := c.forget(id).wait(); err != nil {
-			return err
-		}
+	if err := c.forgetKey(key); err != nil {
+		return err
 	}
 	err := c.cfg.Directory.Withdraw(ctx, key)
 	if errors.Is(err, ErrNotFound) {

@@ -122,6 +122,12 @@ type Directory interface {
 	Publish(ctx context.Context, v Version) error
 	// Withdraw makes key select nothing.
 	Withdraw(ctx context.Context, key policy.Key) error
+	// Purge does so too, and lets it be known until PurgesStand are over.
+	Purge(ctx context.Context, p Purge) error
+	// Purges calls f, from one goroutine, with all purges that stand: at first,
+	// whenever one comes, and once an hour while the directory can be asked. It
+	// returns when ctx is done, nil, or when nothing will ever come.
+	Purges(ctx context.Context, f func(standing []Purge)) error
 
 	// ClaimFirst claims the right to send the first GET for key, of which nothing
 	// may be known: when Lookup would find something, it returns a *ClaimedError.

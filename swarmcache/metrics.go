@@ -13,6 +13,7 @@ type metrics struct {
 	originBytes  prometheus.Counter
 	streamErrors prometheus.Counter
 	mismatches   prometheus.Counter
+	purges       prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -32,9 +33,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		originBytes:  counter("fill_origin_bytes_total", "Body bytes that fills read from origins."),
 		streamErrors: counter("fill_stream_errors_total", "Origin streams of fills that broke."),
 		mismatches:   counter("digest_mismatches_total", "Complete objects that were dropped because the cluster has other bytes under the same validator."),
+		purges:       counter("purges_total", "Purges, ordered on other nodes, that this one obeyed."),
 	}
 	if r != nil {
-		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.evicted, m.originBytes, m.streamErrors, m.mismatches)
+		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.evicted, m.originBytes, m.streamErrors, m.mismatches, m.purges)
 	}
 	return m
 }

@@ -153,10 +153,10 @@ func purgeCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "purge URL",
-		Short: "Withdraw what a URL selects",
-		Long: `Withdraw what a URL selects from this node and from the cluster's directory, so
-that no node fetches it from others any more. A node that holds a whole copy
-serves that for as long as it is fresh: purge there too.`,
+		Short: "Make every node forget what a URL selects",
+		Long: `Make every node forget what a URL selects: this one at once, the others within
+moments, and those that are away when they come again, within a week. The next
+request asks the origin.`,
 		Example: `  shatabdi purge http://example.com/large.iso`,
 		Args:    cobra.ExactArgs(1),
 	}
@@ -173,9 +173,9 @@ serves that for as long as it is fresh: purge there too.`,
 		}
 		return printAs(cmd.OutOrStdout(), output, p, func(w io.Writer) {
 			if p.Removed {
-				fmt.Fprintf(w, "%s: removed from this node and withdrawn from the directory\n", p.Key)
+				fmt.Fprintf(w, "%s: removed from this node and from all others\n", p.Key)
 			} else {
-				fmt.Fprintf(w, "%s: withdrawn from the directory; this node had nothing\n", p.Key)
+				fmt.Fprintf(w, "%s: removed from all other nodes; this one had nothing\n", p.Key)
 			}
 		})
 	}

@@ -55,9 +55,9 @@ type Cache interface {
 	Selected(policy.Key) (swarmcache.Record, error)
 	// Forget removes an object from this node, or returns swarmcache.ErrNotFound.
 	Forget(swarmcache.ObjectID) error
-	// Withdraw makes key select nothing, here and in the directory. When that is
-	// away it still does so here, and returns swarmcache.ErrUnavailable.
-	Withdraw(context.Context, policy.Key) error
+	// Purge makes every node forget what key selects. When the directory is away it
+	// still does so here, and returns swarmcache.ErrUnavailable.
+	Purge(context.Context, policy.Key) error
 	// PriorityOf is the priority in effect, SetPriority gives it another one; empty
 	// leaves it to the configuration. ErrNotFound when the object is not here.
 	PriorityOf(swarmcache.Record) policy.Priority

@@ -19,10 +19,9 @@ type Purged struct {
 }
 
 func (s *service) registerPurge(api huma.API) {
-	op := operation("purge", http.MethodPost, "purge", "Withdraw what a URL selects")
-	op.Description = "From this node and from the directory, so that no node fetches it from others any more. " +
-		"A node that holds it whole serves its copy for as long as that is fresh. " +
-		"503: this node is done, the directory is away; ask again."
+	op := operation("purge", http.MethodPost, "purge", "Make every node forget what a URL selects")
+	op.Description = "This node forgets it before the answer, the others at once, and those that are away when they come again, " +
+		"within a week. Who is reading it reads on. 503: this node is done, the directory is away; ask again."
 	huma.Register(api, op, func(ctx context.Context, in *struct {
 		Body struct {
 			URL string `json:"url" minLength:"1" maxLength:"8192" doc:"As clients ask for it, http:// or https://"`
@@ -43,7 +42,7 @@ func (s *service) purge(ctx context.Context, rawURL string) (Purged, error) {
 	}
 	_, err = s.Cache.Selected(key)
 	if here := err == nil; here || errors.Is(err, swarmcache.ErrNotFound) {
-		return Purged{key, here}, s.Cache.Withdraw(ctx, key)
+		return Purged{key, here}, s.Cache.Purge(ctx, key)
 	}
 	return Purged{}, err
 }

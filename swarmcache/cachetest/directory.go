@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ type Directories struct {
 	boards  map[swarmcache.ObjectID]*sheet
 	first   map[policy.Key]*first
 	slots   map[string]*slots // by origin
+	purges  []swarmcache.Purge
+	purged  chan struct{} // closed and renewed with each purge
 }
 
 // DirectoryCounts is what the nodes asked of a directory. Claims are spans asked
@@ -59,6 +62,7 @@ func NewDirectory() *Directories {
 		boards:  map[swarmcache.ObjectID]*sheet{},
 		first:   map[policy.Key]*first{},
 		slots:   map[string]*slots{},
+		purged:  make(chan struct{}),
 	}
 }
 
@@ -196,6 +200,32 @@ func (d *directory) Withdraw(ctx context.Context, key policy.Key) error {
 	delete(d.objects, key)
 	delete(d.filling, key)
 	return nil
+}
+
+func (d *directory) Purge(ctx context.Context, p swarmcache.Purge) error {
+	if err := d.Withdraw(ctx, p.Key); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.purges = append(d.purges, p)
+	close(d.purged)
+	d.purged = make(chan struct{})
+	return nil
+}
+
+func (d *directory) Purges(ctx context.Context, f func([]swarmcache.Purge)) error {
+	for {
+		d.mu.Lock()
+		standing, more := slices.Clone(d.purges), d.purged
+		d.mu.Unlock()
+		f(standing)
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (d *directory) ClaimFirst(ctx context.Context, key policy.Key) (release func(), fresh bool, err error) {

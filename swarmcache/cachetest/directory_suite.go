@@ -38,6 +38,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"OlderDateNeverReplacesNewer", olderDate},
 		{"RefreshKeepsWhatIsKnownOfTheBytes", refreshKeeps},
 		{"WithdrawnKeySelectsNothing", withdrawn},
+		{"PurgesReachThoseWhoFollowAndThoseWhoCome", purges},
 		{"OneOpensAndTheOthersJoin", oneOpens},
 		{"LookupFindsTheRunningFill", findsFill},
 		{"EndedFillIsNotRunning", endedFill},
@@ -311,6 +312,42 @@ func withdrawn(t *testing.T, l lab) {
 	noErr(t, d.Withdraw(l.ctx, v.Key))
 	_, _, err := d.Lookup(l.ctx, v.Key)
 	wantErr(t, err, swarmcache.ErrNotFound)
+}
+
+func purges(t *testing.T, l lab) {
+	a, b := l.node(1), l.node(2)
+	v := version("http://o/a", `"1"`, noon)
+	noErr(t, a.Publish(l.ctx, v))
+	here := l.followPurges(t, b)
+	p := swarmcache.Purge{ID: "1", Key: v.Key, At: time.Now()}
+	noErr(t, a.Purge(l.ctx, p))
+	noErr(t, a.Purge(l.ctx, swarmcache.Purge{ID: "2", Key: "http://o/b", At: time.Now()}))
+	_, _, err := b.Lookup(l.ctx, v.Key)
+	wantErr(t, err, swarmcache.ErrNotFound)
+	for _, told := range []<-chan []swarmcache.Purge{here, l.followPurges(t, a)} {
+		for all := range told {
+			if len(all) == 2 {
+				if !slices.ContainsFunc(all, func(q swarmcache.Purge) bool { return q.ID == p.ID && q.Key == p.Key && q.At.Equal(p.At) }) {
+					t.Fatalf("told of %v", all)
+				}
+				break
+			}
+		}
+	}
+}
+
+// followPurges returns what a directory tells of purges.
+func (l lab) followPurges(t *testing.T, d swarmcache.Directory) <-chan []swarmcache.Purge {
+	told := make(chan []swarmcache.Purge, 16)
+	ctx, cancel := context.WithCancel(l.ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(told)
+		d.Purges(ctx, func(all []swarmcache.Purge) { told <- all })
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return told
 }
 
 func oneOpens(t *testing.T, l lab) {

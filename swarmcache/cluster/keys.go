@@ -20,6 +20,7 @@ import (
 //	nodes/<node>               swarmcache.Node, under the node's lease
 //	tracker/leader             who runs the tracker, under its lease
 //	objects/<key>              the current version, until withdrawn
+//	purges/<id>                swarmcache.Purge, for a week
 //	first/<key>                the claim on the first GET, under its holder's lease
 //	filling/<key>              which fill runs for a key, and how often it restarted
 //	fills/<id>/record          swarmcache.FillRecord, while anybody takes part
@@ -45,6 +46,8 @@ func (k keys) nodes() string                            { return k.prefix + "nod
 func (k keys) node(id swarmcache.NodeID) string         { return k.nodes() + string(id) }
 func (k keys) leader() string                           { return k.prefix + "tracker/leader" }
 func (k keys) object(key policy.Key) string             { return k.prefix + "objects/" + sum(key) }
+func (k keys) purges() string                           { return k.prefix + "purges/" }
+func (k keys) purge(id string) string                   { return k.purges() + id }
 func (k keys) first(key policy.Key) string              { return k.prefix + "first/" + sum(key) }
 func (k keys) allFilling() string                       { return k.prefix + "filling/" }
 func (k keys) filling(key policy.Key) string            { return k.allFilling() + sum(key) }

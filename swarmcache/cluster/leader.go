@@ -228,6 +228,9 @@ func (c *Cluster) CollectOrphans(ctx context.Context) (int, error) {
 			c.m.orphans.Inc()
 		}
 	}
+	if err := c.forgetPurges(ctx); err != nil {
+		return n, err
+	}
 	return n, c.forgetRestarts(ctx)
 }
 

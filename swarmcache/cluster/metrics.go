@@ -15,6 +15,7 @@ var (
 	opLookup   = op{name: "lookup", awaited: true}
 	opPublish  = op{name: "publish", writes: true}
 	opWithdraw = op{name: "withdraw", writes: true}
+	opPurge    = op{name: "purge", writes: true}
 	opFirst    = op{name: "claim_first", writes: true, awaited: true}
 	opSlot     = op{name: "claim_slot", writes: true}
 	opLine     = op{name: "wait_for_slot", writes: true}

@@ -1,0 +1,123 @@
+package cluster
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/swarmcache"
+)
+
+// Purge withdraws a key and leaves a purge behind, both or none.
+func (c *Cluster) Purge(ctx context.Context, p swarmcache.Purge) error {
+	return c.do(ctx, opPurge, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.Txn(ctx).Then(
+			clientv3.OpDelete(c.keys.object(p.Key)),
+			clientv3.OpDelete(c.keys.filling(p.Key)),
+			clientv3.OpPut(c.keys.purge(p.ID), encode(p)),
+		).Commit()
+		return err
+	})
+}
+
+// inTouchEvery is how often those who follow the purges hear that nothing is new.
+const inTouchEvery = time.Hour
+
+// Purges follows what was purged.
+func (c *Cluster) Purges(ctx context.Context, f func([]swarmcache.Purge)) error {
+	w := &purgeWatch{c: c, tell: f, standing: map[string]swarmcache.Purge{}}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		for pause(ctx, inTouchEvery) {
+			if c.Healthy() {
+				w.again()
+			}
+		}
+	})
+	return c.follow(ctx, follower{prefix: c.keys.purges(), state: w.state, changed: w.changed})
+}
+
+// purgeWatch is one Purges: what stands, by key.
+type purgeWatch struct {
+	c    *Cluster
+	tell func([]swarmcache.Purge)
+
+	mu       sync.Mutex // held across tell
+	standing map[string]swarmcache.Purge
+	caught   bool
+}
+
+func (w *purgeWatch) state(_ int64, kvs []*mvccpb.KeyValue) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.standing)
+	for _, kv := range kvs {
+		w.takeLocked(kv)
+	}
+	w.caught = true
+	w.tellLocked()
+	return nil
+}
+
+func (w *purgeWatch) changed(events changes) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range events {
+		if e.Type == clientv3.EventTypeDelete {
+			delete(w.standing, string(e.Kv.Key))
+		} else {
+			w.takeLocked(e.Kv)
+		}
+	}
+	w.tellLocked()
+	return nil
+}
+
+func (w *purgeWatch) takeLocked(kv *mvccpb.KeyValue) {
+	var p swarmcache.Purge
+	if err := decode("purge", kv.Value, &p); err != nil {
+		w.c.log.Warn("a purge is unreadable", "err", err)
+		return
+	}
+	p.ID = strings.TrimPrefix(string(kv.Key), w.c.keys.purges())
+	w.standing[string(kv.Key)] = p
+}
+
+func (w *purgeWatch) again() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.caught {
+		w.tellLocked()
+	}
+}
+
+func (w *purgeWatch) tellLocked() { w.tell(slices.Collect(maps.Values(w.standing))) }
+
+// forgetPurges deletes purges that have stood long enough.
+func (c *Cluster) forgetPurges(ctx context.Context) error {
+	return c.do(ctx, opCollect, func(ctx context.Context, client *clientv3.Client) error {
+		g, err := client.Get(ctx, c.keys.purges(), clientv3.WithPrefix())
+		if err != nil {
+			return err
+		}
+		for _, kv := range g.Kvs {
+			var p swarmcache.Purge
+			if decode("purge", kv.Value, &p) == nil && time.Since(p.At) < swarmcache.PurgesStand {
+				continue
+			}
+			if _, err := client.Delete(ctx, string(kv.Key)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,120 @@
+package swarmcache_test
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cachetest"
+)
+
+// site is one node's disk.
+type site struct {
+	id    swarmcache.NodeID
+	index *cachetest.Index
+	dir   string
+}
+
+func newSite(t *testing.T, id swarmcache.NodeID) *site {
+	return &site{id, cachetest.NewIndex(), t.TempDir()}
+}
+
+// start runs the node, by a clock that is ahead.
+func (s *site) start(t *testing.T, d *cachetest.Directories, ahead time.Duration) *swarmcache.Cache {
+	self := swarmcache.Node{ID: s.id}
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: s.dir, Index: s.index, Directory: d.Node(self), Node: self,
+		Now:    func() time.Time { return time.Now().Add(ahead) },
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (s *site) restart(t *testing.T, c *swarmcache.Cache, d *cachetest.Directories, ahead time.Duration) *swarmcache.Cache {
+	c.Close()
+	s.index = s.index.Reopen()
+	return s.start(t, d, ahead)
+}
+
+// A purge reaches the nodes of now and the one that was away, and takes only what
+// they had before it.
+func TestPurgeReachesEveryNode(t *testing.T) {
+	d := cachetest.NewDirectory()
+	m, other := newMemory("a", 8<<20), newMemory("other", 8<<20)
+	sites := []*site{newSite(t, "asked"), newSite(t, "there"), newSite(t, "away")}
+	var nodes []*swarmcache.Cache
+	for _, s := range sites {
+		c := s.start(t, d, 0)
+		fill(t, c, m).Close()
+		fill(t, c, other).Close()
+		nodes = append(nodes, c)
+	}
+	nodes[2].Close()
+
+	if err := nodes[0].Purge(t.Context(), policy.Key(m.name)); err != nil {
+		t.Fatal(err)
+	}
+	if here(nodes[0], m) {
+		t.Error("the node that was asked still has it")
+	}
+	eventually(t, func() bool { return !here(nodes[1], m) })
+	nodes[2] = sites[2].restart(t, nodes[2], d, 0)
+	eventually(t, func() bool { return !here(nodes[2], m) })
+
+	for i, c := range nodes {
+		if !here(c, other) {
+			t.Errorf("node %d lost something else", i)
+		}
+		fill(t, c, m).Close()
+	}
+	// Another purge comes through, and the first one is not obeyed twice, not even
+	// after a restart.
+	nodes[1] = sites[1].restart(t, nodes[1], d, 0)
+	if err := nodes[0].Purge(t.Context(), policy.Key(other.name)); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range nodes {
+		eventually(t, func() bool { return !here(c, other) })
+		if !here(c, m) {
+			t.Errorf("node %d lost what came after the purge", i)
+		}
+	}
+}
+
+// Without the directory a purge counts on this node, and the operator hears that
+// the others were not told.
+func TestPurgeWithoutTheDirectory(t *testing.T) {
+	d := cachetest.NewDirectory()
+	c := newSite(t, "me").start(t, d, 0)
+	m := newMemory("a", 8<<20)
+	fill(t, c, m).Close()
+	d.SetAvailable(false)
+	if err := c.Purge(t.Context(), policy.Key(m.name)); err == nil || here(c, m) {
+		t.Errorf("error: %v; still here: %v", err, here(c, m))
+	}
+}
+
+// Who was away for longer than purges stand believes nothing that it has without
+// asking the origin.
+func TestAwayForLongerThanPurgesStand(t *testing.T) {
+	d := cachetest.NewDirectory()
+	s, m := newSite(t, "me"), newMemory("a", 8<<20)
+	c := s.start(t, d, 0)
+	id := fill(t, c, m).Version().ID
+	ahead := time.Duration(0)
+	for _, away := range []time.Duration{24 * time.Hour, swarmcache.PurgesStand + time.Hour} {
+		eventually(t, func() bool { _, err := s.index.Setting("purges"); return err == nil })
+		ahead += away
+		c = s.restart(t, c, d, ahead)
+		r, err := c.Record(id)
+		if want := away > swarmcache.PurgesStand; err != nil || r.Version.Stored.Invalid != want {
+			t.Errorf("away for %v: invalid: %v, %v", away, r.Version.Stored.Invalid, err)
+		}
+	}
+}
