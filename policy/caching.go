@@ -50,10 +50,6 @@ type Caching struct {
 	// Authentic: the response comes over TLS. What does not is never immutable:
 	// a forger's word would last too long (RFC 8246 §3).
 	Authentic bool
-
-	// plain is for callers that serve whole 200s only and revalidate before they
-	// answer; see plain.go.
-	plain bool
 }
 
 // Validity is one cache_valid, written "200 302 10m": statuses, and for how long

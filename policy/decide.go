@@ -82,7 +82,7 @@ func (c *Caching) decide(req *Request, w *wishes, stored *Stored, now time.Time)
 	switch {
 	case anyTrue(c.Bypass, req, nil):
 		return Verdict{Action: Fetch, Reason: ReasonBypass}
-	case stored == nil || !c.usable(stored.Status):
+	case stored == nil || neverStored(stored.Status):
 		return Verdict{Action: Fetch, Reason: missOf(stored)}
 	case !c.SelectedBy(*stored, req.Header):
 		return Verdict{Action: Fetch, Reason: ReasonVaryMiss}
@@ -103,7 +103,7 @@ func (c *Caching) decide(req *Request, w *wishes, stored *Stored, now time.Time)
 	case w.acceptStale(&v):
 		v.Action, v.Reason = Serve, ReasonMaxStale
 		return v
-	case !c.plain && c.staleWhileAsking(&t, w, &v):
+	case c.staleWhileAsking(&t, w, &v):
 		v.Action, v.Conditional = ServeAndRevalidate, conditional(stored)
 		return v
 	default:
@@ -123,11 +123,6 @@ func missOf(stored *Stored) string {
 		return ReasonPartial
 	}
 	return ReasonURIMiss
-}
-
-// usable: what is stored under such a status can be an answer.
-func (c *Caching) usable(status int) bool {
-	return status == http.StatusOK || !c.plain && !neverStored(status)
 }
 
 // staleWhileAsking reports whether the client gets what is stale now, and a

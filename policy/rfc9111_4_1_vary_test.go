@@ -34,7 +34,7 @@ func TestSelecting(t *testing.T) {
 		if _, ok := Selecting(req, vary); ok {
 			t.Errorf("§4.1: Vary %q selects nothing", vary)
 		}
-		if SelectedBy(Stored{Header: map[string][]string{"Vary": vary}}, req) {
+		if std.SelectedBy(Stored{Header: map[string][]string{"Vary": vary}}, req) {
 			t.Errorf("§4.1: Vary %q is selected", vary)
 		}
 	}
@@ -92,7 +92,7 @@ func TestSelectedBy(t *testing.T) {
 	} {
 		s := stored("Vary", tc.vary)
 		s.Selecting, _ = Selecting(header(tc.then...), s.Header["Vary"])
-		if got := SelectedBy(s, header(tc.now_...)); got != tc.want {
+		if got := std.SelectedBy(s, header(tc.now_...)); got != tc.want {
 			t.Errorf("§4.1: %s: got %v", tc.clause, got)
 		}
 	}
@@ -102,7 +102,7 @@ func TestSelectedBy(t *testing.T) {
 func TestSelectedByWhatIsStoredAsReceived(t *testing.T) {
 	s := stored("Vary", "Accept-Encoding")
 	s.Selecting = header("Accept-Encoding", "gzip, deflate, br")
-	if !SelectedBy(s, header("Accept-Encoding", "gzip, deflate, br")) {
+	if !std.SelectedBy(s, header("Accept-Encoding", "gzip, deflate, br")) {
 		t.Error("not selected by the very same value")
 	}
 }
@@ -180,7 +180,7 @@ func TestNormalFormsAreNormal(t *testing.T) {
 		}
 		s := stored("Vary", name)
 		s.Selecting, _ = Selecting(header(name, line), s.Header["Vary"])
-		if !SelectedBy(s, header(name, line)) {
+		if !std.SelectedBy(s, header(name, line)) {
 			t.Fatalf("%s: %q does not select what it selected", name, line)
 		}
 	})

@@ -219,7 +219,7 @@ func TestSignedURLsAreSharedOnlyByRule(t *testing.T) {
 		if rt.FetchURL.RawQuery != req.URL.RawQuery {
 			t.Errorf("%s: the fetch lost its signature: %s", tc.name, rt.FetchURL)
 		}
-		if ok, reason := Storable(req, stored("Etag", `"x"`), rt.Store); ok != tc.want {
+		if ok, reason := rt.Cache.Storable(req, stored("Etag", `"x"`), rt.Store); ok != tc.want {
 			t.Errorf("%s: storable %v %s", tc.name, ok, reason)
 		}
 	}

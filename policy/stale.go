@@ -13,7 +13,7 @@ import (
 //
 // f may be several failures: one that permits is enough.
 func (c *Caching) StaleOn(f Failures, req Request, stored *Stored, now time.Time) bool {
-	if stored == nil || uncacheable(req) != "" || !c.usable(stored.Status) || !c.SelectedBy(*stored, req.Header) {
+	if stored == nil || uncacheable(req) != "" || neverStored(stored.Status) || !c.SelectedBy(*stored, req.Header) {
 		return false
 	}
 	t, w := c.terms(stored), wishesOf(req.Header)

@@ -51,15 +51,15 @@ func (c *Caching) control(h http.Header) (cc httpheader.CacheControl, targeted b
 	if !targeted && c.Ignore&IgnoreCacheControl == 0 {
 		cc = httpheader.ParseCacheControl(h["Cache-Control"])
 	}
-	c.unqualify(&cc.NoCache, &cc.NoCacheFields)
-	c.unqualify(&cc.Private, &cc.PrivateFields)
+	unqualify(&cc.NoCache, &cc.NoCacheFields)
+	unqualify(&cc.Private, &cc.PrivateFields)
 	return cc, targeted
 }
 
 // unqualify takes a directive about fields for one about the whole response where
 // the response could not stand without them.
-func (c *Caching) unqualify(whole *bool, fields *httpheader.FieldList) {
-	if *fields != "" && (c.plain || !separable(*fields)) {
+func unqualify(whole *bool, fields *httpheader.FieldList) {
+	if *fields != "" && !separable(*fields) {
 		*whole, *fields = true, ""
 	}
 }

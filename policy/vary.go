@@ -57,9 +57,6 @@ func (c *Caching) SelectedBy(stored Stored, req http.Header) bool {
 	return true
 }
 
-// SelectedBy is Caching.SelectedBy without rules.
-func SelectedBy(stored Stored, req http.Header) bool { return plain.SelectedBy(stored, req) }
-
 // Select returns the index of the stored response that answers a request with
 // these header fields, -1 for none (RFC 9111 §4.1): of those that match the most
 // recent by Date, and one that says what it varies on before one that does not,

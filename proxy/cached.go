@@ -40,14 +40,14 @@ func (p *Proxy) cached(x *exchange, req policy.Request, route policy.Route) {
 		ver := obj.Version()
 		stored = &ver.Stored
 	}
-	switch d := policy.Decide(req, stored, p.cfg.Now()); d.Action {
+	switch d := route.Cache.Decide(req, stored, p.cfg.Now()); d.Action {
 	case policy.Serve:
 		if !meetsPreconditions(x.r.Header, stored) {
 			p.bypass(v, policy.ReasonRequest)
 			return
 		}
 		p.serveStored(v, obj, d)
-	case policy.Revalidate:
+	case policy.Revalidate, policy.ServeAndRevalidate:
 		p.revalidate(v, obj, d, release)
 	case policy.Fetch:
 		p.fetch(v, obj, d, release)

@@ -50,21 +50,21 @@ func (p *Proxy) revalidate(v *visit, obj object, d policy.Verdict, done func()) 
 // confirmed takes a 304 to a revalidation.
 func (p *Proxy) confirmed(f *fetching, obj object, d policy.Verdict, res *http.Response) error {
 	v, old := f.visit, obj.Version().Stored
-	if !policy.Confirms(old, res.Header) {
+	if !v.route.Cache.Confirms(old, res.Header) {
 		return instead(func() { // it is about something else: fetch the whole
 			v.prepare = nil
 			p.fetch(v, obj, d, func() {})
 		})
 	}
-	fresh := policy.Freshened(old, res.Header, f.sent, p.cfg.Now())
+	fresh := v.route.Cache.Freshened(old, res.Header, f.sent, p.cfg.Now())
 	received := fresh
 	received.Header = mergedHeader(fresh.Header, res.Header)
 	anybody := policy.Request{Method: http.MethodGet, URL: v.req.URL}
-	if ok, _ := policy.Storable(v.req, received, v.route.Store); ok {
+	if ok, _ := v.route.Cache.Storable(v.req, received, v.route.Store); ok {
 		if err := p.cache.Refresh(v.r.Context(), obj, fresh); err != nil {
 			p.degraded("refresh", err)
 		}
-	} else if ok, _ := policy.Storable(anybody, received, v.route.Store); !ok {
+	} else if ok, _ := v.route.Cache.Storable(anybody, received, v.route.Store); !ok {
 		// The origin took back its permission. When only this client's request is
 		// in the way, its cookie say, the object stays as it is for the others.
 		p.withdraw(v.r.Context(), v.route.Key)
@@ -96,7 +96,7 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, res *http.Res
 		}
 	}()
 
-	stored := policy.Stored{Status: res.StatusCode, Header: policy.ForStorage(res.Header), RequestTime: f.sent, ResponseTime: p.cfg.Now()}
+	stored := policy.Stored{Status: res.StatusCode, Header: v.route.Cache.ForStorage(res.Header), RequestTime: f.sent, ResponseTime: p.cfg.Now()}
 	if stored.Header.Get("Date") == "" {
 		stored.Header.Set("Date", httpheader.FormatDate(stored.ResponseTime)) // RFC 9110 §6.6.1
 	}
@@ -109,12 +109,12 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, res *http.Res
 	route := p.rules().AtResponse(v.route, res.StatusCode, res.Header, length)
 	store := route.Store
 	store.Partial = len(v.r.Header["Range"]) > 0
-	stored.Selecting, _ = policy.Selecting(v.r.Header, res.Header["Vary"])
+	stored.Selecting, _ = route.Cache.Selecting(v.r.Header, res.Header["Vary"])
 	whole.Selecting = stored.Selecting
 
 	received := stored // ForStorage took out Set-Cookie, which must be judged
 	received.Header = res.Header
-	ok, reason := policy.Storable(v.req, received, store)
+	ok, reason := route.Cache.Storable(v.req, received, store)
 	switch {
 	case route.Kind != policy.Swarm:
 		why = "rule"
