@@ -87,6 +87,18 @@ func (c *Caching) Freshened(old Stored, h http.Header, requestTime, responseTime
 	return old
 }
 
+// WithPrivate is a freshened header for the client whose request brought the 304
+// with header h: with what is for this client only, such as Set-Cookie.
+func WithPrivate(fresh, h http.Header) http.Header {
+	out := fresh.Clone()
+	for name, lines := range h {
+		if _, ok := fresh[name]; !ok && !describesBody(name) {
+			out[name] = lines
+		}
+	}
+	return out
+}
+
 // describesBody names the fields on which the stored bytes, and what they are
 // known by, depend: no update changes them (RFC 9111 §3.2).
 func describesBody(name string) bool {

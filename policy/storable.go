@@ -176,6 +176,12 @@ func notComparable(req *Request, resp *Stored, shared bool) string {
 	return ""
 }
 
+// Shares reports whether the answer to such a request may be for others too, so
+// that they may wait for it, and it for one of theirs.
+func Shares(req Request, o StoreOptions) bool {
+	return (o.Public || !withCredentials(&req, o)) && !httpheader.ParseCacheControl(req.Header["Cache-Control"]).NoStore
+}
+
 func isCredential(field string) bool {
 	switch field {
 	case "Authorization", "Cookie", "Cookie2", "Proxy-Authorization":

@@ -22,40 +22,88 @@ type visit struct {
 	req    policy.Request
 	route  policy.Route
 	source *origin.Source // where the object's spans can be fetched
+	seen   sight          // of its key, before
+
+	claim  func()    // gives the claim on the first GET back; may be called twice
+	asks   *question // that it puts to the origin, and others wait for; nil: none
+	behind bool      // no client waits for it
+
+	waits     int                 // questions of others that it has waited for
+	collapsed cacheStatus         // what to say then
+	alone     swarmcache.ObjectID // about which it waits for nobody any more
 }
 
 // cached answers from the cache or through it.
 func (p *Proxy) cached(x *exchange, req policy.Request, route policy.Route) {
-	v := &visit{exchange: x, req: req, route: route, source: p.origin.Source(route.FetchURL, x.r.Header)}
+	v := &visit{exchange: x, req: req, route: route, source: p.origin.Source(route.FetchURL, x.r.Header), claim: func() {}}
 	v.outcome = outcomeMiss
-	obj, release, err := p.find(v)
-	defer release()
-	if err != nil {
-		p.fail(x, err)
-		return
-	}
-	var stored *policy.Stored
-	if obj != nil {
-		defer obj.Close()
-		ver := obj.Version()
-		stored = &ver.Stored
-	}
-	switch d := route.Cache.Decide(req, stored, p.cfg.Now()); d.Action {
-	case policy.Serve:
-		if !meetsPreconditions(x.r.Header, stored) {
-			p.bypass(v, policy.ReasonRequest)
+	v.seen = p.seen.use(route.Key)
+	v.route.Store.Uses = int(v.seen.uses)
+	defer v.known()
+	for {
+		obj, err := p.find(v)
+		if err != nil {
+			p.fail(x, err)
 			return
 		}
-		p.serveStored(v, obj, d)
-	case policy.Revalidate, policy.ServeAndRevalidate:
-		p.revalidate(v, obj, d, release)
-	case policy.Fetch:
-		p.fetch(v, obj, d, release)
-	case policy.Refuse:
-		p.fail(x, refused(http.StatusGatewayTimeout, "http_request_denied", "only-if-cached was asked for, and it is not"))
-	case policy.Bypass:
-		p.bypass(v, d.Reason)
+		if again := p.answer(v, obj); !again {
+			return
+		}
 	}
+}
+
+// known lets those go on who wait for what v learns from the origin.
+func (v *visit) known() {
+	v.claim()
+	if v.asks != nil {
+		v.asks.end()
+		v.asks = nil
+	}
+}
+
+// answer does what policy says. It reports whether to look again, because
+// somebody else has learnt from the origin what was to be asked.
+func (p *Proxy) answer(v *visit, obj object) (again bool) {
+	if obj == nil {
+		switch d := v.route.Cache.Decide(v.req, nil, p.cfg.Now()); d.Action {
+		case policy.Refuse:
+			p.refuse(v)
+		case policy.Bypass:
+			p.bypass(v, d.Reason)
+		default:
+			p.fetch(v, nil, d)
+		}
+		return false
+	}
+	defer obj.Close()
+	ver := obj.Version()
+	v.route = p.rules().AtResponse(v.route, ver.Stored.Status, ver.Stored.Header, ver.Length)
+	d := v.route.Cache.Decide(v.req, &ver.Stored, p.cfg.Now())
+	unmet := d.Action != policy.Fetch && policy.Respond(v.req, &ver.Stored, ver.Length).Status == 0
+	switch {
+	case d.Action == policy.Refuse, unmet && onlyIfCached(v.r.Header):
+		p.refuse(v)
+	case d.Action == policy.Bypass:
+		p.bypass(v, d.Reason)
+	case v.route.Kind != policy.Swarm:
+		p.bypass(v, policy.ReasonBypass)
+	case unmet: // it speaks of the origin's state (RFC 9111 §4.3.2)
+		p.bypass(v, policy.ReasonRequest)
+	case d.Action == policy.ServeAndRevalidate:
+		p.refresh(v, ver, d)
+		p.serveStored(v, obj, d)
+	case d.Action == policy.Serve:
+		p.serveStored(v, obj, d)
+	case d.Reason == policy.ReasonStale || d.Reason == policy.ReasonRequest:
+		return p.ask(v, obj, d)
+	default:
+		p.fetch(v, obj, d)
+	}
+	return false
+}
+
+func (p *Proxy) refuse(v *visit) {
+	p.fail(v.exchange, refused(http.StatusGatewayTimeout, "http_request_denied", "only-if-cached was asked for, and it is not"))
 }
 
 // claimRounds bounds how often a request waits for somebody else's first GET.
@@ -64,15 +112,14 @@ func (p *Proxy) cached(x *exchange, req policy.Request, route policy.Route) {
 const claimRounds = 3
 
 // find looks the object up; nil is a miss. When the object is expected to be
-// large a miss comes with the claim on its first GET: release it as soon as the
-// answer is known. Others wait here for that, and then find the fill. Where
-// nothing is here the claim comes before the look-up: that it is granted means
-// that there is nothing to find.
-func (p *Proxy) find(v *visit) (obj object, release func(), err error) {
-	release = func() {}
+// large a miss comes with the claim on its first GET, until v.known. Others wait
+// here for that, and then find the fill. Where nothing is here the claim comes
+// before the look-up: that it is granted means that there is nothing to find.
+// A request whose answer is for nobody else neither claims nor waits.
+func (p *Proxy) find(v *visit) (obj object, err error) {
 	large := v.route.ExpectLarge
-	if known, is := p.seen.recall(v.route.Key); known {
-		large = is
+	if v.seen.known {
+		large = v.seen.large
 	}
 	obj, err = p.cache.Local(v.route.Key, v.source)
 	partly := err == nil && !obj.Complete()
@@ -80,34 +127,35 @@ func (p *Proxy) find(v *visit) (obj object, release func(), err error) {
 	case partly:
 		obj.Close() // the directory may know of a fill to join
 	case err == nil:
-		return obj, release, nil
+		return obj, nil
 	case !large: // a small object must not wait for the directory
 		p.missed("look up here", err)
-		return nil, release, nil
+		return nil, nil
 	}
 	ctx := v.r.Context()
-	mayClaim := large && v.r.Method == http.MethodGet && !onlyIfCached(v.r.Header)
+	mayClaim := large && v.r.Method == http.MethodGet && !onlyIfCached(v.r.Header) && policy.Shares(v.req, v.route.Store)
 	for round, look := 0, partly || !mayClaim; ; round, look = round+1, true {
 		if look {
 			if obj, err := p.cache.Lookup(ctx, v.route.Key, v.source); err == nil {
-				return obj, release, nil
+				return obj, nil
 			} else {
 				p.missed("look up", err)
 			}
 		}
 		if !mayClaim || round == claimRounds {
-			return nil, release, nil
+			return nil, nil
 		}
 		claim, err := p.cache.ClaimFirst(ctx, v.route.Key)
 		var taken *swarmcache.ClaimedError
 		switch {
 		case err == nil:
-			return nil, sync.OnceFunc(claim), nil
+			v.claim = sync.OnceFunc(claim)
+			return nil, nil
 		case ctx.Err() != nil:
-			return nil, release, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case !errors.As(err, &taken):
 			p.degraded("claim first GET", err)
-			return nil, release, nil
+			return nil, nil
 		}
 	}
 }
@@ -116,7 +164,7 @@ func (p *Proxy) find(v *visit) (obj object, release func(), err error) {
 func (p *Proxy) bypass(v *visit, reason string) {
 	v.outcome = outcomeBypass
 	v.respond = func(res *http.Response) error {
-		p.cacheStatus(res.Header, "BYPASS", cacheStatus{fwd: reason, fwdStatus: res.StatusCode})
+		p.cacheStatus(res.Header, cacheStatus{CacheStatus: policy.CacheStatus{Word: "BYPASS", Fwd: reason, FwdStatus: res.StatusCode}})
 		return nil
 	}
 	p.pass(v.exchange)
@@ -166,29 +214,6 @@ func (p *Proxy) invalidate(ctx context.Context, u *url.URL, h http.Header) {
 	default:
 		p.withdraw(ctx, route.Key)
 	}
-}
-
-// meetsPreconditions reports whether If-Match and If-Unmodified-Since hold for
-// what is stored. They speak of the origin's state (RFC 9111 §4.3.2), so when
-// they do not hold here, the origin is asked.
-func meetsPreconditions(h http.Header, s *policy.Stored) bool {
-	if lines := h["If-Match"]; len(lines) > 0 {
-		tags, any, ok := httpheader.ParseETags(lines)
-		if !ok {
-			return false
-		}
-		tag, _ := httpheader.ParseETag(s.Header.Get("Etag"))
-		for _, t := range tags {
-			any = any || t.StrongMatch(tag)
-		}
-		return any
-	}
-	if since := h.Get("If-Unmodified-Since"); since != "" {
-		limit, err1 := http.ParseTime(since)
-		modified, err2 := http.ParseTime(s.Header.Get("Last-Modified"))
-		return err1 == nil && err2 == nil && !modified.After(limit)
-	}
-	return true
 }
 
 func onlyIfCached(h http.Header) bool {

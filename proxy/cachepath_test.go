@@ -768,7 +768,7 @@ func TestStoredObjectAnswersRangesAndConditions(t *testing.T) {
 				{[]string{"Range: bytes=5000-"}, 416, "", "[]"},
 				{[]string{"Range: bytes=0-9", "If-Range: " + etag}, 206, o.body[:10], "[0-10]"},
 				{[]string{"Range: bytes=0-9", `If-Range: "old"`}, 200, o.body, "[0-5000]"},
-				{[]string{"Range: lines=1-2"}, 416, "", "[]"},
+				{[]string{"Range: lines=1-2"}, 200, o.body, "[0-5000]"}, // another unit is ignored
 				{[]string{"If-None-Match: " + etag}, 304, "", "[]"},
 				{[]string{`If-None-Match: "old"`}, 200, o.body, "[0-5000]"},
 				{[]string{"If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT"}, 304, "", "[]"},
@@ -922,7 +922,7 @@ func TestVariantsAreNotMixed(t *testing.T) {
 	}
 	o.took()
 	res, got := n.get(o.url+"/x", "Accept-Encoding: zstd")
-	wantAnswer(t, res, got, 200, o.body, "EXPIRED", "fwd=vary-miss")
+	wantAnswer(t, res, got, 200, o.body, "MISS", "fwd=vary-miss")
 	if len(o.took()) != 1 {
 		t.Error("the origin was not asked")
 	}
@@ -946,10 +946,10 @@ func TestSeenForgetsTheOldest(t *testing.T) {
 	for i := range 2 * seenMax {
 		s.note(policy.Key(fmt.Sprint(i)), false)
 	}
-	if known, _ := s.recall("first"); known {
+	if s.use("first").known {
 		t.Error("remembers too much")
 	}
-	if known, large := s.recall(policy.Key(fmt.Sprint(seenMax))); !known || large {
+	if at := s.use(policy.Key(fmt.Sprint(2*seenMax - 1))); !at.known || at.large || at.uses != 1 {
 		t.Error("forgets too much")
 	}
 	if len(s.young)+len(s.old) > 2*seenMax {

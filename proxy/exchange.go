@@ -53,6 +53,8 @@ type exchange struct {
 	respond func(*http.Response) error
 	// prepare changes the request that goes out.
 	prepare func(*http.Request)
+	// failed may answer when the origin does not, and reports whether it did.
+	failed func(error) bool
 
 	detached bool // the end is somebody else's to call
 }

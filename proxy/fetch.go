@@ -16,104 +16,49 @@ import (
 // fetch sends the request to the origin and decides by the head of the answer:
 // small or not to be stored, it passes through; large, it becomes the first
 // span of a fill. No byte of the body is read before that. old, if not nil, is
-// what is stored and will not do. done is called when the verdict is known.
-func (p *Proxy) fetch(v *visit, old object, d policy.Verdict, done func()) {
-	p.get(v, func(f *fetching, res *http.Response) error {
-		defer done()
-		return p.verdict(f, old, d, res)
-	})
-}
-
-// revalidate asks the origin whether obj still stands (RFC 9111 §4.3).
-func (p *Proxy) revalidate(v *visit, obj object, d policy.Verdict, done func()) {
+// what is stored and will not do; where d says so the origin is asked whether it
+// still stands (RFC 9111 §4.3.1).
+func (p *Proxy) fetch(v *visit, old object, d policy.Verdict) {
+	v.prepare = nil
 	if v.r.Method == http.MethodHead {
-		p.fetch(v, obj, d, done) // there is no body to save
-		return
+		d.Conditional = nil // there is no body to save
 	}
-	v.prepare = func(out *http.Request) {
-		for _, name := range []string{"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
-			out.Header.Del(name)
-		}
-		for name, value := range d.Conditional {
-			out.Header[name] = value
+	if d.Conditional != nil {
+		v.prepare = func(out *http.Request) {
+			for _, name := range []string{"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+				out.Header.Del(name)
+			}
+			for name, value := range d.Conditional {
+				out.Header[name] = value
+			}
 		}
 	}
+	v.failed = func(err error) bool { return p.originFailed(v, old, d, err) }
 	p.get(v, func(f *fetching, res *http.Response) error {
-		defer done()
-		if res.StatusCode != http.StatusNotModified {
-			return p.verdict(f, obj, d, res)
+		defer v.known()
+		if v.asks != nil {
+			v.asks.answered = true
 		}
-		return p.confirmed(f, obj, d, res)
-	})
-}
-
-// confirmed takes a 304 to a revalidation.
-func (p *Proxy) confirmed(f *fetching, obj object, d policy.Verdict, res *http.Response) error {
-	v, old := f.visit, obj.Version().Stored
-	if !v.route.Cache.Confirms(old, res.Header) {
-		return instead(func() { // it is about something else: fetch the whole
-			v.prepare = nil
-			p.fetch(v, obj, d, func() {})
-		})
-	}
-	fresh := v.route.Cache.Freshened(old, res.Header, f.sent, p.cfg.Now())
-	received := fresh
-	received.Header = mergedHeader(fresh.Header, res.Header)
-	anybody := policy.Request{Method: http.MethodGet, URL: v.req.URL}
-	if ok, _ := v.route.Cache.Storable(v.req, received, v.route.Store); ok {
-		if err := p.cache.Refresh(v.r.Context(), obj, fresh); err != nil {
-			p.degraded("refresh", err)
+		answer := policy.Stored{Status: res.StatusCode, Header: res.Header, RequestTime: f.sent, ResponseTime: p.cfg.Now()}
+		if old != nil {
+			if err := p.judge(v, old, d, answer); err != nil {
+				return err
+			}
 		}
-	} else if ok, _ := v.route.Cache.Storable(anybody, received, v.route.Store); !ok {
-		// The origin took back its permission. When only this client's request is
-		// in the way, its cookie say, the object stays as it is for the others.
-		p.withdraw(v.r.Context(), v.route.Key)
-	}
-	return instead(func() {
-		v.outcome = outcomeRevalidated
-		p.serve(v, obj, fresh, "REVALIDATED", cacheStatus{fwd: d.Reason, fwdStatus: http.StatusNotModified})
+		return p.verdict(f, old, d, answer, res)
 	})
-}
-
-// mergedHeader is what a freshened response says, with the fields of the 304
-// that are not stored but forbid storing, such as Set-Cookie.
-func mergedHeader(fresh, h304 http.Header) http.Header {
-	if len(h304["Set-Cookie"]) == 0 {
-		return fresh
-	}
-	h := fresh.Clone()
-	h["Set-Cookie"] = h304["Set-Cookie"]
-	return h
 }
 
 // verdict decides what becomes of the origin's answer. It returns nil to pass it on.
-func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, res *http.Response) error {
+func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received policy.Stored, res *http.Response) error {
 	v := f.visit
-	why := ""
-	defer func() {
-		if why != "" && old != nil && v.r.Method == http.MethodGet && d.Reason != policy.ReasonVaryMiss && replaces(res.StatusCode) {
-			p.withdraw(v.r.Context(), v.route.Key)
-		}
-	}()
-
-	stored := policy.Stored{Status: res.StatusCode, Header: v.route.Cache.ForStorage(res.Header), RequestTime: f.sent, ResponseTime: p.cfg.Now()}
-	if stored.Header.Get("Date") == "" {
-		stored.Header.Set("Date", httpheader.FormatDate(stored.ResponseTime)) // RFC 9110 §6.6.1
-	}
-	status := cacheStatus{fwd: d.Reason, fwdStatus: res.StatusCode}
-	word := "MISS"
-	if old != nil {
-		word = "EXPIRED"
-	}
-	whole, length, _ := policy.Whole(stored)
+	status := cacheStatus{CacheStatus: d.Forwarded(policy.TakeAnswer, res.StatusCode)}
+	_, length, _ := policy.Whole(received)
 	route := p.rules().AtResponse(v.route, res.StatusCode, res.Header, length)
 	store := route.Store
 	store.Partial = len(v.r.Header["Range"]) > 0
-	stored.Selecting, _ = route.Cache.Selecting(v.r.Header, res.Header["Vary"])
-	whole.Selecting = stored.Selecting
 
-	received := stored // ForStorage took out Set-Cookie, which must be judged
-	received.Header = res.Header
+	why := ""
 	ok, reason := route.Cache.Storable(v.req, received, store)
 	switch {
 	case route.Kind != policy.Swarm:
@@ -121,11 +66,11 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, res *http.Res
 	case !ok:
 		why = reason
 	case length < 0:
-		why = p.spoolBody(f, res, p.version(route, whole, 0), route.Threshold)
+		why = p.spoolBody(f, res, p.version(route, v.keep(route, received), 0), route.Threshold)
 	case length < route.Threshold:
 		why = "small"
 	default:
-		obj, joined, err := p.open(f, res, p.version(route, whole, length))
+		obj, joined, err := p.open(f, res, p.version(route, v.keep(route, received), length))
 		if err == nil {
 			p.seen.note(route.Key, true)
 			status.stored, status.collapsed = !joined, joined
@@ -135,26 +80,51 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, res *http.Res
 			}
 			return instead(func() {
 				defer obj.Close()
-				p.serve(v, obj, whole, word, status)
+				head, _, _ := policy.Whole(received) // its cookie too
+				p.serve(v, obj, head, status)
 			})
 		}
 		p.degraded("fill", err)
 		why = "unavailable"
 	}
-	if v.r.Method == http.MethodGet && replaces(res.StatusCode) && why != "unavailable" && why != "" {
-		p.seen.note(route.Key, false)
-	}
-	if status.detail = why; why == "" {
+	if status.Detail = why; why == "" {
 		status.stored = true // by the spool, if the body ends well
+	} else {
+		p.notStored(v, old, d, received, why)
 	}
-	p.cacheStatus(res.Header, word, status)
+	p.cacheStatus(res.Header, status)
 	return nil
 }
 
-// replaces reports whether an answer shows that what is stored is gone or
-// changed. Other errors show nothing.
-func replaces(status int) bool {
-	return status < 400 && status != http.StatusNotModified || status == http.StatusNotFound || status == http.StatusGone
+// keep is what is stored of a response: that of the whole object, for others.
+func (v *visit) keep(route policy.Route, received policy.Stored) policy.Stored {
+	received.Header = route.Cache.ForStorage(received.Header)
+	if received.Header.Get("Date") == "" {
+		received.Header.Set("Date", httpheader.FormatDate(received.ResponseTime)) // RFC 9110 §6.6.1
+	}
+	whole, _, _ := policy.Whole(received)
+	whole.Selecting, _ = route.Cache.Selecting(v.r.Header, whole.Header["Vary"])
+	return whole
+}
+
+// notStored draws the conclusions from an answer that is passed on only: about
+// what is stored, and about the next request.
+func (p *Proxy) notStored(v *visit, old object, d policy.Verdict, received policy.Stored, why string) {
+	if v.r.Method != http.MethodGet || !policy.Supersedes(received.Status) {
+		return
+	}
+	ofURL := policy.HitForMiss(why) // it does not lie with this request
+	if ofURL && why != "unavailable" {
+		p.seen.note(v.route.Key, false)
+	}
+	if old == nil || d.Reason == policy.ReasonVaryMiss {
+		return
+	}
+	ver := old.Version()
+	same := ver.Validator != "" && policy.StrongValidator(received.Header, received.ResponseTime) == ver.Validator
+	if ofURL || !same {
+		p.withdraw(v.r.Context(), v.route.Key)
+	}
 }
 
 func (p *Proxy) version(route policy.Route, s policy.Stored, length int64) swarmcache.Version {

@@ -6,33 +6,31 @@ import (
 	"time"
 
 	"github.com/dunglas/httpsfv"
+
+	"shatabdi/policy"
 )
 
 // cacheStatus is our member of Cache-Status (RFC 9211 §2).
 type cacheStatus struct {
-	hit       bool
-	ttl       time.Duration // freshness left; with hit only
-	fwd       string        // why the request went to the origin
-	fwdStatus int
+	policy.CacheStatus
 	stored    bool
 	collapsed bool
-	detail    string
 }
 
 // cacheStatus adds what the cache did to the header of a response: our member
 // of Cache-Status after those of caches nearer to the origin, and nginx's word.
-func (p *Proxy) cacheStatus(h http.Header, word string, s cacheStatus) {
-	h.Set("X-Cache-Status", word)
+func (p *Proxy) cacheStatus(h http.Header, s cacheStatus) {
+	h.Set("X-Cache-Status", s.Word)
 	item := httpsfv.NewItem(p.name)
-	if s.hit {
+	if s.Hit {
 		item.Params.Add("hit", true)
-		item.Params.Add("ttl", int64(s.ttl/time.Second))
+		item.Params.Add("ttl", int64(s.TTL/time.Second))
 	}
-	if s.fwd != "" {
-		item.Params.Add("fwd", httpsfv.Token(s.fwd))
+	if s.Fwd != "" {
+		item.Params.Add("fwd", httpsfv.Token(s.Fwd))
 	}
-	if s.fwdStatus != 0 {
-		item.Params.Add("fwd-status", int64(s.fwdStatus))
+	if s.FwdStatus != 0 {
+		item.Params.Add("fwd-status", int64(s.FwdStatus))
 	}
 	if s.stored {
 		item.Params.Add("stored", true)
@@ -40,8 +38,8 @@ func (p *Proxy) cacheStatus(h http.Header, word string, s cacheStatus) {
 	if s.collapsed {
 		item.Params.Add("collapsed", true)
 	}
-	if s.detail != "" {
-		item.Params.Add("detail", httpsfv.Token(s.detail))
+	if s.Detail != "" {
+		item.Params.Add("detail", httpsfv.Token(s.Detail))
 	}
 	if field, err := httpsfv.Marshal(httpsfv.List{item}); err == nil {
 		h["Cache-Status"] = append(h["Cache-Status"][:len(h["Cache-Status"]):len(h["Cache-Status"])], field)

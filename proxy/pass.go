@@ -113,7 +113,10 @@ func (p *Proxy) engineFailed(_ http.ResponseWriter, out *http.Request, err error
 		answer()
 		return
 	}
-	p.fail(exchangeOf(out.Context()), err)
+	x := exchangeOf(out.Context())
+	if x.failed == nil || !x.failed(err) {
+		p.fail(x, err)
+	}
 }
 
 // maxForwards does what RFC 9110 §7.6.2 asks of proxies, and reports whether

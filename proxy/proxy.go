@@ -60,15 +60,16 @@ type Config struct {
 // Proxy is an http.Handler for a forward proxy's listener. Use Server for an
 // http.Server that suits it.
 type Proxy struct {
-	cfg     Config
-	origin  *origin.Client
-	name    any   // of this node, in Cache-Status and Proxy-Status
-	cache   cache // nil: none
-	seen    *seen
-	engine  *httputil.ReverseProxy   // sends and streams, on every path that reaches an origin
-	tunnel  *goproxy.ProxyHttpServer // CONNECT only
-	log     *slog.Logger
-	metrics *metrics
+	cfg       Config
+	origin    *origin.Client
+	name      any   // of this node, in Cache-Status and Proxy-Status
+	cache     cache // nil: none
+	seen      *seen
+	questions questions
+	engine    *httputil.ReverseProxy   // sends and streams, on every path that reaches an origin
+	tunnel    *goproxy.ProxyHttpServer // CONNECT only
+	log       *slog.Logger
+	metrics   *metrics
 
 	ctx        context.Context // ends with Close; parent of what outlives a handler
 	stop       context.CancelFunc
@@ -96,7 +97,7 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		cfg: cfg, origin: cfg.Origin, log: cfg.Logger, metrics: newMetrics(cfg.Registerer),
-		name: fieldName(cfg.Origin.Node()), seen: newSeen(), background: make(chan struct{}, 64),
+		name: fieldName(cfg.Origin.Node()), seen: newSeen(), questions: questions{now: map[swarmcache.ObjectID]*question{}}, background: make(chan struct{}, 64),
 	}
 	if cfg.Cache != nil {
 		p.cache = swarmCache{cfg.Cache}
@@ -172,8 +173,14 @@ func (p *Proxy) follow(x *exchange) {
 		p.cached(x, req, route)
 	default:
 		x.respond = func(res *http.Response) error {
-			if policy.Invalidates(x.r.Method, res.StatusCode) {
-				p.invalidate(x.r.Context(), x.r.URL, x.r.Header)
+			// The fields of the answer speak of where it came from, the client of
+			// where it asked.
+			asked := policy.Request{Method: x.r.Method, URL: x.url}
+			for i, u := range policy.Invalidated(asked, res.StatusCode, res.Header) {
+				if i == 0 {
+					u = x.r.URL
+				}
+				p.invalidate(x.r.Context(), u, x.r.Header)
 			}
 			return nil
 		}

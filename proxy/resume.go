@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
+	"shatabdi/policy"
 	"shatabdi/policy/httpheader"
 	"shatabdi/proxy/origin"
 	"shatabdi/swarmcache"
@@ -44,23 +46,10 @@ func (p *Proxy) askResume(ctx context.Context, src *origin.Source, ver swarmcach
 
 // continues checks that res is the bytes [from, to) of ver (RFC 9110 §15.3.7.3).
 func continues(res *http.Response, ver swarmcache.Version, from, to int64) error {
-	if res.StatusCode != http.StatusPartialContent {
-		return fmt.Errorf("the origin answered %s", res.Status)
-	}
-	got, ok := httpheader.ParseContentRange(res.Header.Get("Content-Range"))
-	want := httpheader.ContentRange{Range: httpheader.Range{From: from, To: to}, Length: ver.Length}
-	if !ok || got != want {
-		return fmt.Errorf("the origin sent %q, want %q", res.Header.Get("Content-Range"), want)
-	}
-	validator := res.Header.Get("Etag")
-	if validator == "" {
-		validator = res.Header.Get("Last-Modified")
-	}
-	if validator != ver.Validator {
-		return fmt.Errorf("the origin has %s now, want %s", validator, ver.Validator)
-	}
-	if c := res.Header.Get("Content-Encoding"); c != ver.Stored.Header.Get("Content-Encoding") {
-		return fmt.Errorf("the origin codes by %q now", c)
+	got, ok := policy.PartOf(ver.Stored, ver.Length, policy.Stored{Status: res.StatusCode, Header: res.Header, ResponseTime: time.Now()})
+	if want := (httpheader.Range{From: from, To: to}); !ok || got != want {
+		return fmt.Errorf("the origin sent %q of %q with %s, want %d-%d of %q", res.Header.Get("Content-Range"),
+			res.Header.Get("Etag"), res.Status, from, to-1, ver.Validator)
 	}
 	return nil
 }

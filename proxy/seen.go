@@ -7,39 +7,50 @@ import (
 	"shatabdi/policy"
 )
 
-// seen remembers of URLs whether they turned out large and storable. It only
-// saves or spends a claim: being wrong, or forgetting, costs little.
+// seen remembers of URLs how often they were asked for, and whether they turned
+// out large and storable. Forgetting, or being wrong, costs little: a claim saved
+// or spent, an object stored a little later.
 type seen struct {
 	seed maphash.Seed
 
 	mu    sync.Mutex // guards young and old
-	young map[uint64]bool
-	old   map[uint64]bool
+	young map[uint64]sight
+	old   map[uint64]sight
+}
+
+type sight struct {
+	known, large bool
+	uses         int32
 }
 
 // seenMax bounds each of the two generations; a full one becomes the old one.
 const seenMax = 16 << 10
 
 func newSeen() *seen {
-	return &seen{seed: maphash.MakeSeed(), young: map[uint64]bool{}}
+	return &seen{seed: maphash.MakeSeed(), young: map[uint64]sight{}}
+}
+
+// use counts a request for key, and tells what is known of it.
+func (s *seen) use(key policy.Key) sight {
+	return s.change(key, func(at *sight) { at.uses = min(at.uses+1, 1<<30) })
 }
 
 func (s *seen) note(key policy.Key, large bool) {
-	h := maphash.String(s.seed, string(key))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.young) >= seenMax {
-		s.old, s.young = s.young, map[uint64]bool{}
-	}
-	s.young[h] = large
+	s.change(key, func(at *sight) { at.known, at.large = true, large })
 }
 
-func (s *seen) recall(key policy.Key) (known, large bool) {
+func (s *seen) change(key policy.Key, f func(*sight)) sight {
 	h := maphash.String(s.seed, string(key))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if large, known = s.young[h]; !known {
-		large, known = s.old[h]
+	at, ok := s.young[h]
+	if !ok {
+		at = s.old[h]
+		if len(s.young) >= seenMax {
+			s.old, s.young = s.young, map[uint64]sight{}
+		}
 	}
-	return known, large
+	f(&at)
+	s.young[h] = at
+	return at
 }

@@ -18,57 +18,66 @@ import (
 // serveStored answers with what was found.
 func (p *Proxy) serveStored(v *visit, obj object, d policy.Verdict) {
 	ver := obj.Version()
-	status := cacheStatus{hit: true, ttl: d.FreshFor}
+	status := cacheStatus{CacheStatus: d.CacheStatus()}
 	v.outcome = outcomeHit
-	word := "HIT"
 	switch {
-	case d.Reason == policy.ReasonMaxStale:
-		v.outcome, word = outcomeStale, "STALE"
+	case d.Reason != policy.ReasonFresh:
+		v.outcome = outcomeStale
+	case v.waits > 0: // another request made it fresh
+		v.outcome, status = outcomeCollapsed, v.collapsed
 	case obj.Complete():
 	case ver.InfoHash.IsZero(): // not sealed yet: another request's fill
 		v.outcome = outcomeCollapsed
-		status = cacheStatus{fwd: policy.ReasonURIMiss, collapsed: true}
-		word = "MISS"
+		status.CacheStatus = policy.CacheStatus{Word: "MISS", Fwd: policy.ReasonURIMiss}
+		status.collapsed = true
 	default:
-		status.detail = "swarm"
+		status.Detail = "swarm"
 	}
-	p.serve(v, obj, ver.Stored, word, status)
+	p.serve(v, obj, ver.Stored, status)
 }
 
-// serve answers from obj, with the head of s. Ranges, If-Range, conditions and
-// HEAD are http.ServeContent's.
-func (p *Proxy) serve(v *visit, obj object, s policy.Stored, word string, status cacheStatus) {
+// serve answers from obj, with the head of s, in the form that the request asks
+// for (RFC 9110 §13.2.2). Preconditions that do not hold here were met at the
+// origin: who is served unasked was checked before.
+func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus) {
+	if v.behind && obj.Complete() {
+		return
+	}
 	h := v.w.Header()
 	clear(h)
 	ver := obj.Version()
+	reply := policy.Respond(v.req, &s, ver.Length)
+	if reply.Status == 0 {
+		reply = policy.Respond(metPreconditions(v.req), &s, ver.Length)
+	}
 	p.storedHead(h, s, ver.Length)
 	if h.Get("Content-Encoding") == "" && h.Get("Repr-Digest") == "" && wantsSHA256(v.r.Header) {
 		reprDigest(h, ver.SHA256)
 	}
-	p.cacheStatus(h, word, status)
-	if status.hit || status.collapsed || h.Get("Age") != "" { // RFC 9111 §5.1
+	p.cacheStatus(h, status)
+	if status.Hit || status.collapsed || h.Get("Age") != "" { // RFC 9111 §5.1
 		h.Set("Age", strconv.FormatInt(int64(policy.CurrentAge(s, p.cfg.Now())/time.Second), 10))
 	}
-	modified, _ := http.ParseTime(h.Get("Last-Modified"))
-	r := v.r
-	if r.Header.Get("If-Match")+r.Header.Get("If-Unmodified-Since") != "" {
-		r = r.Clone(r.Context())
-		r.Header.Del("If-Match") // were met, see meetsPreconditions
-		r.Header.Del("If-Unmodified-Since")
+	if reply.Status == http.StatusNotModified {
+		for _, name := range []string{"Content-Type", "Content-Length", "Content-Encoding"} {
+			delete(h, name) // RFC 9110 §15.4.5: they are of the body
+		}
+		v.w.WriteHeader(reply.Status)
+		return
 	}
-
+	r := asking(v.r.Method, reply, ver.Length)
 	if obj.Complete() {
 		if f, err := obj.Open(); err == nil {
 			defer f.Close()
-			http.ServeContent(v.w, r, "", modified, f)
+			http.ServeContent(v.w, r, "", time.Time{}, f)
 			v.bytes.local += v.w.bytes
 			p.servedOrBroken(v)
 			return
 		}
 	}
-	c := p.newContent(v, obj, r)
+	c := p.newContent(v, obj, reply.Ranges)
 	v.w.hold()
-	http.ServeContent(v.w, r, "", modified, c)
+	http.ServeContent(v.w, r, "", time.Time{}, c)
 	c.end()
 	local, swarm, from := obj.Sources()
 	v.bytes = sourceBytes{local: local, swarm: swarm, origin: from + c.resumed}
@@ -83,11 +92,44 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, word string, status
 	p.servedOrBroken(v)
 }
 
+// metPreconditions is req without the conditions that the origin alone can judge.
+func metPreconditions(req policy.Request) policy.Request {
+	req.Header = req.Header.Clone()
+	req.Header.Del("If-Match")
+	req.Header.Del("If-Unmodified-Since")
+	return req
+}
+
+// asking is a request to which http.ServeContent can but give that reply.
+func asking(method string, reply policy.Reply, length int64) *http.Request {
+	r := &http.Request{Method: method, Header: http.Header{}}
+	switch reply.Status {
+	case http.StatusRequestedRangeNotSatisfiable:
+		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", length))
+	case http.StatusPartialContent:
+		r.Header.Set("Range", rangeField(reply.Ranges))
+	}
+	return r
+}
+
+func rangeField(ranges []httpheader.Range) string {
+	b := []byte("bytes=")
+	for i, r := range ranges {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, "%d-%d", r.From, r.To-1)
+	}
+	return string(b)
+}
+
 // bypassed sends v to the origin after the cache could not deliver.
 func (v *visit) bypassed(p *Proxy) {
-	v.prepare, v.outcome, v.bytes = nil, outcomeMiss, sourceBytes{}
+	v.prepare, v.failed, v.outcome, v.bytes = nil, nil, outcomeMiss, sourceBytes{}
 	v.respond = func(res *http.Response) error {
-		p.cacheStatus(res.Header, "MISS", cacheStatus{fwd: policy.ReasonURIMiss, fwdStatus: res.StatusCode, detail: "unavailable"})
+		p.cacheStatus(res.Header, cacheStatus{CacheStatus: policy.CacheStatus{
+			Word: "MISS", Fwd: policy.ReasonURIMiss, FwdStatus: res.StatusCode, Detail: "unavailable",
+		}})
 		return nil
 	}
 	p.send(v.exchange, v.r)
@@ -133,7 +175,7 @@ type content struct {
 	cancel context.CancelFunc
 	obj    object
 	length int64
-	ranges []httpheader.Range // what the client asked for
+	ranges []httpheader.Range // what the client gets; none: all
 
 	// mu guards the fields below: ServeContent reads several ranges from a
 	// goroutine that it leaves behind when the client goes.
@@ -146,12 +188,9 @@ type content struct {
 	tries   int
 }
 
-func (p *Proxy) newContent(v *visit, obj object, r *http.Request) *content {
-	c := &content{p: p, v: v, obj: obj, length: obj.Version().Length}
-	c.ctx, c.cancel = context.WithCancel(r.Context())
-	if set, ok := httpheader.ParseRange(r.Header.Get("Range")); ok {
-		c.ranges = set.Resolve(c.length)
-	}
+func (p *Proxy) newContent(v *visit, obj object, ranges []httpheader.Range) *content {
+	c := &content{p: p, v: v, obj: obj, length: obj.Version().Length, ranges: ranges}
+	c.ctx, c.cancel = context.WithCancel(v.r.Context())
 	return c
 }
 
@@ -232,14 +271,11 @@ func (c *content) openLocked() (err error) {
 	return err
 }
 
-// wantedLocked is the end of what will be read from pos on. The status tells
-// whether ServeContent went by the client's ranges: If-Range may have said no.
+// wantedLocked is the end of what will be read from pos on.
 func (c *content) wantedLocked() int64 {
-	if c.v.w.status == http.StatusPartialContent {
-		for _, r := range c.ranges {
-			if r.From <= c.pos && c.pos < r.To {
-				return r.To
-			}
+	for _, r := range c.ranges {
+		if r.From <= c.pos && c.pos < r.To {
+			return r.To
 		}
 	}
 	return c.length

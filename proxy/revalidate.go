@@ -1,0 +1,249 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+
+	"shatabdi/policy"
+	"shatabdi/proxy/origin"
+	"shatabdi/swarmcache"
+)
+
+// question is what one request asks the origin about a stored object. Others
+// that would ask the same wait for it.
+type question struct {
+	over chan struct{} // closed when it is answered
+	end  func()        // closes over; may be called twice
+
+	// What came of it; written before over is closed.
+	answered  bool            // by the origin; else who asked went away, or failed
+	confirmed bool            // what is stored stands, for everybody
+	failure   policy.Failures // why there is no answer
+	err       error           // what to say then; nil where the origin said it
+}
+
+// questions are those that this node asks now, at most one about each object.
+type questions struct {
+	mu  sync.Mutex // guards the map
+	now map[swarmcache.ObjectID]*question
+}
+
+// put asks a question about id, or finds the one that is being asked.
+func (qs *questions) put(id swarmcache.ObjectID) (q *question, ours bool) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if q := qs.now[id]; q != nil {
+		return q, false
+	}
+	q = &question{over: make(chan struct{})}
+	q.end = sync.OnceFunc(func() {
+		qs.mu.Lock()
+		delete(qs.now, id)
+		qs.mu.Unlock()
+		close(q.over)
+	})
+	qs.now[id] = q
+	return q, true
+}
+
+// ask asks the origin about obj, or waits until another request has done so, and
+// then reports whether to look again.
+//
+// A question that was on its way before this request came may have been answered
+// before something changed that this client knows of. So it is good for as much
+// as it made fresh, and no more. The next one, which one of those who waited
+// puts, is good for all of them.
+func (p *Proxy) ask(v *visit, obj object, d policy.Verdict) (again bool) {
+	id := obj.Version().ID
+	if v.alone == id || v.r.Method != http.MethodGet || !policy.Shares(v.req, v.route.Store) {
+		p.fetch(v, obj, d)
+		return false
+	}
+	q, ours := p.questions.put(id)
+	if ours {
+		v.asks = q
+		p.fetch(v, obj, d)
+		return false
+	}
+	select {
+	case <-q.over:
+	case <-v.r.Context().Done():
+		p.fail(v.exchange, context.Cause(v.r.Context()))
+		return false
+	}
+	ver := obj.Version()
+	if v.waits++; v.waits == 1 {
+		v.collapsed = cacheStatus{CacheStatus: d.Forwarded(policy.TakeAnswer, 0), collapsed: true}
+	}
+	if q.confirmed {
+		v.collapsed.Word = "REVALIDATED"
+	}
+	switch {
+	case q.confirmed && v.waits > 1:
+		v.outcome = outcomeCollapsed
+		p.serve(v, obj, ver.Stored, v.collapsed)
+		return false
+	case q.failure != 0 && v.route.Cache.StaleOn(q.failure, v.req, &ver.Stored, p.cfg.Now()):
+		v.outcome = outcomeStale
+		status := cacheStatus{CacheStatus: d.Forwarded(policy.TakeStale, 0), collapsed: true}
+		p.serve(v, obj, ver.Stored, status)
+		return false
+	case q.err != nil:
+		p.fail(v.exchange, q.err)
+		return false
+	}
+	if q.answered && !q.confirmed {
+		// For that client alone, or by an error that is to be passed on: then all go
+		// by themselves, at once.
+		v.alone = id
+	}
+	return true
+}
+
+// judge compares the origin's answer with what is stored. An error is the answer;
+// nil: the origin's own, which verdict looks at.
+func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stored) error {
+	c, ver := &v.route.Cache, old.Version()
+	what := c.Answered(d, v.req, &ver.Stored, answer, p.cfg.Now())
+	status := cacheStatus{CacheStatus: d.Forwarded(what, answer.Status)}
+	switch what {
+	case policy.Freshen:
+		fresh := c.Freshened(ver.Stored, answer.Header, answer.RequestTime, answer.ResponseTime)
+		head := fresh
+		head.Header = policy.WithPrivate(fresh.Header, answer.Header)
+		shared := p.renew(v, old, fresh, head)
+		if v.asks != nil {
+			v.asks.confirmed = shared
+		}
+		return instead(func() {
+			v.outcome = outcomeRevalidated
+			p.serve(v, old, head, status)
+		})
+	case policy.AskAgain:
+		return instead(func() {
+			d.Conditional = nil
+			p.fetch(v, old, d)
+		})
+	case policy.TakeStale:
+		if v.asks != nil {
+			v.asks.failure = policy.FailureOf(answer.Status)
+		}
+		return instead(func() {
+			v.outcome = outcomeStale
+			p.serve(v, old, ver.Stored, status)
+		})
+	}
+	switch c.Head(v.req, ver.Stored, ver.Length, answer) {
+	case policy.HeadConfirms:
+		fresh := c.Freshened(ver.Stored, answer.Header, answer.RequestTime, answer.ResponseTime)
+		head := fresh
+		head.Header = policy.WithPrivate(fresh.Header, answer.Header)
+		p.renew(v, old, fresh, head)
+	case policy.HeadOutdates:
+		ver.Stored.Invalid = true
+		p.record(v, old, ver.Stored)
+	}
+	return nil
+}
+
+// renew puts fresh facts in the place of old's, if they may be shared. Where the
+// origin took its permission back, what is stored goes; where only this client's
+// request is in the way, its cookie say, it stays as it is for the others.
+func (p *Proxy) renew(v *visit, old object, fresh, received policy.Stored) (shared bool) {
+	c, req := &v.route.Cache, v.req
+	req.Method = http.MethodGet
+	if ok, _ := c.Storable(req, received, v.route.Store); ok {
+		p.record(v, old, fresh)
+		return true
+	}
+	anybody := policy.Request{Method: http.MethodGet, URL: v.req.URL}
+	if ok, _ := c.Storable(anybody, received, v.route.Store); !ok {
+		p.withdraw(v.r.Context(), v.route.Key)
+	}
+	return false
+}
+
+func (p *Proxy) record(v *visit, obj object, s policy.Stored) {
+	if err := p.cache.Refresh(v.r.Context(), obj, s); err != nil {
+		p.degraded("refresh", err)
+	}
+}
+
+// originFailed serves what is stored where the origin gives no answer and that
+// is permitted (RFC 9111 §4.2.4).
+func (p *Proxy) originFailed(v *visit, old object, d policy.Verdict, err error) bool {
+	failure := failureOf(err)
+	if v.asks != nil && failure != 0 {
+		v.asks.failure, v.asks.err = failure, err
+	}
+	v.known()
+	if old == nil || failure == 0 {
+		return false
+	}
+	s := old.Version().Stored
+	if !v.route.Cache.StaleOn(failure, v.req, &s, p.cfg.Now()) {
+		return false
+	}
+	v.outcome = outcomeStale
+	p.serve(v, old, s, cacheStatus{CacheStatus: d.Forwarded(policy.TakeStale, 0)})
+	return true
+}
+
+// failureOf is what an error of the origin's client means to policy; 0 where the
+// origin is not to blame.
+func failureOf(err error) policy.Failures {
+	switch origin.KindOf(err) {
+	case origin.KindCanceled, origin.KindDenied, origin.KindLoop, origin.KindScheme:
+		return 0
+	case origin.KindDNSTimeout, origin.KindDialTimeout, origin.KindHeaderTimeout:
+		return policy.TimedOut
+	case origin.KindProtocol, origin.KindHeaderSize:
+		return policy.InvalidAnswer
+	}
+	return policy.Unreachable
+}
+
+// refresh asks the origin about ver behind the client's back, with nothing of the
+// client's request but what selected ver (RFC 5861 §3). It leaves that to a
+// question that is being asked already.
+func (p *Proxy) refresh(v *visit, ver swarmcache.Version, d policy.Verdict) {
+	q, ours := p.questions.put(ver.ID)
+	if !ours {
+		return
+	}
+	header := policy.Background(&ver.Stored)
+	b := &visit{
+		req:   policy.Request{Method: http.MethodGet, URL: v.req.URL, Header: header},
+		route: v.route, source: p.origin.Source(v.route.FetchURL, header), asks: q, claim: func() {}, behind: true,
+	}
+	r := (&http.Request{Method: http.MethodGet, URL: v.r.URL, Host: v.r.Host, Header: header, ProtoMajor: 1, ProtoMinor: 1}).WithContext(p.ctx)
+	b.exchange = &exchange{id: newID(), w: newRecorder(nowhere{http.Header{}}, r), url: v.url, start: p.cfg.Now()}
+	b.r = r.WithContext(context.WithValue(p.ctx, exchangeKey{}, b.exchange))
+	p.work.Go(func() {
+		defer b.known()
+		defer func() {
+			if e := recover(); e != nil && e != http.ErrAbortHandler {
+				panic(e)
+			}
+		}()
+		obj, err := p.cache.Local(v.route.Key, b.source)
+		if err != nil {
+			return
+		}
+		defer obj.Close()
+		if obj.Version().ID == ver.ID {
+			p.fetch(b, obj, d)
+		}
+	})
+}
+
+// nowhere is the client of what is done behind a client's back. It reads all, so
+// that what comes is kept.
+type nowhere struct{ header http.Header }
+
+func (w nowhere) Header() http.Header                         { return w.header }
+func (w nowhere) WriteHeader(int)                             {}
+func (w nowhere) Write(b []byte) (int, error)                 { return len(b), nil }
+func (w nowhere) ReadFrom(src io.Reader) (n int64, err error) { return io.Copy(io.Discard, src) }
