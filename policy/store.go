@@ -40,6 +40,21 @@ func (c *Caching) withhold(h http.Header) {
 	}
 }
 
+// KeepEndToEnd takes out of Connection what it must not list, before somebody
+// removes by it.
+func KeepEndToEnd(h http.Header) {
+	if len(h["Connection"]) == 0 {
+		return
+	}
+	var kept []string
+	for _, name := range httpheader.ConnectionFields(h["Connection"]) {
+		if !endToEnd(name) {
+			kept = append(kept, name)
+		}
+	}
+	h["Connection"] = kept
+}
+
 // endToEnd names the fields that Connection must not list (RFC 9110 §7.6.1).
 // Without them an origin's slip would lift its own no-store, or leave a coded
 // body without its coding.

@@ -17,6 +17,7 @@ type cache interface {
 	// Fill leaves body untouched whenever it fails.
 	Fill(ctx context.Context, v swarmcache.Version, ranges bool, body io.ReadCloser, o swarmcache.Origin) (object, error)
 	Refresh(ctx context.Context, obj object, s policy.Stored) error
+	Renew(ctx context.Context, obj object) (news bool, err error)
 	Withdraw(ctx context.Context, key policy.Key) error
 	Spool(v swarmcache.Version) (spool, error)
 }
@@ -66,6 +67,10 @@ func (c swarmCache) Fill(ctx context.Context, v swarmcache.Version, ranges bool,
 
 func (c swarmCache) Refresh(ctx context.Context, obj object, s policy.Stored) error {
 	return c.Cache.Refresh(ctx, obj.(swarmObject).Object, s)
+}
+
+func (c swarmCache) Renew(ctx context.Context, obj object) (bool, error) {
+	return c.Cache.Renew(ctx, obj.(swarmObject).Object)
 }
 
 func (c swarmCache) Spool(v swarmcache.Version) (spool, error) {

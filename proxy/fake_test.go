@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -170,6 +169,8 @@ func (c *fakeCache) Refresh(_ context.Context, obj object, s policy.Stored) erro
 	return nil
 }
 
+func (c *fakeCache) Renew(context.Context, object) (bool, error) { return false, nil }
+
 func (c *fakeCache) Withdraw(_ context.Context, key policy.Key) error {
 	c.note("withdraw")
 	c.mu.Lock()
@@ -221,6 +222,7 @@ type fakeObject struct {
 }
 
 func (c *fakeCache) growing(v swarmcache.Version) *fakeObject {
+	v.Identify()
 	o := &fakeObject{c: c, ver: v}
 	o.grown = sync.NewCond(&o.mu)
 	return o
@@ -257,11 +259,15 @@ func (o *fakeObject) Sources() (local, swarm, origin int64) { return 0, 0, 0 }
 func (o *fakeObject) Close()                                {}
 
 func (o *fakeObject) Open() (*os.File, error) {
-	name := filepath.Join(o.c.dir, "body")
-	if err := os.WriteFile(name, o.data, 0o600); err != nil {
+	f, err := os.CreateTemp(o.c.dir, "body-*")
+	if err != nil {
 		return nil, err
 	}
-	return os.Open(name)
+	if _, err := f.Write(o.data); err != nil {
+		return nil, err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return f, err
 }
 
 func (o *fakeObject) NewReader(ctx context.Context, from, to int64) io.ReadCloser {

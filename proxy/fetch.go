@@ -57,6 +57,9 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 	route := p.rules().AtResponse(v.route, res.StatusCode, res.Header, length)
 	store := route.Store
 	store.Partial = len(v.r.Header["Range"]) > 0
+	if old != nil {
+		store.Uses = 0 // it was asked for often enough before
+	}
 
 	why := ""
 	ok, reason := route.Cache.Storable(v.req, received, store)

@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"strconv"
 
+	"shatabdi/policy"
 	"shatabdi/proxy/origin"
 )
 
@@ -18,13 +19,25 @@ import (
 func (p *Proxy) newEngine() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite:        rewrite,
-		Transport:      p.origin,
+		Transport:      transport{p.origin},
 		ModifyResponse: p.respond,
 		ErrorHandler:   p.engineFailed,
 		FlushInterval:  -1, // a byte that has come is a byte the client waits for
 		BufferPool:     &buffers,
 		ErrorLog:       slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
+}
+
+// transport keeps an origin from taking its no-store away by a slip: the engine
+// removes what Connection lists before anybody else sees it.
+type transport struct{ http.RoundTripper }
+
+func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.RoundTripper.RoundTrip(req)
+	if err == nil {
+		policy.KeepEndToEnd(res.Header)
+	}
+	return res, err
 }
 
 // pass lets the request and its answer through.

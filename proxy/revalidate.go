@@ -64,6 +64,10 @@ func (p *Proxy) ask(v *visit, obj object, d policy.Verdict) (again bool) {
 	q, ours := p.questions.put(id)
 	if ours {
 		v.asks = q
+		if d.Reason == policy.ReasonStale && p.learnt(v.r.Context(), obj) {
+			v.known()
+			return true
+		}
 		p.fetch(v, obj, d)
 		return false
 	}
@@ -152,14 +156,14 @@ func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stor
 // origin took its permission back, what is stored goes; where only this client's
 // request is in the way, its cookie say, it stays as it is for the others.
 func (p *Proxy) renew(v *visit, old object, fresh, received policy.Stored) (shared bool) {
-	c, req := &v.route.Cache, v.req
-	req.Method = http.MethodGet
-	if ok, _ := c.Storable(req, received, v.route.Store); ok {
+	c, req, store := &v.route.Cache, v.req, v.route.Store
+	req.Method, store.Uses = http.MethodGet, 0
+	if ok, _ := c.Storable(req, received, store); ok {
 		p.record(v, old, fresh)
 		return true
 	}
 	anybody := policy.Request{Method: http.MethodGet, URL: v.req.URL}
-	if ok, _ := c.Storable(anybody, received, v.route.Store); !ok {
+	if ok, _ := c.Storable(anybody, received, store); !ok {
 		p.withdraw(v.r.Context(), v.route.Key)
 	}
 	return false
@@ -233,10 +237,19 @@ func (p *Proxy) refresh(v *visit, ver swarmcache.Version, d policy.Verdict) {
 			return
 		}
 		defer obj.Close()
-		if obj.Version().ID == ver.ID {
+		if obj.Version().ID == ver.ID && !p.learnt(p.ctx, obj) {
 			p.fetch(b, obj, d)
 		}
 	})
+}
+
+// learnt reports whether another node has asked the origin meanwhile.
+func (p *Proxy) learnt(ctx context.Context, obj object) bool {
+	news, err := p.cache.Renew(ctx, obj)
+	if err != nil {
+		p.missed("renew", err)
+	}
+	return news
 }
 
 // nowhere is the client of what is done behind a client's back. It reads all, so

@@ -341,14 +341,10 @@ func (c *Cache) inMemory(id ObjectID) (*object, error) {
 // Refresh records new freshness facts of obj's version, here and in the
 // directory, after a 304.
 func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error {
-	f := obj.o.file
-	f.mu.Lock()
-	f.version.Stored = s
-	f.mu.Unlock()
-	if err := obj.o.rewrite(); err != nil {
+	if err := obj.o.freshen(s); err != nil {
 		return err
 	}
-	err := c.cfg.Directory.Publish(ctx, f.Version())
+	err := c.cfg.Directory.Publish(ctx, obj.Version())
 	if errors.Is(err, ErrPoisoned) {
 		obj.o.mismatch()
 	}
@@ -356,6 +352,33 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 		return nil
 	}
 	return err
+}
+
+// Renew takes over what the directory knows better about obj's key, by Date:
+// fresher facts of the same version, or another version. It reports whether there
+// was anything; then look up again.
+func (c *Cache) Renew(ctx context.Context, obj *Object) (news bool, err error) {
+	have := obj.Version()
+	v, fill, err := c.cfg.Directory.Lookup(ctx, have.Key)
+	if err != nil {
+		return false, err
+	}
+	if fill != nil && fill.Ended == "" && (v == nil || v.ID != fill.Version.ID) {
+		v = &fill.Version
+	}
+	switch {
+	case v == nil || !v.date().After(have.date()):
+		return false, nil
+	case v.ID == have.ID:
+		return true, obj.o.freshen(v.Stored)
+	}
+	o, err := c.admit(*v)
+	if err != nil {
+		return false, err
+	}
+	defer o.file.Release()
+	o.expect(fill)
+	return true, nil
 }
 
 // Withdraw makes key select nothing, here and in the directory.

@@ -221,6 +221,14 @@ func (o *object) told() {
 	}
 }
 
+// freshen gives the object's version new facts.
+func (o *object) freshen(s policy.Stored) error {
+	o.file.mu.Lock()
+	o.file.version.Stored = s
+	o.file.mu.Unlock()
+	return o.rewrite()
+}
+
 // rewrite records the object again because its version's facts changed.
 func (o *object) rewrite() error {
 	o.recording.Lock()

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"time"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache/layout"
@@ -79,6 +81,14 @@ func (v *Version) Identify() {
 		fmt.Fprintf(h, "%d:%s", len(s), s)
 	}
 	v.ID = ObjectID(hex.EncodeToString(h.Sum(nil)))
+}
+
+// date is when the origin made the response (RFC 9110 §6.6.1), or when it came.
+func (v *Version) date() time.Time {
+	if t, err := http.ParseTime(v.Stored.Header.Get("Date")); err == nil {
+		return t
+	}
+	return v.Stored.ResponseTime
 }
 
 // selecting prints the request fields that chose this variant, in a fixed order.

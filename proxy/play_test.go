@@ -1,0 +1,244 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"shatabdi/policy"
+	"shatabdi/proxy/origin"
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cachetest"
+)
+
+// A play is requests through running proxies with real caches, against a real
+// origin, one after the other. Bodies of every size take the swarm's route; the
+// time is the play's. The plays are in rfc_test.go and nginx_test.go.
+type play struct {
+	name  string
+	rule  policy.Rule // beside the play's own
+	first []change    // how the origin begins: it says max-age=60 and ETag "1", and sends "one"
+	acts  []act       // each asks for /x, unless it says otherwise
+	alone bool        // means nothing where the next request goes to another node
+}
+
+// act is what happens before a request, the request, and what comes of it.
+type act struct {
+	after time.Duration // that passes before
+	at    []change      // what the origin does from now on
+	ask   string        // method and path, "GET /x" if empty, and fields, a line each
+	want  string        // status, body and nginx's word, such as "200 one HIT"
+	says  string        // parameters of Cache-Status, and fields of the answer; separated by "; "
+	saw   string        // what the origin was asked by: methods, and the names of conditions
+}
+
+type change func(*stage)
+
+func says(name, value string) change { return func(s *stage) { s.header.Set(name, value) } }
+func silent(name string) change      { return func(s *stage) { s.header.Del(name) } }
+func becomes(body, tag string) change {
+	return func(s *stage) { s.body = body; s.header.Set("Etag", tag) }
+}
+func fails(status int) change { return func(s *stage) { s.status = status } }
+
+// away: it closes connections without a word.
+var away = fails(-1)
+
+// stage is the origin.
+type stage struct {
+	t     *testing.T
+	url   string
+	clock *clock
+
+	mu     sync.Mutex // guards the fields below
+	body   string
+	header http.Header
+	status int // of every answer; 0: by the request
+	saw    []string
+}
+
+// clock is what the proxies go by.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func newStage(t *testing.T) *stage {
+	s := &stage{t: t, clock: &clock{now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}, body: "one", header: http.Header{
+		"Cache-Control": {"max-age=60"}, "Etag": {`"1"`}, "Content-Type": {"text/plain"},
+	}}
+	s.url = serve(t, s.answer)
+	return s
+}
+
+func (s *stage) answer(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	body, status := s.body, s.status
+	for name, lines := range s.header {
+		w.Header()[name] = append([]string(nil), lines...)
+	}
+	if r.Header.Get("If-Range") == "" && status >= 0 { // not the fetching of spans
+		s.saw = append(s.saw, sawOf(r))
+	}
+	s.mu.Unlock()
+	if w.Header().Get("Date") == "" {
+		w.Header().Set("Date", s.clock.Now().UTC().Format(http.TimeFormat))
+	}
+	if location := w.Header().Get("Location"); strings.HasPrefix(location, "/") {
+		w.Header().Set("Location", s.url+location)
+	}
+	switch {
+	case status < 0:
+		panic(http.ErrAbortHandler)
+	case status > 0:
+		w.WriteHeader(status)
+		io.WriteString(w, "error")
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		body = strings.ReplaceAll(body, "$language", r.Header.Get("Accept-Language"))
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body))
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func sawOf(r *http.Request) string {
+	saw := r.Method
+	for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Match", "Range", "Cookie", "Authorization"} {
+		if r.Header.Get(name) != "" {
+			saw += " " + name
+		}
+	}
+	return saw
+}
+
+func (s *stage) took() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	saw := strings.Join(s.saw, ", ")
+	s.saw = nil
+	return saw
+}
+
+func (s *stage) changes(at []change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range at {
+		c(s)
+	}
+}
+
+// cast runs n nodes on one directory.
+func (s *stage) cast(n int, rule policy.Rule) (nodes []*node) {
+	directory, swarm, yes := cachetest.NewDirectory(), &barter{}, true
+	rules := &policy.Rules{
+		Default: policy.Defaults{Threshold: 1},
+		Rules:   []policy.Rule{rule, {Path: "/**", ExpectLarge: &yes}},
+	}
+	for i := range n {
+		self := swarmcache.Node{ID: swarmcache.NodeID(fmt.Sprintf("node-%d", i+1))}
+		c, err := swarmcache.Open(swarmcache.Config{
+			Dir: s.t.TempDir(), Index: cachetest.NewIndex(), Directory: directory.Node(self), Node: self, Swarm: swarm.node(),
+			Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { c.Close() })
+		nodes = append(nodes, start(s.t, Config{Cache: c, Now: s.clock.Now, Rules: func() *policy.Rules { return rules }}, origin.Config{}))
+	}
+	return nodes
+}
+
+// quiet waits until what a request began is done: what it wanted is whole, and
+// the directory knows.
+func (n *node) quiet(url string, wanted bool) {
+	n.t.Helper()
+	eventually(n.t, "nothing is going on", func() bool {
+		n.questions.mu.Lock()
+		defer n.questions.mu.Unlock()
+		return len(n.questions.now) == 0 && n.metric("shatabdi_requests_in_flight") == 0
+	})
+	n.work.Wait()
+	if !wanted {
+		return
+	}
+	eventually(n.t, "the object is whole and published", func() bool {
+		obj, err := n.cache.Local(keyOf(url), nil)
+		if err != nil {
+			return true
+		}
+		defer obj.Close()
+		rec, err := n.cfg.Cache.Record(obj.Version().ID)
+		return err == nil && rec.Complete && !rec.Untold
+	})
+}
+
+func (p play) run(t *testing.T, nodes int) {
+	s := newStage(t)
+	s.changes(p.first)
+	cast := s.cast(nodes, p.rule)
+	for i, a := range p.acts {
+		n := cast[i%len(cast)]
+		s.clock.pass(a.after)
+		s.changes(a.at)
+		lines := strings.Split(a.ask, "\n")
+		method, path, _ := strings.Cut(lines[0], " ")
+		if lines[0] == "" {
+			method, path = "GET", "/x"
+		}
+		req := request(t, method, s.url+path, lines[1:]...)
+		res, body := n.do(req)
+		n.quiet(s.url+path, res.StatusCode/100 == 2 && body != "")
+		got := strings.Join(strings.Fields(fmt.Sprint(res.StatusCode, " ", body, " ", res.Header.Get("X-Cache-Status"))), " ")
+		if res.Header.Get("Content-Type") == "text/plain; charset=utf-8" { // our own
+			got = fmt.Sprint(res.StatusCode)
+		}
+		if got != a.want {
+			t.Errorf("act %d: got %q, want %q; %v", i+1, got, a.want, res.Header)
+		}
+		said := strings.Join(res.Header["Cache-Status"], ", ") + ";"
+		for want := range strings.SplitSeq(a.says, "; ") {
+			name, value, field := strings.Cut(want, ": ")
+			switch {
+			case want == "":
+			case field && res.Header.Get(name) != value:
+				t.Errorf("act %d: %s is %q, want %q", i+1, name, res.Header.Get(name), value)
+			case !field && !strings.Contains(strings.ReplaceAll(said, "; ", ";"), ";"+want+";"):
+				t.Errorf("act %d: Cache-Status %q lacks %s", i+1, said, want)
+			}
+		}
+		if saw := s.took(); saw != a.saw {
+			t.Errorf("act %d: the origin saw %q, want %q", i+1, saw, a.saw)
+		}
+	}
+}
+
+// perform runs plays on one node, and where each request goes to another node.
+func perform(t *testing.T, plays []play) {
+	for _, p := range plays {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			p.run(t, 1)
+			if !p.alone {
+				t.Run("three nodes", func(t *testing.T) { p.run(t, 3) })
+			}
+		})
+	}
+}

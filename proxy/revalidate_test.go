@@ -1,0 +1,228 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"shatabdi/policy"
+)
+
+// herd sends n requests at once, the first of them alone until the origin has it.
+func herd(t *testing.T, p *node, n int, url string, arrived <-chan struct{}, fields ...string) (words map[string]int) {
+	t.Helper()
+	var mu sync.Mutex
+	words = map[string]int{}
+	var wg sync.WaitGroup
+	one := func() {
+		res, got := p.get(url, fields...)
+		mu.Lock()
+		defer mu.Unlock()
+		words[fmt.Sprint(res.StatusCode, " ", len(got), " ", res.Header.Get("X-Cache-Status"))]++
+	}
+	wg.Go(one)
+	<-arrived
+	for range n - 1 {
+		wg.Go(one)
+	}
+	wg.Wait()
+	return words
+}
+
+// waiting is how many requests ask, or wait for who asks.
+func waiting() int {
+	b := make([]byte, 1<<20)
+	return strings.Count(string(b[:runtime.Stack(b, true)]), "proxy.(*Proxy).ask(")
+}
+
+// slow makes o answer the first question only when all of a herd ask or wait.
+func slow(t *testing.T, o *store, herd int, answer http.HandlerFunc) (arrived chan struct{}, asked *atomic.Int32) {
+	arrived, asked = make(chan struct{}), &atomic.Int32{}
+	first := sync.OnceFunc(func() { close(arrived) })
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		nth := asked.Add(1)
+		first()
+		if nth == 1 {
+			eventually(t, "the herd waits", func() bool { return waiting() == herd })
+		}
+		answer(w, r)
+	})
+	return arrived, asked
+}
+
+func TestOneQuestionAboutOneStaleObject(t *testing.T) {
+	const n = 20
+	confirmed := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }
+	for _, tt := range []struct {
+		name   string
+		answer http.HandlerFunc
+		fields string
+		most   int32 // questions
+		words  string
+	}{
+		{"confirmed", confirmed, "", 1, "200 5000 REVALIDATED"},
+		{"confirmed, and asked about each time: a second one is for those who came later", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "no-cache")
+			confirmed(w, r)
+		}, "", 2, "200 5000 REVALIDATED"},
+		{"the clients want it fresh", confirmed, "Cache-Control: no-cache", 2, "200 5000 REVALIDATED"},
+		{"no answer is nobody's answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "", 2, "502"},
+		{"an error is everybody's own", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, "", n, "503 0 EXPIRED"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newStore(t, body(5000))
+			p, _ := stale(t, o)
+			arrived, asked := slow(t, o, n, tt.answer)
+			var fields []string
+			if tt.fields != "" {
+				fields = append(fields, tt.fields)
+			}
+			words := herd(t, p, n, o.url+"/x", arrived, fields...)
+			if asked.Load() > tt.most {
+				t.Errorf("the origin was asked %d times, want at most %d", asked.Load(), tt.most)
+			}
+			for w, k := range words {
+				if !strings.HasPrefix(w, tt.words) {
+					t.Errorf("%d got %q, want %q", k, w, tt.words)
+				}
+			}
+		})
+	}
+}
+
+// What is for one client alone neither waits nor is waited for.
+func TestCredentialsDoNotQueue(t *testing.T) {
+	o := newStore(t, body(5000))
+	p, _ := stale(t, o)
+	first, release := make(chan struct{}), make(chan struct{})
+	var asked atomic.Int32
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			close(first)
+			<-release
+		}
+		w.WriteHeader(304)
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() { p.get(o.url + "/x") })
+	<-first
+	for _, field := range []string{"Authorization: Basic eDp5", "Cookie: a=b", "Cache-Control: no-store"} {
+		res, got := p.get(o.url+"/x", field)
+		wantAnswer(t, res, got, 200, o.body, "REVALIDATED", "fwd=stale")
+	}
+	close(release)
+	wg.Wait()
+}
+
+func TestHerdOnAChangedObject(t *testing.T) {
+	const n = 20
+	o := newStore(t, body(5000))
+	p, _ := stale(t, o)
+	o.becomes(body(6000), `"v2"`)
+	arrived, asked := slow(t, o, n, func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body(6000)))
+	})
+	words := herd(t, p, n, o.url+"/x", arrived)
+	if asked.Load() != 1 || words["200 6000 EXPIRED"] != n {
+		t.Errorf("asked %d times: %v", asked.Load(), words)
+	}
+}
+
+// One asks behind the clients' backs, and nobody waits.
+func TestStaleWhileRevalidateAsksOnce(t *testing.T) {
+	o := newStore(t, body(5000))
+	o.set("Cache-Control", "max-age=60, stale-while-revalidate=86400")
+	p, c := stale(t, o)
+	release := make(chan struct{})
+	var asked atomic.Int32
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		<-release
+		w.WriteHeader(304)
+	})
+	for range 10 {
+		res, got := p.get(o.url + "/x")
+		wantAnswer(t, res, got, 200, o.body, "UPDATING", "hit", "detail=stale-while-revalidate")
+	}
+	close(release)
+	eventually(t, "refreshed", func() bool { return strings.Contains(c.took(), "refresh") })
+	p.work.Wait()
+	if asked.Load() != 1 {
+		t.Errorf("the origin was asked %d times", asked.Load())
+	}
+	res, got := p.get(o.url + "/x")
+	wantAnswer(t, res, got, 200, o.body, "HIT", "hit")
+}
+
+// The one who asks goes away: another one asks.
+func TestQuestionOfAClientThatLeaves(t *testing.T) {
+	o := newStore(t, body(5000))
+	p, _ := stale(t, o)
+	var asked atomic.Int32
+	first := make(chan struct{})
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			close(first)
+			<-r.Context().Done()
+			return
+		}
+		w.WriteHeader(304)
+	})
+	leaver := p.dial()
+	leaver.send("GET %s/x HTTP/1.1\r\nHost: x\r\n\r\n", o.url)
+	<-first
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() {
+			if res, got := p.get(o.url + "/x"); res.StatusCode != 200 || got != o.body {
+				t.Errorf("got %s", res.Status)
+			}
+		})
+	}
+	eventually(t, "they wait", func() bool { return waiting() == 6 })
+	leaver.Close()
+	wg.Wait()
+	if asked.Load() != 2 {
+		t.Errorf("the origin was asked %d times, want once more", asked.Load())
+	}
+}
+
+// What a request's own cookie keeps from being stored says nothing of the next.
+func TestHitForMiss(t *testing.T) {
+	c, o := newFake(t), newStore(t, body(5000))
+	n := startCached(t, c, Config{})
+	n.get(o.url+"/a.iso", "Cookie: a=b")
+	c.wantCalls("local") // by guess no claim for credentials
+	n.get(o.url+"/a.iso", "Cache-Control: no-store")
+	c.wantCalls("local; lookup")
+	n.get(o.url + "/a.iso")
+	c.wantCalls("local; claim; fill 5000 body ranges=true")
+	o.set("Cache-Control", "private")
+	for _, calls := range []string{"local; claim", "local"} { // then it is known
+		n.get(o.url + "/b.iso")
+		c.wantCalls(calls)
+	}
+}
+
+func TestMinUses(t *testing.T) {
+	c, o := newFake(t), newStore(t, body(5000))
+	n := startCached(t, c, Config{}, policy.Rule{Path: "/**", CacheMinUses: 3})
+	for i, detail := range []string{"cache_min_uses", "cache_min_uses", ""} {
+		res, got := n.get(o.url + "/x")
+		if detail == "" {
+			wantAnswer(t, res, got, 200, o.body, "MISS", "stored")
+		} else {
+			wantAnswer(t, res, got, 200, o.body, "MISS", "detail="+detail)
+		}
+		if len(o.took()) != 1 {
+			t.Errorf("request %d", i)
+		}
+	}
+	res, got := n.get(o.url + "/x")
+	wantAnswer(t, res, got, 200, o.body, "HIT")
+}
