@@ -3,6 +3,7 @@ package policy
 import (
 	"net/http"
 	"strconv"
+	"strings"
 
 	"shatabdi/policy/httpheader"
 )
@@ -38,6 +39,17 @@ func (c *Caching) withhold(h http.Header) {
 			delete(h, name)
 		}
 	}
+}
+
+// ListsFields reports whether Connection names fields, and not only what becomes
+// of the connection.
+func ListsFields(h http.Header) bool {
+	for _, line := range h["Connection"] {
+		if !strings.EqualFold(line, "keep-alive") && !strings.EqualFold(line, "close") {
+			return true
+		}
+	}
+	return false
 }
 
 // KeepEndToEnd takes out of Connection what it must not list, before somebody

@@ -35,6 +35,12 @@ type visit struct {
 
 // cached answers from the cache or through it.
 func (p *Proxy) cached(x *exchange, req policy.Request, route policy.Route) {
+	if policy.ListsFields(x.r.Header) {
+		// The origin will not see them, so they must not select a variant here.
+		x.r.Header = x.r.Header.Clone()
+		origin.RemoveHopByHop(x.r.Header)
+		req.Header = x.r.Header
+	}
 	v := &visit{exchange: x, req: req, route: route, source: p.origin.Source(route.FetchURL, x.r.Header), claim: func() {}}
 	v.outcome = outcomeMiss
 	v.seen = p.seen.use(route.Key)

@@ -63,6 +63,12 @@ func TestStoring(t *testing.T) {
 		{name: "RFC 9110 §7.6.1: Connection cannot take no-store away", first: []change{says("Cache-Control", "no-store"), says("Connection", "Cache-Control")}, acts: []act{
 			{want: "200 one MISS", says: "detail=no-store", saw: "GET"},
 		}},
+		{name: "RFC 9110 §7.6.1: what a client's Connection lists selects nothing", first: []change{says("Vary", "Accept-Language"), becomes("in $language", `W/"1"`)}, acts: []act{
+			{ask: "GET /x\nAccept-Language: de\nConnection: Accept-Language", want: "200 in MISS", saw: "GET"},
+			{ask: "GET /x\nAccept-Language: de", want: "200 in de MISS", says: "fwd=vary-miss; stored", saw: "GET"},
+			{ask: "GET /x\nAccept-Language: DE;q=1.0", want: "200 in de HIT"},
+			{ask: "GET /x\nAccept-Language: fr", want: "200 in fr MISS", says: "fwd=vary-miss; stored", saw: "GET"},
+		}},
 		{name: "§3.3: a part opens the whole", acts: []act{
 			{ask: "GET /x\nRange: bytes=1-", want: "206 ne MISS", says: "fwd-status=206; stored", saw: "GET Range"},
 		}},

@@ -149,6 +149,15 @@ func TestProblems(t *testing.T) {
 		{name: "a key that is not there", yaml: "etcd:\n  user: u\n  password_file: p", want: []string{"c.yaml:1:1: etcd.endpoints: empty, but"}},
 		{name: "rule", yaml: "rules:\n- route: swarm\n- host: a\n  route: elsewhere", want: []string{`c.yaml:4:10: rules[1].route: "elsewhere" is not known, want swarm, pass or deny`}},
 		{name: "rule key", yaml: "rules:\n- route: swarm\n  key: {ignore_qeury: true}", want: []string{"did you mean ignore_query?"}},
+		{name: "validity without a time", yaml: "rules:\n- cache_valid: [200 1m, 404 soon]", want: []string{"c.yaml:2:25: rules[0].cache_valid[1]: \"404 soon\": \"soon\" is no time; want one such as 30s, 10m, 1h30m or 1d, or seconds\n     2 | - cache_valid: [200 1m, 404 soon]\n                                 ^"}},
+		{name: "validity without a status", yaml: "rules:\n- cache_valid: some 1h", want: []string{"c.yaml:2:16: rules[0].cache_valid[0]: \"some 1h\": \"some\" is no status; want 200 to 599, or any"}},
+		{name: "what cannot be ignored", yaml: "rules:\n- ignore_headers: [Expires, Date]", want: []string{"c.yaml:2:29: rules[0].ignore_headers[1]: \"Date\" is not known, want one of Cache-Control"}},
+		{name: "no variable", yaml: "rules:\n- route: swarm\n  no_cache:\n  - $http_pragma\n  - $upstream_cookie", want: []string{"c.yaml:5:5: rules[0].no_cache[1]: \"$upstream_cookie\": $upstream_cookie is no variable"}},
+		{name: "bypass by the response", yaml: "rules:\n- cache_bypass: $upstream_status", want: []string{"c.yaml:2:3: rules[0].cache_bypass: \"$upstream_status\" is decided before there is a response"}},
+		{name: "uses below none", yaml: "rules:\n- cache_min_uses: -1", want: []string{"c.yaml:2:19: rules[0].cache_min_uses: -1 is negative"}},
+		{name: "no failure", yaml: "rules:\n- cache_use_stale: [error, http_418]", want: []string{"c.yaml:2:28: rules[0].cache_use_stale[1]: \"http_418\" is not known, want one of error"}},
+		{name: "off and on", yaml: "rules:\n- cache_use_stale: [error, off]", want: []string{"c.yaml:2:3: rules[0].cache_use_stale: off stands alone"}},
+		{name: "half a switch", yaml: "rules:\n- x_accel_expires: maybe", want: []string{"c.yaml:2:20: rules[0].x_accel_expires: \"maybe\" is neither true nor false"}},
 		{name: "unknown key", yaml: "proxy:\n  lissten: a", want: []string{"c.yaml:2:3: proxy.lissten: unknown key; did you mean listen?\n     2 |   lissten: a\n           ^"}},
 		{name: "unknown key, far off", yaml: "xyz: 1", want: []string{"unknown key; want one of data_dir, mode"}},
 		{name: "wrong shapes", yaml: "node: 1\nlog: {level: [a]}\nresolver: {hosts: [a]}", want: []string{"1:7: node: want keys (name", "log.level: want one value, not a list", "want NAME: VALUE"}},
@@ -217,6 +226,17 @@ rules:
   key: {ignore_query: true, ignore_params: [sig, "X-Amz-*"]}
   expect_large: false
 - {route: pass, min_size: 1MiB}
+- host: nginx.example.com
+  cache_valid: [200 302 10m, 404 1m, any 0s, 1h30m]
+  ignore_headers: [Set-Cookie, Vary]
+  cache_bypass: [$cookie_nocache, "${arg_a}$arg_b"]
+  no_cache: $http_pragma
+  cache_min_uses: 3
+  cache_use_stale: [error, timeout, updating, http_503]
+  cache_background_update: true
+  x_accel_expires: true
+  cdn_cache_control: false
+- {cache_use_stale: off}
 `, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +284,7 @@ func TestExampleIsTheDefaults(t *testing.T) {
 	// The rules in comments are right too.
 	_, rules, _ := strings.Cut(out.String(), "rules: []\n")
 	text := "rules:\n" + strings.ReplaceAll(strings.ReplaceAll("\n"+rules, "\n# ", "\n  "), "\n#", "\n")
-	if l, err = loadWith(t, text, nil); err != nil || len(l.Rules) != 3 {
+	if l, err = loadWith(t, text, nil); err != nil || len(l.Rules) != 4 {
 		t.Errorf("%v\n%s", err, text)
 	}
 }

@@ -56,6 +56,17 @@ const exampleRules = `# - name: public datasets
 # - content_type: video/*
 #   min_size: 1GiB
 #   streams: 8              # connections to the origin for one object
+# - name: nginx's directives, under their names without proxy_
+#   host: "*.example.net"
+#   cache_valid: [200 302 10m, 404 1m]    # fresh for so long, where the response does not say it
+#   ignore_headers: [Set-Cookie, Vary]    # without a say; or Cache-Control, Expires, X-Accel-Expires
+#   cache_bypass: [$arg_fresh]            # ask the origin if one of these is neither empty nor 0
+#   no_cache: [$upstream_http_x_private]  # do not store if one is
+#   cache_min_uses: 2                     # requests before a response is stored
+#   cache_use_stale: [error, timeout, updating, http_503]
+#   cache_background_update: true         # what is stale is served while it is updated
+#   x_accel_expires: true                 # obey X-Accel-Expires
+#   cdn_cache_control: true               # obey CDN-Cache-Control; the default
 `
 
 func (p printer) fields(v reflect.Value, key, indent string) {
