@@ -120,7 +120,7 @@ func (p *Proxy) notStored(v *visit, old object, d policy.Verdict, received polic
 	if ofURL && why != "unavailable" {
 		p.seen.note(v.route.Key, false)
 	}
-	if old == nil || d.Reason == policy.ReasonVaryMiss {
+	if old == nil || d.Reason == policy.ReasonVaryMiss || why == policy.NotPartial {
 		return
 	}
 	ver := old.Version()

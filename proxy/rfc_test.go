@@ -184,7 +184,7 @@ func TestStale(t *testing.T) {
 		}},
 		{name: "stale-if-error: an error's status", first: []change{says("Cache-Control", "max-age=60, stale-if-error=60")}, alone: true, acts: []act{
 			cached,
-			{after: 80 * second, at: []change{fails(503)}, want: "200 one STALE", says: "fwd=stale; fwd-status=503; detail=stale-if-error", saw: "GET If-None-Match"},
+			{after: 80 * second, at: []change{fails(503)}, want: "200 one STALE", says: "fwd=stale; fwd-status=503; detail=stale-if-error; Age: 80", saw: "GET If-None-Match"},
 			{after: 50 * second, want: "503 error EXPIRED", saw: "GET If-None-Match"},
 		}},
 		{name: "stale-if-error: no answer", first: []change{says("Cache-Control", "max-age=60, stale-if-error=60")}, alone: true, acts: []act{

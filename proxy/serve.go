@@ -55,7 +55,8 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 		reprDigest(h, ver.SHA256)
 	}
 	p.cacheStatus(h, status)
-	if status.Hit || status.collapsed || h.Get("Age") != "" { // RFC 9111 §5.1
+	asked := status.Fwd != "" && !status.collapsed && status.Word != "STALE"
+	if !asked || h.Get("Age") != "" { // RFC 9111 §4, §5.1
 		h.Set("Age", strconv.FormatInt(int64(policy.CurrentAge(s, p.cfg.Now())/time.Second), 10))
 	}
 	if reply.Status == http.StatusNotModified {
