@@ -88,3 +88,43 @@ func TestFreshened(t *testing.T) {
 	withheld := std.Freshened(minute("X-User", "me"), header("Cache-Control", `no-cache="x-user", max-age=60`), later, later)
 	equalHeader(t, "§5.2.2.4: a field that a 304 withholds is no longer used", withheld.Header, map[string]string{"X-User": ""})
 }
+
+func TestConnectionLists(t *testing.T) {
+	for line, lists := range map[string]bool{"close": false, "Keep-Alive": false, "Cookie": true, "close, Accept": true} {
+		if ListsFields(header("Connection", line)) != lists {
+			t.Errorf("RFC 9110 §7.6.1: %q: want %v", line, lists)
+		}
+	}
+	h := header("Connection", "X-Hop, cache-control, Vary")
+	if KeepEndToEnd(h); len(h["Connection"]) != 1 || h.Get("Connection") != "X-Hop" {
+		t.Errorf("RFC 9110 §7.6.1: kept %v", h)
+	}
+}
+
+func TestWithPrivate(t *testing.T) {
+	fresh := header("Etag", `"x"`, "X-A", "1")
+	got := WithPrivate(fresh, header("Set-Cookie", "a=b", "X-A", "2", "Content-Encoding", "gzip"))
+	equalHeader(t, "§3.1", got, map[string]string{"Set-Cookie": "a=b", "X-A": "1", "Content-Encoding": "", "Etag": `"x"`})
+	if fresh.Get("Set-Cookie") != "" {
+		t.Error("what others get has changed")
+	}
+}
+
+func TestShares(t *testing.T) {
+	for name, tc := range map[string]struct {
+		req  Request
+		o    StoreOptions
+		want bool
+	}{
+		"nothing":               {get(), StoreOptions{}, true},
+		"no-cache":              {ask("no-cache"), StoreOptions{}, true},
+		"no-store":              {ask("no-store"), StoreOptions{Public: true}, false},
+		"authorization":         {get("Authorization", "x"), StoreOptions{}, false},
+		"authorization, public": {get("Authorization", "x"), StoreOptions{Public: true}, true},
+		"cookie":                {get("Cookie", "a=b"), StoreOptions{}, false},
+	} {
+		if Shares(tc.req, tc.o) != tc.want {
+			t.Errorf("%s: want %v", name, tc.want)
+		}
+	}
+}
