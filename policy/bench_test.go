@@ -119,3 +119,24 @@ func TestDecisionsOnAHitAllocateNothing(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkHit is all that a hit asks of policy.
+func BenchmarkHit(b *testing.B) {
+	rules := &Rules{Rules: []Rule{
+		{Host: "*.example.org", Route: Pass}, {Path: "/**/dist/*.iso", Threshold: MiB}, {Host: "o.test", Upgrade: "https"},
+	}}
+	req := getURL(b, "http://o.test/pool/dist/a.iso?version=12&arch=amd64")
+	req.Header = header("User-Agent", "Wget/1.24", "Accept", "*/*", "Accept-Encoding", "identity", "Connection", "Keep-Alive")
+	s := stored("Cache-Control", "public, max-age=3600", "Etag", `"x"`, "Last-Modified", at(-time.Hour), "Content-Type", "application/octet-stream")
+	now := t0.Add(time.Minute)
+	b.ReportAllocs()
+	for b.Loop() {
+		rt := rules.Route(req)
+		rt = rules.AtResponse(rt, s.Status, s.Header, 1<<30)
+		v := rt.Cache.Decide(req, &s, now)
+		if Respond(req, &s, 1<<30).Status != 200 || v.Action != Serve {
+			b.Fatal(v)
+		}
+		sink = v.CacheStatus()
+	}
+}
