@@ -85,7 +85,7 @@ func (p *Proxy) answer(v *visit, obj object) (again bool) {
 	ver := obj.Version()
 	v.route = p.rules().AtResponse(v.route, ver.Stored.Status, ver.Stored.Header, ver.Length)
 	d := v.route.Cache.Decide(v.req, &ver.Stored, p.cfg.Now())
-	unmet := d.Action != policy.Fetch && policy.Respond(v.req, &ver.Stored, ver.Length).Status == 0
+	unmet := d.Action != policy.Fetch && hasPreconditions(v.r.Header) && policy.Respond(v.req, &ver.Stored, ver.Length).Status == 0
 	switch {
 	case d.Action == policy.Refuse, unmet && onlyIfCached(v.r.Header):
 		p.refuse(v)
@@ -106,6 +106,10 @@ func (p *Proxy) answer(v *visit, obj object) (again bool) {
 		p.fetch(v, obj, d)
 	}
 	return false
+}
+
+func hasPreconditions(h http.Header) bool {
+	return len(h["If-Match"])+len(h["If-Unmodified-Since"]) > 0
 }
 
 func (p *Proxy) refuse(v *visit) {

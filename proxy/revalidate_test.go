@@ -34,10 +34,16 @@ func herd(t *testing.T, p *node, n int, url string, arrived <-chan struct{}, fie
 	return words
 }
 
-// waiting is how many requests ask, or wait for who asks.
-func waiting() int {
-	b := make([]byte, 1<<20)
-	return strings.Count(string(b[:runtime.Stack(b, true)]), "proxy.(*Proxy).ask(")
+// waiting is how many requests wait for an answer, their own or another's.
+func waiting() (n int) {
+	b := make([]byte, 4<<20)
+	for stack := range strings.SplitSeq(string(b[:runtime.Stack(b, true)]), "\n\n") {
+		state, _, _ := strings.Cut(stack, "\n")
+		if strings.Contains(state, "[select") && strings.Contains(stack, "proxy.(*Proxy).ask(") {
+			n++
+		}
+	}
+	return n
 }
 
 // slow makes o answer the first question only when all of a herd ask or wait.

@@ -119,7 +119,8 @@ func rangeField(ranges []httpheader.Range) string {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = fmt.Appendf(b, "%d-%d", r.From, r.To-1)
+		b = append(strconv.AppendInt(b, r.From, 10), '-')
+		b = strconv.AppendInt(b, r.To-1, 10)
 	}
 	return string(b)
 }
