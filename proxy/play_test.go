@@ -242,3 +242,50 @@ func perform(t *testing.T, plays []play) {
 		})
 	}
 }
+
+// Whatever the origin says short of permission, and however many come at once,
+// nobody gets what was made for somebody else.
+func TestNobodyGetsAnothersAnswer(t *testing.T) {
+	for _, directives := range []string{"", "private", "no-store", "no-cache", "max-age=60", "max-age=0", "max-age=60, stale-while-revalidate=60", "private, stale-if-error=60"} {
+		for _, field := range []string{"Authorization", "Cookie"} {
+			t.Run(field+" "+directives, func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t)
+				url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					if directives != "" {
+						w.Header().Set("Cache-Control", directives)
+					}
+					w.Header().Set("Etag", `"`+r.Header.Get(field)+`"`)
+					http.ServeContent(w, r, "", time.Time{}, strings.NewReader("for "+r.Header.Get(field)))
+				})
+				cast := s.cast(2, policy.Rule{Path: "/none", Route: policy.Pass})
+				var wg sync.WaitGroup
+				for i := range 6 {
+					wg.Go(func() {
+						for range 4 {
+							who := fmt.Sprint("user-", i)
+							n := cast[i%len(cast)]
+							res, err := n.client().Do(request(t, "GET", url+"/x", field+": "+who))
+							if err != nil {
+								t.Error(err)
+								return
+							}
+							got, _ := io.ReadAll(res.Body)
+							res.Body.Close()
+							if string(got) != "for "+who {
+								t.Errorf("%s got %q (%s)", who, got, res.Header.Get("Cache-Status"))
+							}
+						}
+					})
+				}
+				wg.Wait()
+				for _, n := range cast {
+					if _, got := n.get(url + "/x"); got != "for " {
+						t.Errorf("an anonymous client got %q", got)
+					}
+					n.quiet(url+"/x", true) // barter knows no fills
+				}
+			})
+		}
+	}
+}

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"shatabdi/policy"
+	"shatabdi/proxy/origin"
 )
 
 // herd sends n requests at once, the first of them alone until the origin has it.
@@ -231,4 +234,31 @@ func TestMinUses(t *testing.T) {
 	}
 	res, got := n.get(o.url + "/x")
 	wantAnswer(t, res, got, 200, o.body, "HIT")
+}
+
+// RFC 8246: over TLS an immutable response is not asked about, whoever reloads.
+func TestImmutableOverTLS(t *testing.T) {
+	var asked atomic.Int32
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Cache-Control", "max-age=60, immutable")
+		w.Header().Set("Etag", etag)
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body(5000)))
+	}))
+	defer secure.Close()
+	rules := &policy.Rules{Default: policy.Defaults{Threshold: 1000}, Rules: []policy.Rule{{Path: "/**", Upgrade: "https"}}}
+	n := start(t, Config{Rules: func() *policy.Rules { return rules }}, origin.Config{
+		TLS: &tls.Config{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs},
+	})
+	n.cache = newFake(t)
+	at := strings.Replace(secure.URL, "https:", "http:", 1)
+	for i, word := range []string{"MISS", "HIT"} {
+		res, got := n.get(at+"/x", "Cache-Control: max-age=0")
+		wantAnswer(t, res, got, 200, body(5000), word)
+		if asked.Load() != 1 {
+			t.Errorf("request %d: the origin was asked %d times", i+1, asked.Load())
+		}
+	}
+	res, got := n.get(at+"/x", "Cache-Control: no-cache")
+	wantAnswer(t, res, got, 200, body(5000), "REVALIDATED", "fwd=request")
 }
