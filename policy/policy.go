@@ -11,6 +11,7 @@
 //	  .Select       which of the stored variants answers (RFC 9111 §4.1)
 //	  .Decide       serve, revalidate, fetch, refuse, bypass (§4)
 //	  Background    the request that revalidates what was served stale (RFC 5861 §3)
+//	  Shares        may it wait for the answer to another request
 //	  .Answered     what the origin's answer means for what is stored (§4.3.3)
 //	  .StaleOn      may what is stored answer although the origin failed (§4.2.4)
 //	  .Freshened    what is stored, with the header of a 304 (§4.3.4)
