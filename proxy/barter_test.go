@@ -21,6 +21,8 @@ func (b *barter) node() swarmcache.Swarm { return barterer{b} }
 
 type barterer struct{ *barter }
 
+func (barterer) Withdraw(swarmcache.InfoHash) {}
+
 func (b barterer) Offer(h swarmcache.Held) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,6 +80,7 @@ func (bartered) PieceChanged(int)                      {}
 func (bartered) Tell(int, []byte)                      {}
 func (bartered) Hear(func(int, []byte))                {}
 func (bartered) PeersHave() func(int) bool             { return func(int) bool { return false } }
+func (bartered) Seedless() bool { return false }
 func (bartered) Stats() (none swarmcache.TorrentStats) { return none }
 func (bartered) Drop()                                 {}
 
