@@ -80,7 +80,7 @@ func (bartered) PieceChanged(int)                      {}
 func (bartered) Tell(int, []byte)                      {}
 func (bartered) Hear(func(int, []byte))                {}
 func (bartered) PeersHave() func(int) bool             { return func(int) bool { return false } }
-func (bartered) Seedless() bool { return false }
+func (bartered) Seedless() bool                        { return false }
 func (bartered) Stats() (none swarmcache.TorrentStats) { return none }
 func (bartered) Drop()                                 {}
 
