@@ -22,3 +22,6 @@ func (s *Swarm) Avoided() []netip.AddrPort {
 
 // Torrents counts what is in the engine.
 func (s *Swarm) Torrents() int { return len(s.list()) }
+
+// SomePeers is how many a node dials among many.
+const SomePeers = somePeers

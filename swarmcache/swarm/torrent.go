@@ -4,7 +4,6 @@ import (
 	"errors"
 	"hash/fnv"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -40,7 +39,7 @@ type joined struct {
 	read     int64     // payload received, and
 	readAt   time.Time // when that last changed
 	dropped  bool
-	dialed   map[netip.AddrPort]time.Time
+	peers    peers
 	share    uint32                  // one in so many pieces is this node's own
 	base     []torrent.PiecePriority // without windows; none where nobody wants the piece
 	current  []torrent.PiecePriority
@@ -99,7 +98,7 @@ func (s *Swarm) join(f *swarmcache.File, ih metainfo.Hash, info []byte, fill boo
 	t := &joined{
 		s: s, t: tt, ih: ih, file: f, fill: fill, users: 1,
 		ready: make(chan struct{}), gone: make(chan struct{}),
-		share: 2, dialed: map[netip.AddrPort]time.Time{}, windows: map[*window]bool{},
+		share: 2, peers: peers{dialed: map[netip.AddrPort]time.Time{}}, windows: map[*window]bool{},
 		base: make([]torrent.PiecePriority, n), current: make([]torrent.PiecePriority, n),
 	}
 	s.mu.Lock()
@@ -141,48 +140,6 @@ func (t *joined) gotInfo() {
 }
 
 func (t *joined) InfoHash() swarmcache.InfoHash { return swarmcache.InfoHash(t.ih) }
-
-// Up to allPeers peers a node dials everybody, above that about somePeers: the
-// swarm stays connected and close to the bound with that many.
-const (
-	allPeers  = 32
-	somePeers = 16
-)
-
-// redialAfter is how long a peer that was named before is not dialed again. The
-// engine forgets a peer after one failed or lost connection.
-const redialAfter = 10 * time.Second
-
-// AddPeers implements swarmcache.Torrent.
-func (t *joined) AddPeers(addrs []netip.AddrPort) {
-	connected := t.t.Stats().ActivePeers
-	now := time.Now()
-	t.mu.Lock()
-	var ps []torrent.PeerInfo
-	for _, a := range addrs {
-		last, known := t.dialed[a]
-		if t.s.judge.avoidsAddr(a, now) || known && (now.Sub(last) < redialAfter || connected >= min(len(t.dialed), somePeers)) {
-			continue
-		}
-		t.dialed[a] = now
-		if n := len(t.dialed); n > allPeers && rand.IntN(n) >= somePeers {
-			continue
-		}
-		ps = append(ps, torrent.PeerInfo{
-			Addr:   &net.TCPAddr{IP: a.Addr().AsSlice(), Port: int(a.Port()), Zone: a.Addr().Zone()},
-			Source: torrent.PeerSourceTracker,
-		})
-	}
-	if n := uint32(len(t.dialed) + 1); n >= 2*t.share {
-		t.share = n
-		t.spreadLocked(layout.Range{From: 0, To: int64(len(t.base))})
-	}
-	dropped := t.dropped
-	t.mu.Unlock()
-	if len(ps) > 0 && !dropped {
-		t.t.AddPeers(ps)
-	}
-}
 
 // Want implements swarmcache.Torrent. Priorities are random, for the engine
 // breaks ties of rarity by the lowest index: without that all nodes ask for the
