@@ -14,8 +14,8 @@ import (
 const (
 	// patienceBoard is how long a board is not to be asked before it is away.
 	patienceBoard = time.Second
-	// patiencePeers is how long a node goes without a new piece before it takes
-	// another's turn, and awayStep how much longer for each node that is before it.
+	// patiencePeers is how long a node and its neighbours go without a new piece
+	// before it takes another's turn, and awayStep how much longer for each node that is before it.
 	patiencePeers = 3 * time.Second
 	awayStep      = 500 * time.Millisecond
 )
@@ -37,7 +37,7 @@ func (t *transfer) away(now time.Time) bool {
 
 // awayTurn is turn while the board is away; behind is how many nodes come first.
 func (t *transfer) awayTurn(behind int, now time.Time) bool {
-	return behind == 0 || now.Sub(t.progress) > patiencePeers+time.Duration(min(behind, 20))*awayStep
+	return behind == 0 || now.Sub(t.alive) > patiencePeers+time.Duration(min(behind, 20))*awayStep
 }
 
 // unasked decides on claims that the board did not take.

@@ -166,16 +166,19 @@ func (t *transfer) next(now time.Time) []SpanRecord {
 // nextOrphan picks a span whose claimer or holder seems to be dead: one whose
 // turn is ours, or else the lowest.
 func (t *transfer) nextOrphan(now time.Time) []SpanRecord {
+	l := t.participants()
 	if now.Sub(t.checked) >= checkEvery {
 		t.checked = now
-		t.findOrphans(now)
+		if t.self >= 0 || rand.IntN(unlistedRarely) == 0 {
+			t.findOrphans(now)
+		}
 	}
 	found := -1
 	t.eachWanted(t.orphans, func(i int) bool {
 		if found < 0 {
 			found = i
 		}
-		if i%len(t.participants()) == t.self {
+		if i%len(l) == t.self {
 			found = i
 			return false
 		}
@@ -214,7 +217,7 @@ func (t *transfer) findOrphans(now time.Time) {
 				}
 			case now.Sub(s.since) < patience:
 				continue
-			case t.stuck(i, now): // whatever peers say they have, they do not give it
+			case t.stuck(i, now) && t.fetchers() < t.c.cfg.Streams: // whatever peers say they have, they do not give it
 			case !t.gone(s):
 				continue // who has it lives, and pieces come: so will these
 			default:
@@ -230,12 +233,6 @@ func (t *transfer) findOrphans(now time.Time) {
 	}
 }
 
-// stuck reports whether no piece at all came for so long that this node should
-// help itself to span i.
-func (t *transfer) stuck(i int, now time.Time) bool {
-	return now.Sub(t.progress) > max(overdueAfter, 3*t.spanTime(i))
-}
-
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -243,18 +240,14 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// fullBoard is how many participants a board lists before it may have left some
-// out.
-const fullBoard = 60
-
 // gone reports whether the node that landed a span has left the fill since, as
 // far as the board tells. When it came again it may have evicted what it landed.
 func (t *transfer) gone(s *spanState) bool {
 	if s.By == t.c.cfg.Node.ID {
 		return true // landed by us and not here: it went with a purge or a lost file
 	}
-	if len(t.nodes) >= fullBoard {
-		return false
+	if len(t.nodes)+1 >= MaxListed {
+		return false // it may not be listed
 	}
 	m, there := t.nodes[s.By]
 	return !there || m.Rev > s.Rev
@@ -354,7 +347,9 @@ func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 	s := t.endlessStream()
 	var run []int
 	for k, won := range e.won {
-		if i := e.spans[k].Span; !won && e.err == nil && s == nil && len(t.streams) == 0 && t.stuck(i, now.Add(-overdueAfter/2)) {
+		i := e.spans[k].Span
+		lostBefore := !t.spans[i].lostAt.IsZero() && t.fetchers() < t.c.cfg.Streams
+		if !won && e.err == nil && s == nil && len(t.streams) == 0 && lostBefore && t.stuck(i, now.Add(-overdueAfter/2)) {
 			// What stands on the board is not what this node knows of it, and nothing
 			// comes: a reader must not wait for ever.
 			t.log.Warn("fetching a span that this node could not claim", "span", i)
@@ -362,14 +357,13 @@ func (t *transfer) onClaimed(ctx context.Context, e claimed) {
 			won = true
 		}
 		if !won {
-			t.spans[e.spans[k].Span].lostAt = now
+			t.spans[i].lostAt = now
 			if e.err != nil {
 				continue
 			}
 			t.c.metrics.claims.WithLabelValues("lost").Inc()
 			continue
 		}
-		i := e.spans[k].Span
 		t.c.metrics.claims.WithLabelValues("won").Inc()
 		t.setMine(i, true)
 		switch {

@@ -181,6 +181,10 @@ func (r *FillRecord) Plan() layout.Plan {
 // claimed (under the claimer's lease) or landed (its hashes are known, without
 // a lease). A landed span whose bytes died with their holder may be claimed
 // again: it then keeps its hashes.
+//
+// The first MaxListed participants are listed, others later if there is room.
+// Who is not listed is told of those who are as they stand when it comes, and
+// not of their coming and going.
 type Board interface {
 	// Watch calls f, in order and from one goroutine, for what stands on the
 	// board and then for every change. It returns when ctx is done, nil, or when
@@ -204,6 +208,10 @@ type Board interface {
 	// that is sealed or ended deletes the board.
 	Leave(ctx context.Context) error
 }
+
+// MaxListed is how many participants a board lists. Each one that comes or goes
+// is told to all of them, and nobody dials more than some dozens.
+const MaxListed = 48
 
 // SpanRecord is what stands on a board for one span.
 type SpanRecord struct {
@@ -292,6 +300,9 @@ type Torrent interface {
 	PeersHave() func(piece int) bool
 	// Seedless reports whether the tracker knows nobody who has everything.
 	Seedless() bool
+	// Neighbours tells how many peers are connected, and how many pieces they have
+	// all together: as long as that grows, the swarm is slow and not dead.
+	Neighbours() (peers, pieces int)
 	Stats() TorrentStats
 	Drop()
 }

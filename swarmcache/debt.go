@@ -1,6 +1,7 @@
 package swarmcache
 
 import (
+	"hash/fnv"
 	"math"
 	"time"
 )
@@ -99,6 +100,9 @@ func (t *transfer) noteTurn(s *SpanRecord, now time.Time) {
 // behind is how many nodes come before this one for span i.
 func (t *transfer) behind(i int, now time.Time) (n int) {
 	l := t.participants()
+	if t.self < 0 {
+		return len(l) + t.unlisted(i)
+	}
 	if t.inDebt(now) {
 		return len(l)
 	}
@@ -108,4 +112,20 @@ func (t *transfer) behind(i int, now time.Time) (n int) {
 		}
 	}
 	return n
+}
+
+// Nodes that are not listed come after all who are, spread over unlistedSpread
+// places so that they do not all come at once, and look for orphans so much more
+// rarely.
+const (
+	unlistedSpread = 128
+	unlistedRarely = 16
+)
+
+// unlisted is this node's place for span i among those that are not listed.
+func (t *transfer) unlisted(i int) int {
+	h := fnv.New32a()
+	h.Write([]byte(t.c.cfg.Node.ID))
+	h.Write([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
+	return int(h.Sum32() % unlistedSpread)
 }

@@ -29,15 +29,17 @@ func turns(length int64, others ...NodeID) (*transfer, *peers) {
 // peers is a swarm that has what it is told to have.
 type peers struct {
 	Torrent
-	have     map[int]bool
-	sent     int64
-	seedless bool
+	have          map[int]bool
+	sent          int64
+	seedless      bool
+	peers, pieces int
 }
 
 func (p *peers) PeersHave() func(int) bool { return func(i int) bool { return p.have[i] } }
 func (p *peers) Stats() TorrentStats       { return TorrentStats{BytesWritten: p.sent} }
 func (p *peers) PieceChanged(int)          {}
 func (p *peers) Seedless() bool            { return p.seedless }
+func (p *peers) Neighbours() (int, int)    { return p.peers, p.pieces }
 
 func TestNodeInDebtLetsOthersGoFirst(t *testing.T) {
 	tr, p := turns(64<<20, "a", "b", "z") // in order: a b m z
@@ -107,7 +109,7 @@ func TestNobodyWaitsForWhoLetsTurnsPass(t *testing.T) {
 func TestStuckNodeHelpsItself(t *testing.T) {
 	tr, p := turns(64<<20, "a", "b", "z")
 	now := time.Now()
-	tr.progress = now
+	tr.alive = now
 	tr.wants[newWant(layout.Range{To: int64(tr.plan.Pieces())}, 0)] = true
 	tr.put(SpanRecord{Span: 7, Landed: true, By: "a", Rev: 3}, now)
 	p.have = map[int]bool{}
@@ -119,6 +121,13 @@ func TestStuckNodeHelpsItself(t *testing.T) {
 		t.Error("fetched again although its holder lives and may give it")
 	}
 	now = now.Add(2 * time.Second)
+	for i := range tr.c.cfg.Streams {
+		tr.put(SpanRecord{Span: 20 + i, Owner: NodeID(rune('A' + i)), Rev: 4}, now)
+	}
+	if tr.findOrphans(now); tr.orphans.has(7) {
+		t.Error("fetched again although others help themselves already")
+	}
+	tr.put(SpanRecord{Span: 20}, now)
 	if tr.findOrphans(now); !tr.orphans.has(7) {
 		t.Error("nothing came for so long, and nothing is done")
 	}

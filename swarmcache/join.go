@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -49,12 +50,21 @@ func (t *transfer) joinFill(ctx context.Context) error {
 		t.useBoard(ctx, aloneBoard{})
 		return nil
 	}
+	t.joinBoard(ctx, 0)
+	return nil
+}
+
+// joinBoard takes part in the fill's board after a while.
+func (t *transfer) joinBoard(ctx context.Context, wait time.Duration) {
 	rec := *t.rec
 	t.background.Go(func() {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
 		board, err := t.c.board(ctx, rec)
 		t.send(boarded{board, err})
 	})
-	return nil
 }
 
 func fillRole(r *FillRecord, self NodeID, alone bool) string {
@@ -72,6 +82,9 @@ func (t *transfer) onBoarded(ctx context.Context, e boarded) {
 	switch {
 	case errors.Is(e.err, ErrNotFound):
 		t.boardGone(ctx)
+	case errors.Is(e.err, ErrUnavailable) && t.rec.Opener != t.c.cfg.Node.ID && t.c.now().Sub(t.alive) < patienceJoin:
+		// Others are at it, and tell each other what the directory does not.
+		t.joinBoard(ctx, 200*time.Millisecond+rand.N(800*time.Millisecond))
 	case e.err != nil:
 		t.log.Warn("filling for this node alone", "error", e.err)
 		t.alone = true
@@ -122,6 +135,7 @@ func (t *transfer) boardGone(ctx context.Context) {
 
 func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 	now := t.c.now()
+	t.boardAnswered() // by telling: one that is only slow is not away
 	switch {
 	case e.Span != nil:
 		if e.Span.Span < 0 || e.Span.Span >= len(t.spans) {
@@ -222,7 +236,7 @@ func (t *transfer) seedersGive(now time.Time) bool {
 	if t.seedless() {
 		patience = patienceSeedless // peers with a part may still have enough
 	}
-	if now.Sub(latest(t.progress, t.seedsFrom)) < patience {
+	if now.Sub(latest(t.alive, t.seedsFrom)) < patience {
 		return true
 	}
 	t.log.Debug("no seeder gives anything")
@@ -256,10 +270,14 @@ func (t *transfer) escalate(ctx context.Context, now time.Time) {
 // another id.
 var errSuperseded = fmt.Errorf("%w: the version was given up", ErrFillEnded)
 
-// participants returns all participants in order, this node among them.
+// participants returns those who take turns, in order: all who are listed. This
+// node has its place among them, t.self, unless they are so many that it is not
+// listed; then that is negative.
 func (t *transfer) participants() []NodeID {
 	if t.rank == nil {
-		t.rank = append(t.rank, t.c.cfg.Node.ID)
+		if len(t.nodes) < MaxListed {
+			t.rank = append(t.rank, t.c.cfg.Node.ID)
+		}
 		for id := range t.nodes {
 			t.rank = append(t.rank, id)
 		}

@@ -19,7 +19,8 @@ const (
 	patienceSeed  = 3 * time.Second  // without progress from seeders, the origin is asked
 	// patienceSeedless is the same where the tracker knows of none.
 	patienceSeedless = 300 * time.Millisecond
-	patienceFirst    = 5 * time.Second // for the first reader of an opened fill
+	patienceJoin     = 10 * time.Second // without any progress, a fill is joined or given up
+	patienceFirst    = 5 * time.Second  // for the first reader of an opened fill
 )
 
 // transfer brings the wanted pieces of one object to this node: from peers of
@@ -74,6 +75,8 @@ type transfer struct {
 	complained time.Time // when the log was last told that nothing comes
 	started    time.Time
 	progress   time.Time // when a piece last became complete
+	alive      time.Time // when one last did, here or at a neighbour's
+	peers      life      // what neighbours had when last looked at
 	news       time.Time // when the board last told of a span
 	left       int       // pieces missing at that time
 	flushed    time.Time
@@ -139,7 +142,7 @@ func (t *transfer) run(ctx context.Context) {
 	ctx, t.cancel = context.WithCancelCause(ctx)
 	defer t.cleanup()
 	now := t.c.now()
-	t.started, t.progress, t.flushed, t.offered, t.left = now, now, now, now, t.file.Left()
+	t.started, t.progress, t.alive, t.flushed, t.offered, t.left = now, now, now, now, now, t.file.Left()
 	if err := t.begin(ctx); err != nil {
 		t.fail(err)
 		return
@@ -290,8 +293,9 @@ func (t *transfer) step(ctx context.Context, now time.Time) error {
 	t.takeWants()
 	t.followReaders()
 	if left := t.file.Left(); left != t.left {
-		t.left, t.progress = left, now
+		t.left, t.progress, t.alive = left, now, now
 	}
+	t.lookAround(now)
 	if t.fill != nil && t.sealed != nil {
 		for _, i := range t.file.takeNews() {
 			t.pieceChanged(i) // the other torrent must not fetch it again

@@ -296,11 +296,14 @@ func (d *directory) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swar
 	if s == nil {
 		return nil, swarmcache.ErrNotFound
 	}
-	d.rev++
-	m := swarmcache.Member{Node: d.self, Rev: d.rev}
-	s.nodes[d.self.ID] = m
-	s.tellLocked(swarmcache.BoardEvent{Joined: &m})
-	return &board{s, d.self.ID}, nil
+	_, listed := s.nodes[d.self.ID]
+	if listed = listed || len(s.nodes) < swarmcache.MaxListed; listed {
+		d.rev++
+		m := swarmcache.Member{Node: d.self, Rev: d.rev}
+		s.nodes[d.self.ID] = m
+		s.tellLocked(swarmcache.BoardEvent{Joined: &m})
+	}
+	return &board{s, d.self.ID, listed}, nil
 }
 
 // restartWindow is how long the restart of a fill counts against its key.

@@ -22,9 +22,10 @@ type sheet struct {
 
 // watcher is one Watch in progress.
 type watcher struct {
-	self  swarmcache.NodeID
-	queue []delivery    // guarded by dir.mu
-	news  chan struct{} // room for one
+	self   swarmcache.NodeID
+	listed bool          // who is not is told of no participant
+	queue  []delivery    // guarded by dir.mu
+	news   chan struct{} // room for one
 }
 
 // delivery is a change on its way; the zero event says that the board is deleted.
@@ -35,6 +36,9 @@ type delivery struct {
 
 func (s *sheet) tellLocked(e swarmcache.BoardEvent) {
 	for w := range s.watchers {
+		if !w.listed && (e.Joined != nil || e.Left != "") {
+			continue
+		}
 		w.pushLocked(delivery{time.Now().Add(s.dir.delay), e})
 	}
 }
@@ -102,7 +106,8 @@ func (s *sheet) deleteLocked() {
 // board is one node's hand on a sheet.
 type board struct {
 	*sheet
-	self swarmcache.NodeID
+	self   swarmcache.NodeID
+	listed bool
 }
 
 // lock locks the directory for one request on this board, or tells why not.
@@ -118,7 +123,7 @@ func (b *board) lock(ctx context.Context, counter *int) error {
 }
 
 func (b *board) Watch(ctx context.Context, f func(swarmcache.BoardEvent)) error {
-	w := &watcher{self: b.self, news: make(chan struct{}, 1)}
+	w := &watcher{self: b.self, listed: b.listed, news: make(chan struct{}, 1)}
 	b.dir.mu.Lock()
 	b.standsLocked(w)
 	b.watchers[w] = true

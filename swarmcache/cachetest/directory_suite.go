@@ -58,6 +58,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"LateWatcherIsToldWhatStands", lateWatcher},
 		{"ParticipantsComeAndGo", participants},
 		{"WhoComesAgainJoinedAfterItsLanding", comesAgain},
+		{"ManyParticipantsAreNotAllListed", manyParticipants},
 		{"UpdateReachesEverybody", updateFill},
 		{"LastToLeaveDeletesAFinishedBoard", lastLeaves},
 		{"UnfinishedBoardStays", unfinishedStays},
@@ -206,6 +207,13 @@ func (v *view) until(t *testing.T, what string, ok func(v *view) bool) {
 		defer v.mu.Unlock()
 		return ok(v)
 	})
+}
+
+func (v *view) lists(id swarmcache.NodeID) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, ok := v.nodes[id]
+	return ok
 }
 
 func (v *view) span(i int) swarmcache.SpanRecord {
@@ -727,6 +735,36 @@ func comesAgain(t *testing.T, l lab) {
 	w.until(t, "it joined after it landed", func(w *view) bool {
 		return w.nodes["node-2"].Rev > w.spans[0].Rev
 	})
+}
+
+func manyParticipants(t *testing.T, l lab) {
+	v := version("http://o/a", `"1"`, noon)
+	one := l.join(t, l.node(1), v)
+	var wg sync.WaitGroup
+	for i := 2; i <= swarmcache.MaxListed; i++ {
+		d := l.node(i)
+		wg.Go(func() {
+			if _, err := d.JoinFill(l.ctx, fillOf(v)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	listed := l.watch(t, one)
+	listed.until(t, "all are there", func(w *view) bool { return len(w.nodes) == swarmcache.MaxListed-1 })
+	late := l.join(t, l.node(100), v)
+	w := l.watch(t, late)
+	w.until(t, "who comes late is told of all", func(w *view) bool { return len(w.nodes) == swarmcache.MaxListed })
+	noErr(t, one.Leave(l.ctx))
+	l.claim(t, late, free(0))
+	w.until(t, "it takes part", func(w *view) bool { return w.spans[0].Owner == "node-100" })
+	if !w.lists("node-1") {
+		t.Error("who is not listed is told that another one left")
+	}
+	listed.until(t, "the others see that", func(w *view) bool { return w.spans[0].Owner == "node-100" })
+	if listed.lists("node-100") {
+		t.Error("who comes to a full list is on it")
+	}
 }
 
 func updateFill(t *testing.T, l lab) {

@@ -26,6 +26,7 @@ type board struct {
 	mu     sync.Mutex // guards the fields below; taken after c.mu
 	mine   map[int]hold
 	listed clientv3.LeaseID // under which we stand among the participants
+	seated chan struct{}    // closed when we stood there for the first time
 	left   bool
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -135,7 +137,18 @@ func (b *board) Watch(ctx context.Context, f func(swarmcache.BoardEvent)) error 
 		b: b, tell: f, prefix: b.c.keys.fill(b.id),
 		entries: map[string]item{}, told: map[int]swarmcache.SpanRecord{},
 	}
-	return b.c.follow(ctx, follower{prefix: w.prefix, state: w.state, changed: w.changed})
+	return b.c.follow(ctx, follower{prefix: w.prefix, state: w.state, changed: w.changed, part: b.part})
+}
+
+// part is what to watch of a board: all of it for those who are listed, and all
+// but the participants for others, until they are.
+func (b *board) part() (from string, until <-chan struct{}) {
+	select {
+	case <-b.seated:
+		return b.c.keys.fill(b.id), nil
+	default:
+		return b.c.keys.fillRecord(b.id), b.seated
+	}
 }
 
 // boardWatch is one Watch: the entries below the board's prefix as they stand in
@@ -192,6 +205,10 @@ func (w *boardWatch) state(rev int64, kvs []*mvccpb.KeyValue) error {
 		}
 	}
 	slices.Sort(parts) // the participants, the record, the spans
+	nodes := parts[:sort.SearchStrings(parts, partRecord)]
+	rand.Shuffle(len(nodes), func(i, k int) { // or all would dial the same ones first
+		nodes[i], nodes[k] = nodes[k], nodes[i]
+	})
 	if err := w.report(parts); err != nil {
 		return err
 	}

@@ -582,7 +582,7 @@ func TestManyParticipantsAreNotAllListed(t *testing.T) {
 	noErr(t, err)
 	c := raw(t, etcd)
 	members := p + "fills/" + string(v.ID) + "/nodes/"
-	for i := range 64 {
+	for i := range swarmcache.MaxListed {
 		_, err := c.Put(t.Context(), fmt.Sprintf("%sother-%02d", members, i), fmt.Sprintf(`{"id":"other-%02d","peers":[]}`, i))
 		noErr(t, err)
 	}
@@ -594,7 +594,7 @@ func TestManyParticipantsAreNotAllListed(t *testing.T) {
 		return len(g.Kvs) == 1
 	}
 	if listed() {
-		t.Fatal("the 65th is listed")
+		t.Fatal("one too many is listed")
 	}
 	_, err = c.Delete(t.Context(), members+"other-07")
 	noErr(t, err)

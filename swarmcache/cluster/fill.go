@@ -19,9 +19,6 @@ const (
 	restartWindow = 2 * time.Minute
 	// maxRestarts in a row, and the next fill has one claimer.
 	maxRestarts = 2
-	// maxMembers are listed on a board; more take part without. Each one that
-	// comes is told to all who are there, and nobody dials more than some dozens.
-	maxMembers = 64
 )
 
 // pointer leads from a key to the fill that runs for it. It holds a copy of the
@@ -122,10 +119,9 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmc
 	return r, opened, nil
 }
 
-// JoinFill takes part in a fill; ErrNotFound when its record is gone. The first
-// 64 participants are listed on the board, the others when there is room.
+// JoinFill takes part in a fill; ErrNotFound when its record is gone.
 func (c *Cluster) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.Board, error) {
-	b := &board{c: c, id: r.Version.ID, key: r.Version.Key, mine: map[int]hold{}}
+	b := &board{c: c, id: r.Version.ID, key: r.Version.Key, mine: map[int]hold{}, seated: make(chan struct{})}
 	if err := c.do(ctx, opJoin, b.enlist); err != nil {
 		return nil, err
 	}
@@ -150,19 +146,29 @@ func (b *board) enlist(ctx context.Context, client *clientv3.Client) error {
 	if !r.Succeeded {
 		return swarmcache.ErrNotFound
 	}
-	if r.Responses[0].GetResponseRange().Count >= maxMembers {
+	if r.Responses[0].GetResponseRange().Count >= swarmcache.MaxListed {
 		return nil
 	}
-	r, err = client.Txn(ctx).If(record).
-		Then(clientv3.OpPut(b.c.keys.member(b.id, self.ID), encode(self), clientv3.WithLease(lease))).Commit()
-	if err != nil {
+	me := b.c.keys.member(b.id, self.ID)
+	r, err = client.Txn(ctx).If(record).Then(
+		clientv3.OpPut(me, encode(self), clientv3.WithLease(lease)),
+		clientv3.OpGet(b.c.keys.members(b.id), clientv3.WithPrefix(), clientv3.WithCountOnly()),
+	).Commit()
+	switch {
+	case err != nil:
 		return err
-	}
-	if !r.Succeeded {
+	case !r.Succeeded:
 		return swarmcache.ErrNotFound
+	case r.Responses[1].GetResponseRange().Count > swarmcache.MaxListed:
+		// Others came between the two: the last ones step back.
+		_, err := client.Txn(ctx).Then(deleteOurs(me, lease)).Commit()
+		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.listed == clientv3.NoLease {
+		close(b.seated)
+	}
 	b.listed = lease
 	return nil
 }

@@ -18,6 +18,9 @@ type follower struct {
 	prefix  string // or a key
 	state   func(rev int64, kvs []*mvccpb.KeyValue) error
 	changed func(changes) error
+	// part, if it is set, is what to watch of that: from which key on, and until
+	// when, nil being for ever.
+	part func() (from string, until <-chan struct{})
 }
 
 // follow returns when ctx is done (nil), a callback fails (its error), or Run
@@ -81,12 +84,18 @@ func (c *Cluster) changes(ctx context.Context, lost <-chan struct{}, f follower,
 	}
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	ch := client.Watch(ctx, f.prefix, clientv3.WithPrefix(), clientv3.WithRev(from))
+	first, until := f.prefix, (<-chan struct{})(nil)
+	if f.part != nil {
+		first, until = f.part()
+	}
+	ch := client.Watch(ctx, first, clientv3.WithRange(clientv3.GetPrefixRangeEnd(f.prefix)), clientv3.WithRev(from))
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-lost:
+			return nil
+		case <-until:
 			return nil
 		case r, ok := <-ch:
 			if !ok || r.Err() != nil {

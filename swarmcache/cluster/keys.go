@@ -23,16 +23,17 @@ import (
 //	purges/<id>                swarmcache.Purge, for a week
 //	first/<key>                the claim on the first GET, under its holder's lease
 //	filling/<key>              which fill runs for a key, and how often it restarted
+//	fills/<id>/nodes/<node>    a participant that is listed, under its lease
 //	fills/<id>/record          swarmcache.FillRecord, while anybody takes part
-//	fills/<id>/nodes/<node>    a participant, under its lease
+//	fills/<id>/retaken/<i>     a landed span's new claim, under its lease
 //	fills/<id>/spans/<i>       claimed (under the claimer's lease) or landed (without)
-//	fills/<id>/again/<i>       a landed span's new claim, under its lease
 //	origins/<o>/slots/<i>      who has a slot for a stream from an origin, under its lease
 //	origins/<o>/line/<node>    a node that waits for one, under its lease
 //
 // <key> is the SHA-256 of a cache key, <o> that of an origin's name. A landed span that is claimed again has a
 // second entry because a key under a lease goes with the lease, and its hashes
-// must not.
+// must not. The participants come first in a board, so that the rest of it can
+// be watched without them.
 type keys struct{ prefix string }
 
 func sum(k policy.Key) string {
@@ -63,10 +64,10 @@ func (k keys) origin(name string) string {
 
 // The parts of a board, under its prefix, and of an origin.
 const (
-	partRecord = "record"
 	partNodes  = "nodes/"
+	partRecord = "record" // whatever comes before it is told to those who are listed only
+	partAgain  = "retaken/"
 	partSpans  = "spans/"
-	partAgain  = "again/"
 
 	partSlots = "slots/"
 	partLine  = "line/"

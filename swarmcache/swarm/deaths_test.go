@@ -132,6 +132,23 @@ func TestDirectoryAwayInTheMiddle(t *testing.T) {
 	l.sealed(t, s)
 }
 
+// A directory that does not answer at once who comes to a running fill sends
+// nobody to the origin.
+func TestBoardIsJoinedInTheEnd(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 16<<20)
+	s.limit = rate.NewLimiter(8<<20, 64<<10)
+	l := newLab(t, 4)
+	l.open(t, s)
+	for _, n := range l.nodes[1:] {
+		n.wire.refuses.Store(3)
+	}
+	l.all(t, s)
+	if s.times() > 1.3 { // each for itself would make it 4
+		t.Errorf("the origin sent %.3f x the object", s.times())
+	}
+}
+
 // Nothing is left behind, and Close is quick, while an origin says nothing.
 func TestCloseWithSilentOrigin(t *testing.T) {
 	t.Parallel()

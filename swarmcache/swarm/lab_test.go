@@ -235,14 +235,19 @@ func (n *labNode) die() {
 	n.stop()
 }
 
-// mortal is a node's way to the directory, until it dies.
+// mortal is a node's way to the directory, until it dies. So many times it does
+// not answer who comes to a board.
 type mortal struct {
 	swarmcache.Directory
-	dead atomic.Bool
-	lag  atomic.Int64 // how late the answers to landings come, in nanoseconds
+	dead    atomic.Bool
+	lag     atomic.Int64 // how late the answers to landings come, in nanoseconds
+	refuses atomic.Int32
 }
 
 func (m *mortal) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.Board, error) {
+	if m.refuses.Add(-1) >= 0 {
+		return nil, swarmcache.ErrUnavailable
+	}
 	b, err := m.Directory.JoinFill(ctx, r)
 	return mortalBoard{b, m}, err
 }

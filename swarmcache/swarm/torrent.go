@@ -289,6 +289,19 @@ func (t *joined) PeersHave() func(int) bool {
 // Seedless implements swarmcache.Torrent.
 func (t *joined) Seedless() bool { return t.seedless.Load() }
 
+// Neighbours implements swarmcache.Torrent.
+func (t *joined) Neighbours() (peers, pieces int) {
+	select {
+	case <-t.ready:
+		for _, c := range t.t.PeerConns() {
+			peers++
+			pieces += int(c.PeerPieces().GetCardinality())
+		}
+	default:
+	}
+	return peers, pieces
+}
+
 // Stats implements swarmcache.Torrent.
 func (t *joined) Stats() swarmcache.TorrentStats {
 	s := t.t.Stats()
