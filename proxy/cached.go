@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -121,6 +122,11 @@ func (p *Proxy) refuse(v *visit) {
 // stored, or a claimer that died; after that many the claim is not worth it.
 const claimRounds = 3
 
+// patienceTold is how long a request tries to find what another node's claim
+// brought. All who waited for that ask in the same moment; if those to whom the
+// directory does not answer at once went to the origin, that would be hundreds.
+const patienceTold = 5 * time.Second
+
 // find looks the object up; nil is a miss. When the object is expected to be
 // large a miss comes with the claim on its first GET, until v.known. Others wait
 // here for that, and then find the fill. Where nothing is here the claim comes
@@ -146,7 +152,7 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 	mayClaim := large && v.r.Method == http.MethodGet && !onlyIfCached(v.r.Header) && policy.Shares(v.req, v.route.Store)
 	for round, look := 0, partly || !mayClaim; ; round, look = round+1, true {
 		if look {
-			if obj, err := p.cache.Lookup(ctx, v.route.Key, v.source); err == nil {
+			if obj, err := p.lookUp(v, round > 0); err == nil {
 				return obj, nil
 			} else {
 				p.missed("look up", err)
@@ -166,6 +172,22 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 		case !errors.As(err, &taken):
 			p.degraded("claim first GET", err)
 			return nil, nil
+		}
+	}
+}
+
+// lookUp asks the cluster; told means that another node's claim has just ended.
+func (p *Proxy) lookUp(v *visit, told bool) (object, error) {
+	ctx := v.r.Context()
+	for begun := time.Now(); ; {
+		obj, err := p.cache.Lookup(ctx, v.route.Key, v.source)
+		if !told || !errors.Is(err, swarmcache.ErrUnavailable) || time.Since(begun) > patienceTold {
+			return obj, err
+		}
+		select {
+		case <-time.After(100*time.Millisecond + rand.N(400*time.Millisecond)):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	}
 }

@@ -230,6 +230,28 @@ func TestOthersWaitForTheClaimerAndFindItsFill(t *testing.T) {
 	}
 }
 
+// Those who waited for another's first GET all ask the directory in the same
+// moment. Whom it does not answer at once asks again, and not the origin.
+func TestOthersAskAgainWhatTheClaimerOpened(t *testing.T) {
+	c, o := newFake(t), newStore(t, body(5000))
+	n := startCached(t, c, Config{})
+	u, _ := url.Parse(o.url + "/a.iso")
+	c.silent, c.claims = 2, []error{&swarmcache.ClaimedError{Holder: "other"}}
+	obj := c.growing(swarmcache.Version{
+		Key: policy.KeyOf(u, policy.KeyRule{}), Length: 5000,
+		Stored: policy.Stored{Status: 200, Header: http.Header{"Cache-Control": {"max-age=60"}}, RequestTime: time.Now(), ResponseTime: time.Now()},
+	})
+	obj.grow([]byte(o.body))
+	c.cluster[obj.ver.Key] = obj
+	if res, got := n.get(u.String()); res.StatusCode != 200 || got != o.body {
+		t.Errorf("%d with %d bytes", res.StatusCode, len(got))
+	}
+	c.wantCalls("local; claim; lookup; lookup; lookup")
+	if len(o.took()) != 0 {
+		t.Error("the origin was asked")
+	}
+}
+
 func TestClaimRoundsAreBounded(t *testing.T) {
 	c, o := newFake(t), newStore(t, "small")
 	taken := &swarmcache.ClaimedError{Holder: "other"}

@@ -25,6 +25,7 @@ type fakeCache struct {
 	objects map[policy.Key]*fakeObject // here
 	cluster map[policy.Key]*fakeObject // found by Lookup only
 	lookup  error                      // of every Lookup
+	silent  int                        // so many Lookups are not answered
 	fill    error                      // of every Fill
 	spool   error                      // of every write to a spool
 	joined  *fakeObject                // what Fill joins instead of opening
@@ -86,6 +87,9 @@ func (c *fakeCache) Lookup(_ context.Context, key policy.Key, _ swarmcache.Origi
 	switch {
 	case c.lookup != nil:
 		return nil, c.lookup
+	case c.silent > 0:
+		c.silent--
+		return nil, swarmcache.ErrUnavailable
 	case c.objects[key] != nil:
 		return c.objects[key], nil
 	case c.cluster[key] != nil:

@@ -177,7 +177,7 @@ func (c *Cache) board(ctx context.Context, r FillRecord) (Board, error) {
 	opens := f != nil && f.opens == r.Version.ID
 	c.mu.Unlock()
 	if opens {
-		stands, _, err := c.cfg.Directory.OpenFill(ctx, r)
+		stands, err := c.record(ctx, r)
 		c.opened(r.Version)
 		if err != nil {
 			return nil, err
@@ -187,6 +187,23 @@ func (c *Cache) board(ctx context.Context, r FillRecord) (Board, error) {
 		}
 	}
 	return c.cfg.Directory.JoinFill(ctx, r)
+}
+
+// record creates the record of a fill that was begun under a claim. It asks again
+// for as long as the claim stands: without a record the next one would be
+// granted, to another node, and to another after that.
+func (c *Cache) record(ctx context.Context, r FillRecord) (stands FillRecord, err error) {
+	for begun := time.Now(); ; {
+		stands, _, err = c.cfg.Directory.OpenFill(ctx, r)
+		if !errors.Is(err, ErrUnavailable) || time.Since(begun) > patienceOpen/2 {
+			return stands, err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return stands, err
+		}
+	}
 }
 
 // openFill creates the fill's record or finds the one that stands. A fill that

@@ -94,6 +94,7 @@ type Cluster struct {
 
 	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
 	lease   atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
+	size    atomic.Int64                    // how many nodes there were at the last census
 	mode    atomic.Pointer[string]
 	health  health
 	wires   wires

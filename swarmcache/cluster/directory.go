@@ -177,6 +177,7 @@ func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(
 		if err := c.untilDeleted(ctx, k, rev+1); err != nil {
 			return nil, false, err
 		}
+		c.spread(ctx)
 		return nil, false, taken
 	case err != nil:
 		// It may have been made for all we know; it must not stand for ever.

@@ -17,3 +17,6 @@ func (c *Cluster) Debts() int {
 	defer c.debts.mu.Unlock()
 	return len(c.debts.due)
 }
+
+// Slack is how much more patience there is because the cluster is large.
+func (c *Cluster) Slack() time.Duration { return c.slack() }

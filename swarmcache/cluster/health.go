@@ -183,7 +183,7 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 		timeout = min(timeout, awaitedTimeout)
 	}
 	start := time.Now()
-	call, cancel := context.WithDeadline(ctx, start.Add(timeout))
+	call, cancel := context.WithDeadline(ctx, start.Add(timeout+c.slack()))
 	defer cancel()
 	defer context.AfterFunc(connected, cancel)()
 	err = f(call, client)
@@ -239,7 +239,7 @@ func (c *Cluster) trip(reason error) {
 	if c.health.down(reason) {
 		c.log.Warn("etcd is away", "err", reason)
 	}
-	if n := c.wires.closeSilent(); n > 0 {
+	if n := c.wires.closeSilent(silence + c.slack()); n > 0 {
 		c.log.Info("closed silent connections to etcd", "connections", n)
 	}
 }

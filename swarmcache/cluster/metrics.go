@@ -28,6 +28,7 @@ var (
 	opUpdate   = op{name: "update", writes: true}
 	opLeave    = op{name: "leave", writes: true}
 	opNodes    = op{name: "nodes"}
+	opCensus   = op{name: "census"}
 	opMode     = op{name: "set_mode", writes: true}
 	opLead     = op{name: "lead", writes: true}
 	opRead     = op{name: "read"} // the state before a watch

@@ -72,7 +72,7 @@ func (c *Cluster) session(ctx context.Context, client *clientv3.Client) error {
 
 // enter reads or makes the cluster's record, takes a lease and registers.
 func (c *Cluster) enter(ctx context.Context, client *clientv3.Client) (clientv3.LeaseID, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout+c.slack())
 	defer cancel()
 	if err := c.meet(ctx, client); err != nil {
 		return 0, err
@@ -85,6 +85,10 @@ func (c *Cluster) enter(ctx context.Context, client *clientv3.Client) (clientv3.
 	if err := c.register(ctx, client, l.ID); err != nil {
 		c.revoke(client, l.ID)
 		return 0, err
+	}
+	if err := c.census(ctx, client); err != nil {
+		c.revoke(client, l.ID)
+		return 0, fmt.Errorf("count the nodes: %w", err)
 	}
 	return l.ID, nil
 }
@@ -159,7 +163,7 @@ func (c *Cluster) probe(ctx context.Context, client *clientv3.Client, id clientv
 	down := !c.Healthy()
 	timeout := c.cfg.LeaseTTL / 3
 	if down {
-		timeout = probeTimeout
+		timeout = probeTimeout + c.slack()
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -205,9 +209,10 @@ func (c *Cluster) Nodes(ctx context.Context) ([]swarmcache.Node, error) {
 
 func (c *Cluster) leaseID() clientv3.LeaseID { return clientv3.LeaseID(c.lease.Load()) }
 
-// tend does what can wait: debts, participants that are not listed, orphans.
+// tend does what can wait: debts, participants that are not listed, the census,
+// orphans.
 func (c *Cluster) tend(ctx context.Context) {
-	relisted := time.Now()
+	relisted, counted := time.Now(), time.Now().Add(firstCensus-censusEvery)
 	for every := time.Second; pause(ctx, every/2+rand.N(every)); {
 		if !c.Healthy() {
 			continue
@@ -216,6 +221,10 @@ func (c *Cluster) tend(ctx context.Context) {
 		if time.Since(relisted) > c.relist {
 			c.rejoin(ctx)
 			relisted = time.Now()
+		}
+		if time.Since(counted) > censusEvery {
+			c.do(ctx, opCensus, c.census)
+			counted = time.Now()
 		}
 		if _, _, self := c.Leader(); self && c.leading.collectDue(c.cfg.OrphanAge/4) {
 			if n, err := c.CollectOrphans(ctx); err == nil && n > 0 {

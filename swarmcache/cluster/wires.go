@@ -43,12 +43,13 @@ func (w *wires) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return c, nil
 }
 
-// closeSilent closes the connections that are dead, as far as one can tell.
-func (w *wires) closeSilent() (n int) {
+// closeSilent closes the connections that have been silent for so long: they are
+// dead, as far as one can tell.
+func (w *wires) closeSilent(since time.Duration) (n int) {
 	w.mu.Lock()
 	var dead []*wire
 	for c := range w.open {
-		if at := c.asked.Load(); at != 0 && time.Since(time.Unix(0, at)) >= silence {
+		if at := c.asked.Load(); at != 0 && time.Since(time.Unix(0, at)) >= since {
 			dead = append(dead, c)
 		}
 	}

@@ -1,0 +1,47 @@
+package cluster
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/swarmcache"
+)
+
+// When hundreds of nodes want the same object in the same moment, etcd answers
+// one after the other. A node that takes its patience from small clusters would
+// hold etcd for dead then, and go to the origin alone, and so would all others.
+// Each node therefore knows about how many they are.
+
+const (
+	// perNode is how much more patience there is for each node beyond those that
+	// a board lists.
+	perNode = 4 * time.Millisecond
+	// censusEvery is how often nodes are counted.
+	censusEvery = time.Minute
+	// firstCensus is when the one of the start is repeated: others have started too.
+	firstCensus = 10 * time.Second
+)
+
+// census counts the nodes.
+func (c *Cluster) census(ctx context.Context, client *clientv3.Client) error {
+	r, err := client.Get(ctx, c.keys.nodes(), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err == nil {
+		c.size.Store(r.Count)
+	}
+	return err
+}
+
+// slack is the patience that the cluster's size calls for; none in a small one.
+func (c *Cluster) slack() time.Duration {
+	return max(0, time.Duration(c.size.Load())-swarmcache.MaxListed) * perNode
+}
+
+// spread keeps those who waited for the same event from asking all at once.
+func (c *Cluster) spread(ctx context.Context) {
+	if d := c.slack(); d > 0 {
+		pause(ctx, rand.N(d))
+	}
+}
