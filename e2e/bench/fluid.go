@@ -21,7 +21,8 @@ import (
 //
 // For clients that come together this is the least time that is possible with
 // one copy out of the origin. For others it is the fair one: a client could be
-// faster at the cost of another one.
+// faster at the cost of another one. All can have theirs at once, or nearly: the
+// test has a schedule of whole pieces that does.
 type fluid struct {
 	F       int64
 	U       lab.Rate

@@ -2,6 +2,8 @@ package main
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -54,4 +56,81 @@ func TestFluidNeverBeatsCapacity(t *testing.T) {
 			t.Errorf("n=%d: done after %v with more received than sent", n, end)
 		}
 	}
+}
+
+// The bound of clients that come one after the other is not one for each alone:
+// in pieces, too, all can have their time at once. Who is free sends the rarest
+// piece that it has to any client that lacks one, and the origin each piece once.
+func TestFluidIsWithinReach(t *testing.T) {
+	const pieces, each = 512, time.Second / 32 // to send a piece; 32 MiB at 2 MiB/s
+	m := fluid{F: pieces, U: 32, UOrigin: 32}
+	for name, starts := range map[string][]time.Duration{
+		"every second": everySecond(16), "at random": poisson(16, time.Second), "two waves": twoWaves(16, 20*time.Second),
+	} {
+		t.Run(name, func(t *testing.T) {
+			least := m.times(starts)
+			for i, took := range inPieces(pieces, each, starts) {
+				if ratio := took.Seconds() / least[i].Seconds(); ratio > 1.08 {
+					t.Errorf("client %d needs %.3f x its bound", i, ratio)
+				}
+			}
+		})
+	}
+}
+
+// inPieces plays that schedule.
+func inPieces(pieces int, each time.Duration, starts []time.Duration) []time.Duration {
+	r := rand.New(rand.NewPCG(1, 2))
+	n := len(starts)
+	copies, left := make([]int, pieces), make([]int, n)
+	has, took := make([][]bool, n), make([]time.Duration, n) // also what is on its way
+	sending := make([]struct {
+		until     time.Duration
+		to, piece int
+	}, n+1)
+	landed := make([][]bool, n)
+	for i := range n {
+		has[i], landed[i], left[i] = make([]bool, pieces), make([]bool, pieces), pieces
+	}
+	for i := range sending {
+		sending[i].to = -1
+	}
+	for now, next := time.Duration(0), 0; slices.Max(left) > 0; now += each / 8 {
+		for k := range sending {
+			if s := &sending[k]; s.to >= 0 && s.until <= now {
+				landed[s.to][s.piece] = true
+				if left[s.to]--; left[s.to] == 0 {
+					took[s.to] = s.until - starts[s.to]
+				}
+				s.to = -1
+			}
+		}
+		for _, from := range r.Perm(n + 1) {
+			if sending[from].to >= 0 || from < n && starts[from] > now {
+				continue
+			}
+			for _, to := range r.Perm(n) {
+				piece := -1
+				switch {
+				case starts[to] > now || to == from:
+				case from == n && next < pieces: // the origin
+					piece = next
+					next++
+				case from < n:
+					for k, p := 0, r.IntN(pieces); k < pieces; k, p = k+1, (p+1)%pieces {
+						if landed[from][p] && !has[to][p] && (piece < 0 || copies[p] < copies[piece]) {
+							piece = p
+						}
+					}
+				}
+				if piece >= 0 {
+					has[to][piece] = true
+					copies[piece]++
+					sending[from].until, sending[from].to, sending[from].piece = now+each, to, piece
+					break
+				}
+			}
+		}
+	}
+	return took
 }
