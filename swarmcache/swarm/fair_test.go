@@ -121,6 +121,25 @@ func TestLargeChunksAreNotStarved(t *testing.T) {
 	}
 }
 
+// A peer that has one source keeps up with one that has the same and another
+// one: by lot it would get a third of what that gets.
+func TestWhoHasFewSourcesKeepsUp(t *testing.T) {
+	t.Parallel()
+	x := newThing("few", 32<<20, 128<<10)
+	shared, other := newEngine(t, limits{Upload: 4 << 20}), newEngine(t, limits{Upload: 4 << 20})
+	shared.join(t, x.open(t, true))
+	other.join(t, x.open(t, true))
+	rich, poor := x.open(t, false), x.open(t, false)
+	tt := newEngine(t, limits{}).join(t, rich)
+	shared.feed(newEngine(t, limits{}).join(t, poor), x)
+	shared.feed(tt, x)
+	other.feed(tt, x)
+	waitFor(t, func() bool { return rich.Left() <= 64 })
+	if n, most := 256-poor.Left(), 256-rich.Left(); n < most*2/3 {
+		t.Errorf("it has %d pieces, the other one %d", n, most)
+	}
+}
+
 // Limits that are changed hold for what is under way. At these rates a chunk
 // would take minutes.
 func TestLimitsAreLive(t *testing.T) {

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -57,7 +58,8 @@ type flow struct {
 // turn is a chunk's place in the queue of its flow.
 type turn struct {
 	bytes int
-	come  chan struct{} // closed when it has come
+	pace  func() float64 // of whom it is for: the slowest goes first
+	come  chan struct{}  // closed when it has come
 }
 
 // passing is a chunk that passed, until the engine should have sent it.
@@ -122,13 +124,16 @@ func (s *shaper) setRate(bytes int64) {
 	s.serveLocked()
 }
 
-// pass waits until a chunk of o may pass. It returns false when o is gone before
-// that.
-func (s *shaper) pass(o sharer, bytes int) bool {
-	if s.limiter.Limit() == rate.Inf {
+// limited reports whether chunks have to wait.
+func (s *shaper) limited() bool { return s.limiter.Limit() != rate.Inf }
+
+// pass waits until a chunk of o may pass. Within o those go first whose pace is
+// the least. It returns false when o is gone before that.
+func (s *shaper) pass(o sharer, bytes int, pace func() float64) bool {
+	if !s.limited() {
 		return true
 	}
-	t := &turn{bytes, make(chan struct{})}
+	t := &turn{bytes, pace, make(chan struct{})}
 	s.mu.Lock()
 	f := s.flows[o.id]
 	if f == nil {
@@ -156,9 +161,7 @@ func (s *shaper) pass(o sharer, bytes int) bool {
 // serveLocked lets pass what may, and comes back when more may.
 func (s *shaper) serveLocked() {
 	for f, largest := s.nextLocked(); f != nil; f, largest = s.nextLocked() {
-		// Any of them: in the order of arrival the first peers to ask would have all
-		// their chunks before the last one has any, and a first byte took 2 s.
-		k := rand.IntN(len(f.queue))
+		k := f.slowest()
 		f.queue[0], f.queue[k] = f.queue[k], f.queue[0]
 		t := f.queue[0]
 		if wait := s.waitLocked(t.bytes, largest); wait > 0 {
@@ -175,6 +178,19 @@ func (s *shaper) serveLocked() {
 		f.start += float64(t.bytes) / f.weight
 		close(t.come)
 	}
+}
+
+// slowest picks the turn of the slowest, any of them among equals: in the order
+// of arrival the first peers to ask would have all their chunks before the last
+// one has any, and a first byte took 2 s.
+func (f *flow) slowest() int {
+	least, found := math.Inf(1), rand.IntN(len(f.queue))
+	for n, k := len(f.queue), found; n > 0; n, k = n-1, (k+1)%len(f.queue) {
+		if pace := f.queue[k].pace(); pace < least {
+			least, found = pace, k
+		}
+	}
+	return found
 }
 
 func (s *shaper) serve() {

@@ -99,7 +99,7 @@ func divide(t *testing.T, s *shaper, crowds []crowd, sent func(*rate.Limiter, in
 			wg.Go(func() {
 				time.Sleep(c.from)
 				end := time.Now().Add(c.to - c.from)
-				for s.pass(as, c.chunk) && time.Now().Before(end) {
+				for s.pass(as, c.chunk, alike) && time.Now().Before(end) {
 					if sent(s.limiter, c.chunk) {
 						mu.Lock()
 						got[i] += c.chunk
@@ -126,6 +126,37 @@ func divide(t *testing.T, s *shaper, crowds []crowd, sent func(*rate.Limiter, in
 	}
 }
 
+// Within an object those go first that have come on least.
+func TestSlowestGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShaper(1<<20, false)
+		as := sharer{"a", func() policy.Priority { return "normal" }, nil}
+		s.pass(as, 4<<20, alike) // what was saved up
+		var got [4]atomic.Int32
+		end := time.Now().Add(minute)
+		for i := range got {
+			got[i].Store(int32(4 * i)) // what they had before
+			for range 3 {
+				go func() {
+					for time.Now().Before(end) {
+						s.pass(as, 1<<20, func() float64 { return float64(got[i].Load()) })
+						got[i].Add(1)
+					}
+				}()
+			}
+		}
+		for i := range got {
+			for got[i].Load() < 12 {
+				time.Sleep(100 * time.Millisecond)
+			}
+			if least := got[0].Load(); got[i].Load() > 12+3 || least < 12-3 {
+				t.Errorf("when %d have 12, the one with the least has %d of %d", i, least, got[i].Load())
+			}
+		}
+		time.Sleep(minute)
+	})
+}
+
 // A new rate holds at once for what waits already.
 func TestRateChangesUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -133,7 +164,7 @@ func TestRateChangesUnderWay(t *testing.T) {
 		as := sharer{"a", func() policy.Priority { return "normal" }, nil}
 		var wg sync.WaitGroup
 		for range 20 {
-			wg.Go(func() { s.pass(as, 1<<20) })
+			wg.Go(func() { s.pass(as, 1<<20, alike) })
 		}
 		for _, step := range []struct {
 			rate int64
@@ -141,7 +172,7 @@ func TestRateChangesUnderWay(t *testing.T) {
 		}{{1 << 20, time.Second}, {16 << 20, time.Second / 16}} {
 			s.setRate(step.rate)
 			began := time.Now()
-			s.pass(sharer{"b", func() policy.Priority { return "high" }, nil}, 1<<20)
+			s.pass(sharer{"b", func() policy.Priority { return "high" }, nil}, 1<<20, alike)
 			if d := time.Since(began); d > 2*step.want+depth {
 				t.Errorf("at %d bytes/s a chunk waited %v", step.rate, d)
 			}
@@ -162,11 +193,11 @@ func TestGoneObjectDoesNotWait(t *testing.T) {
 		b := sharer{"b", func() policy.Priority { return "normal" }, nil}
 		gone := make(chan struct{})
 		began := time.Now()
-		s.pass(b, 4<<20) // what was saved up
+		s.pass(b, 4<<20, alike) // what was saved up
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				if s.pass(sharer{"a", func() policy.Priority { return "high" }, gone}, 1<<20) {
+				if s.pass(sharer{"a", func() policy.Priority { return "high" }, gone}, 1<<20, alike) {
 					t.Error("it passed")
 				}
 			})
@@ -174,7 +205,7 @@ func TestGoneObjectDoesNotWait(t *testing.T) {
 		synctest.Wait()
 		close(gone)
 		wg.Wait()
-		if s.pass(b, 1<<10); time.Since(began) > 2*time.Second {
+		if s.pass(b, 1<<10, alike); time.Since(began) > 2*time.Second {
 			t.Errorf("another object waited %v", time.Since(began))
 		}
 	})
@@ -185,7 +216,7 @@ func TestGoneObjectDoesNotWait(t *testing.T) {
 func TestPriorityOfAFile(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		st := &store{bound: map[metainfo.Hash]binding{}, judge: newJudge(), up: newShaper(8<<20, true), down: newShaper(0, false)}
+		st := &store{bound: map[metainfo.Hash]binding{}, judge: newJudge(), needs: newNeeds(), up: newShaper(8<<20, true), down: newShaper(0, false)}
 		var got [2]atomic.Int64
 		var files []*swarmcache.File
 		var wg sync.WaitGroup

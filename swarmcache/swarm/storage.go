@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/anacrolix/torrent/metainfo"
+	pp "github.com/anacrolix/torrent/peer_protocol"
 	"github.com/anacrolix/torrent/storage"
 
 	"shatabdi/swarmcache"
@@ -17,6 +18,7 @@ import (
 // nothing here blocks or does I/O but reading and writing pieces.
 type store struct {
 	up, down *shaper // what peers get and give waits there
+	needs    *needs  // of whom gets them
 	judge    *judge
 	hashed   func(of evidence, right bool) // is told of every piece from peers
 
@@ -87,8 +89,11 @@ type piece struct {
 // fail once the torrent is dropped: the engine would panic, and has hung up by
 // then, so that nothing is sent.
 func (p *piece) ReadAt(b []byte, off int64) (int, error) {
-	if !p.s.up.pass(p.as, len(b)) {
-		return len(b), nil
+	if p.s.up.limited() {
+		pace := p.s.needs.pace(ask{p.ih, pp.Integer(p.p.Index()), pp.Integer(off)})
+		if !p.s.up.pass(p.as, len(b), pace) {
+			return len(b), nil
+		}
 	}
 	n, err := p.f.ReadPieceAt(p.p.Index(), b, off)
 	if err != nil && p.as.isGone() {
@@ -100,7 +105,7 @@ func (p *piece) ReadAt(b []byte, off int64) (int, error) {
 // WriteAt takes what a peer sent. While it waits nothing more is read from that
 // peer, so that the peer slows down.
 func (p *piece) WriteAt(b []byte, off int64) (int, error) {
-	if !p.s.down.pass(p.as, len(b)) {
+	if !p.s.down.pass(p.as, len(b), alike) {
 		return 0, fs.ErrClosed
 	}
 	return p.f.WriteChunk(p.p.Index(), b, off)

@@ -85,7 +85,7 @@ func New(cfg Config) (*Swarm, error) {
 		done:     make(chan struct{}),
 	}
 	s.store = &store{
-		bound: map[metainfo.Hash]binding{}, judge: s.judge, hashed: s.hashed,
+		bound: map[metainfo.Hash]binding{}, judge: s.judge, hashed: s.hashed, needs: newNeeds(),
 		up: newShaper(cfg.UploadLimit, true), down: newShaper(cfg.DownloadLimit, false),
 	}
 	client, err := torrent.NewClient(s.engineConfig())
@@ -146,7 +146,10 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 		}
 		s.tellAgain(pc)
 	}
-	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speakHashes, s.shun)
+	needs := s.store.needs
+	c.Callbacks.ReadMessage = func(pc *torrent.PeerConn, m *pp.Message) { needs.heard(pc, m, s.store.up.limited()) }
+	c.Callbacks.PeerConnClosed = needs.parted
+	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speakHashes, needs.met, s.shun)
 	c.Callbacks.ReceivedUsefulData = append(c.Callbacks.ReceivedUsefulData, s.judge.received)
 	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.hearHashes)
 	return c
