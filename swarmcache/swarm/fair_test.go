@@ -125,8 +125,8 @@ func TestLargeChunksAreNotStarved(t *testing.T) {
 // one: by lot it would get a third of what that gets.
 func TestWhoHasFewSourcesKeepsUp(t *testing.T) {
 	t.Parallel()
-	x := newThing("few", 32<<20, 128<<10)
-	shared, other := newEngine(t, limits{Upload: 4 << 20}), newEngine(t, limits{Upload: 4 << 20})
+	x := newThing("few", 8<<20, 128<<10)
+	shared, other := newEngine(t, limits{Upload: 1 << 20}), newEngine(t, limits{Upload: 1 << 20})
 	shared.join(t, x.open(t, true))
 	other.join(t, x.open(t, true))
 	rich, poor := x.open(t, false), x.open(t, false)
@@ -134,8 +134,8 @@ func TestWhoHasFewSourcesKeepsUp(t *testing.T) {
 	shared.feed(newEngine(t, limits{}).join(t, poor), x)
 	shared.feed(tt, x)
 	other.feed(tt, x)
-	waitFor(t, func() bool { return rich.Left() <= 64 })
-	if n, most := 256-poor.Left(), 256-rich.Left(); n < most*2/3 {
+	waitFor(t, func() bool { return rich.Left() <= 16 })
+	if n, most := 64-poor.Left(), 64-rich.Left(); n < most/2 {
 		t.Errorf("it has %d pieces, the other one %d", n, most)
 	}
 }
