@@ -36,7 +36,7 @@ func TestLandedSpanOfWhoCameAgainIsAnOrphan(t *testing.T) {
 			tr.wantAll()
 			tr.nodes["a"] = Member{Node: Node{ID: "a"}, Rev: c.joined}
 			now := time.Now()
-			tr.progress = now
+			tr.alive = now
 			tr.put(SpanRecord{Span: 3, Rev: 10, Landed: true, By: "a"}, now)
 			if c.have {
 				p.have = map[int]bool{}
@@ -63,7 +63,7 @@ func TestNobodyWaitsForSeedersThatAreNotThere(t *testing.T) {
 	tr.sealed = p
 	tr.log = slog.New(slog.DiscardHandler)
 	now := time.Now()
-	tr.progress, tr.seedsFrom = now, now
+	tr.alive, tr.seedsFrom = now, now
 	now = now.Add(time.Second)
 	if !tr.seedersGive(now) {
 		t.Error("seeders have a second")
@@ -71,7 +71,7 @@ func TestNobodyWaitsForSeedersThatAreNotThere(t *testing.T) {
 	if p.seedless = true; tr.seedersGive(now) {
 		t.Error("waited for nobody")
 	}
-	tr.seedsFrom, tr.progress = now, now
+	tr.seedsFrom, tr.alive = now, now
 	if !tr.seedersGive(now.Add(patienceSeedless / 2)) {
 		t.Error("pieces come, from somebody who has a part")
 	}

@@ -21,12 +21,13 @@ func newSite(t *testing.T, id swarmcache.NodeID) *site {
 	return &site{id, cachetest.NewIndex(), t.TempDir()}
 }
 
-// start runs the node, by a clock that is ahead.
+// start runs the node, by a clock that is ahead, and fast: without a swarm it has
+// to wait until what others landed is held for lost.
 func (s *site) start(t *testing.T, d *cachetest.Directories, ahead time.Duration) *swarmcache.Cache {
 	self := swarmcache.Node{ID: s.id}
 	c, err := swarmcache.Open(swarmcache.Config{
 		Dir: s.dir, Index: s.index, Directory: d.Node(self), Node: self,
-		Now:    func() time.Time { return time.Now().Add(ahead) },
+		Now:    func() time.Time { return began.Add(30 * time.Since(began)).Add(ahead) },
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
@@ -35,6 +36,8 @@ func (s *site) start(t *testing.T, d *cachetest.Directories, ahead time.Duration
 	t.Cleanup(func() { c.Close() })
 	return c
 }
+
+var began = time.Now()
 
 func (s *site) restart(t *testing.T, c *swarmcache.Cache, d *cachetest.Directories, ahead time.Duration) *swarmcache.Cache {
 	c.Close()
