@@ -81,7 +81,7 @@ func (bartered) Tell(int, []byte)                      {}
 func (bartered) Hear(func(int, []byte))                {}
 func (bartered) PeersHave() func(int) bool             { return func(int) bool { return false } }
 func (bartered) Seedless() bool                        { return false }
-func (bartered) Neighbours() (peers, pieces int)       { return 0, 0 }
+func (bartered) Neighbours([]layout.Range) (int, int)  { return 0, 0 }
 func (bartered) Stats() (none swarmcache.TorrentStats) { return none }
 func (bartered) Drop()                                 {}
 

@@ -15,9 +15,12 @@ const (
 	// patienceBoard is how long a board is not to be asked before it is away.
 	patienceBoard = time.Second
 	// patiencePeers is how long a node and its neighbours go without a new piece
-	// before it takes another's turn, and awayStep how much longer for each node that is before it.
+	// before it takes another's turn, awayStep how much longer for each of the first
+	// awayFew nodes that are before it, and awayStride for each of the others.
 	patiencePeers = 3 * time.Second
 	awayStep      = 500 * time.Millisecond
+	awayFew       = 20
+	awayStride    = 100 * time.Millisecond
 )
 
 // boardFailed notes that the board could not be asked.
@@ -37,7 +40,8 @@ func (t *transfer) away(now time.Time) bool {
 
 // awayTurn is turn while the board is away; behind is how many nodes come first.
 func (t *transfer) awayTurn(behind int, now time.Time) bool {
-	return behind == 0 || now.Sub(t.alive) > patiencePeers+time.Duration(min(behind, 20))*awayStep
+	few := min(behind, awayFew)
+	return behind == 0 || now.Sub(t.alive) > patiencePeers+time.Duration(few)*awayStep+time.Duration(behind-few)*awayStride
 }
 
 // unasked decides on claims that the board did not take.

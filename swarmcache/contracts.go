@@ -300,9 +300,10 @@ type Torrent interface {
 	PeersHave() func(piece int) bool
 	// Seedless reports whether the tracker knows nobody who has everything.
 	Seedless() bool
-	// Neighbours tells how many peers are connected, and how many pieces they have
-	// all together: as long as that grows, the swarm is slow and not dead.
-	Neighbours() (peers, pieces int)
+	// Neighbours tells how many peers are connected, and how many copies they have,
+	// all together, of wanted pieces that are not here: as long as that grows, the
+	// swarm is slow and not dead.
+	Neighbours(wanted []layout.Range) (peers, copies int)
 	Stats() TorrentStats
 	Drop()
 }

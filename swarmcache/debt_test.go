@@ -35,11 +35,11 @@ type peers struct {
 	peers, pieces int
 }
 
-func (p *peers) PeersHave() func(int) bool { return func(i int) bool { return p.have[i] } }
-func (p *peers) Stats() TorrentStats       { return TorrentStats{BytesWritten: p.sent} }
-func (p *peers) PieceChanged(int)          {}
-func (p *peers) Seedless() bool            { return p.seedless }
-func (p *peers) Neighbours() (int, int)    { return p.peers, p.pieces }
+func (p *peers) PeersHave() func(int) bool            { return func(i int) bool { return p.have[i] } }
+func (p *peers) Stats() TorrentStats                  { return TorrentStats{BytesWritten: p.sent} }
+func (p *peers) PieceChanged(int)                     {}
+func (p *peers) Seedless() bool                       { return p.seedless }
+func (p *peers) Neighbours([]layout.Range) (int, int) { return p.peers, p.pieces }
 
 func TestNodeInDebtLetsOthersGoFirst(t *testing.T) {
 	tr, p := turns(64<<20, "a", "b", "z") // in order: a b m z

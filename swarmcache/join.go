@@ -155,7 +155,11 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 			t.put(SpanRecord{Span: i}, now)
 		}
 	case e.Joined != nil:
-		t.nodes[e.Joined.ID] = *e.Joined
+		m := *e.Joined
+		if old, there := t.nodes[m.ID]; there {
+			m.Rev = old.Rev // it never left: its lease is another one
+		}
+		t.nodes[m.ID] = m
 		t.rank = nil
 		if t.fill != nil {
 			t.fill.AddPeers(e.Joined.Peers)
@@ -232,12 +236,11 @@ func (t *transfer) seedersGive(now time.Time) bool {
 	if t.seedsFrom.IsZero() {
 		return false
 	}
-	patience := patienceSeed
-	if t.seedless() {
-		patience = patienceSeedless // peers with a part may still have enough
-	}
-	if now.Sub(latest(t.alive, t.seedsFrom)) < patience {
+	switch waited := now.Sub(latest(t.alive, t.seedsFrom)); {
+	case waited < patienceSeedless:
 		return true
+	case waited < patienceSeed && !(t.seedless() && t.neighbours(now).copies == 0):
+		return true // peers with a part may have enough
 	}
 	t.log.Debug("no seeder gives anything")
 	t.seedsFrom = time.Time{}

@@ -14,7 +14,7 @@ const lookEvery = 500 * time.Millisecond
 // life is what neighbours had when they were last looked at.
 type life struct {
 	looked        time.Time
-	peers, pieces int
+	peers, copies int // of pieces that readers here want and do not have
 }
 
 // lookAround notes whether neighbours got something. Those who have just come
@@ -24,15 +24,22 @@ func (t *transfer) lookAround(now time.Time) {
 		return
 	}
 	was := t.peers
-	t.peers = life{looked: now}
-	for _, tor := range t.torrents() {
-		peers, pieces := tor.Neighbours()
-		t.peers.peers += peers
-		t.peers.pieces += pieces
-	}
-	if t.peers.peers <= was.peers && t.peers.pieces > was.pieces {
+	t.peers = t.neighbours(now)
+	if t.peers.peers <= was.peers && t.peers.copies > was.copies {
 		t.alive = now
 	}
+}
+
+// neighbours is what they have now.
+func (t *transfer) neighbours(now time.Time) life {
+	l := life{looked: now}
+	wanted := t.wantedPieces()
+	for _, tor := range t.torrents() {
+		peers, copies := tor.Neighbours(wanted)
+		l.peers += peers
+		l.copies += copies
+	}
+	return l
 }
 
 // stuck reports whether nothing at all came, here or at the neighbours', for so

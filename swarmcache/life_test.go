@@ -70,3 +70,34 @@ func TestWhoIsNotListedComesAfterAllOthers(t *testing.T) {
 		}
 	}
 }
+
+// With the board away and nothing coming, those who are not listed help
+// themselves one after the other.
+func TestUnlistedNodesDoNotHerdWhileTheBoardIsAway(t *testing.T) {
+	var others []NodeID
+	for i := range MaxListed {
+		others = append(others, NodeID(fmt.Sprintf("node-%02d", i)))
+	}
+	now := time.Now()
+	for _, c := range []struct {
+		after       time.Duration
+		least, most int
+	}{
+		{patiencePeers + awayFew*awayStep + time.Second, 0, 0},
+		{patiencePeers + awayFew*awayStep + MaxListed*awayStride, 1, 100},
+		{time.Minute, 200, 200},
+	} {
+		n := 0
+		for i := range 200 {
+			tr, _ := turns(64<<20, others...)
+			tr.c.cfg.Node.ID = NodeID(fmt.Sprintf("unlisted-%d", i))
+			tr.alive = now
+			if tr.awayTurn(tr.behind(0, now), now.Add(c.after)) {
+				n++
+			}
+		}
+		if n < c.least || n > c.most {
+			t.Errorf("after %v %d of 200 take the span", c.after, n)
+		}
+	}
+}

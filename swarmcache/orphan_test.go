@@ -68,7 +68,11 @@ func TestNobodyWaitsForSeedersThatAreNotThere(t *testing.T) {
 	if !tr.seedersGive(now) {
 		t.Error("seeders have a second")
 	}
-	if p.seedless = true; tr.seedersGive(now) {
+	p.seedless, p.pieces = true, 3
+	if !tr.seedersGive(now) {
+		t.Error("peers with a part have a second too")
+	}
+	if p.pieces = 0; tr.seedersGive(now) {
 		t.Error("waited for nobody")
 	}
 	tr.seedsFrom, tr.alive = now, now

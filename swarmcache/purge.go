@@ -31,6 +31,7 @@ const settingPurges = "purges"
 // as they may still stand, and when it last was in touch with those who order.
 type obedience struct {
 	mu    sync.Mutex // held across forgetting: purges are obeyed one after the other
+	own   []string   // ordered here, and not seen to stand yet
 	Seen  []string   `json:"seen,omitempty"`
 	Touch time.Time  `json:"touch"`
 }
@@ -66,7 +67,7 @@ func (c *Cache) Purge(ctx context.Context, key policy.Key) error {
 	c.obeyed.mu.Lock()
 	err := c.forgetKey(key)
 	// Ours is known here: what comes in its place must not go with it.
-	c.obeyed.Seen = append(c.obeyed.Seen, p.ID)
+	c.obeyed.own = append(c.obeyed.own, p.ID)
 	c.obeyed.mu.Unlock()
 	if err != nil {
 		return err
@@ -88,21 +89,47 @@ func (c *Cache) obey(standing []Purge) {
 	o := &c.obeyed
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err := c.distrust(); err != nil {
+		c.log.Error("distrust what is stored", "error", err)
+		return // it is told again
+	}
+	known := map[string]bool{}
+	for _, id := range append(o.own, o.Seen...) {
+		known[id] = true
+	}
 	var seen []string
 	for _, p := range standing {
-		if !slices.Contains(o.Seen, p.ID) {
-			if err := c.forgetKey(p.Key); err != nil {
+		if !known[p.ID] {
+			if err := c.obeyOne(p); err != nil {
 				c.log.Error("obey a purge", "key", p.Key, "error", err)
 				continue // it is told again
 			}
 			c.metrics.purges.Inc()
 		}
+		o.own = slices.DeleteFunc(o.own, func(id string) bool { return id == p.ID })
 		seen = append(seen, p.ID)
 	}
 	o.Seen, o.Touch = seen, c.now()
 	if err := o.saveLocked(c.cfg.Index); err != nil {
 		c.log.Warn("remember the purges", "error", err) // they are obeyed again
 	}
+}
+
+// obeyOne forgets what a purge speaks of, here and, if this node published it
+// after the purge had withdrawn it, in the directory.
+func (c *Cache) obeyOne(p Purge) error {
+	id, had := c.selected(p.Key)
+	if err := c.forgetKey(p.Key); err != nil || !had {
+		return err
+	}
+	v, _, err := c.cfg.Directory.Lookup(c.ctx, p.Key)
+	if err == nil && v != nil && v.ID == id && v.Stored.ResponseTime.Before(p.At) {
+		err = c.cfg.Directory.Withdraw(c.ctx, p.Key)
+	}
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) {
+		return nil
+	}
+	return err
 }
 
 // distrust makes everything that is stored stale, when this node was away for
@@ -125,6 +152,16 @@ func (c *Cache) distrust() error {
 		}
 		r.Version.Stored.Invalid = true
 		err = c.cfg.Index.Put(r)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, o := range c.objects {
+		o.file.mu.Lock()
+		o.file.version.Stored.Invalid = true
+		o.file.mu.Unlock()
+	}
+	if err == nil {
+		c.obeyed.Touch = c.now() // as good as: what comes from now on is of now
 	}
 	return err
 }

@@ -94,6 +94,19 @@ func (t *transfer) followReaders() {
 	}
 }
 
+// wantedPieces are the runs of pieces that readers here want.
+func (t *transfer) wantedPieces() []layout.Range {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var l []layout.Range
+	for w := range t.wants {
+		if !w.pieces.Empty() {
+			l = append(l, w.pieces)
+		}
+	}
+	return merge(l)
+}
+
 // close takes the reader's windows away.
 func (w *want) close() {
 	for tor, win := range w.windows {

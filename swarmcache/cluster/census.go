@@ -19,6 +19,8 @@ const (
 	// perNode is how much more patience there is for each node beyond those that
 	// a board lists.
 	perNode = 4 * time.Millisecond
+	// maxSlack bounds that: a client waits, and a lease runs out.
+	maxSlack = 2 * time.Second
 	// censusEvery is how often nodes are counted.
 	censusEvery = time.Minute
 	// firstCensus is when the one of the start is repeated: others have started too.
@@ -36,7 +38,7 @@ func (c *Cluster) census(ctx context.Context, client *clientv3.Client) error {
 
 // slack is the patience that the cluster's size calls for; none in a small one.
 func (c *Cluster) slack() time.Duration {
-	return max(0, time.Duration(c.size.Load())-swarmcache.MaxListed) * perNode
+	return min(max(0, time.Duration(c.size.Load())-swarmcache.MaxListed)*perNode, maxSlack)
 }
 
 // spread keeps those who waited for the same event from asking all at once.

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -146,6 +147,7 @@ func (a *announcer) dueNow(now time.Time) (l []metainfo.Hash) {
 		a.last, a.since = url, now
 		for _, x := range a.due {
 			x.told = false
+			x.t.seedless.Store(false) // so said the other one
 			x.next = now.Add(rand.N(min(5*time.Second, time.Duration(len(a.due))*10*time.Millisecond) + time.Millisecond))
 		}
 	}
@@ -179,11 +181,12 @@ func (a *announcer) once(ih metainfo.Hash) {
 	}
 	a.mu.Unlock()
 
+	url := a.s.cfg.Tracker()
 	resp, err := a.tell(a.ctx, ih, event, left)
 	if err != nil {
 		a.s.log.Debug("announce", "infohash", swarmcache.InfoHash(ih), "error", err)
 	} else if left > 0 {
-		t.seedless.Store(resp.Complete == 0 && a.settled(time.Now()))
+		t.seedless.Store(resp.Complete == 0 && a.settled(url, time.Now()))
 		var addrs []netip.AddrPort
 		for _, p := range resp.Peers {
 			addrs = append(addrs, p.Addr)
@@ -209,18 +212,21 @@ func (a *announcer) once(ih metainfo.Hash) {
 	x.next = time.Now().Add(every - rand.N(every/8))
 }
 
-// settled reports whether the tracker leads for so long that all nodes will have
+// settled reports whether that tracker leads for so long that all nodes will have
 // told it what they hold.
-func (a *announcer) settled(now time.Time) bool {
+func (a *announcer) settled(url string, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.last != "" && now.Sub(a.since) > 2*newLeaderSpread+announceWait
+	return url == a.last && now.Sub(a.since) > seedEvery+announceWait
 }
+
+// errNoTracker: nobody leads now.
+var errNoTracker = errors.New("no tracker is known")
 
 func (a *announcer) tell(ctx context.Context, ih metainfo.Hash, e wire.Event, left int64) (wire.Response, error) {
 	url := a.s.cfg.Tracker()
 	if url == "" {
-		return wire.Response{}, nil
+		return wire.Response{}, errNoTracker
 	}
 	ctx, cancel := context.WithTimeout(ctx, announceWait)
 	defer cancel()

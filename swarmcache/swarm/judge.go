@@ -10,6 +10,8 @@ import (
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
+
+	"shatabdi/swarmcache"
 )
 
 // By itself the engine bans the address of who sent a corrupt piece, for as long
@@ -53,9 +55,9 @@ type judge struct {
 	dialed   map[netip.AddrPort]time.Time // where they listen
 }
 
-// evidence is a piece that is being received.
+// evidence is a piece that is being received, over one torrent of its file or both.
 type evidence struct {
-	ih    metainfo.Hash
+	file  *swarmcache.File
 	piece int
 }
 
@@ -73,12 +75,16 @@ func newJudge() *judge {
 
 // received notes who sent a chunk. It is called under the engine's lock, before
 // the chunk is written.
-func (j *judge) received(e torrent.ReceivedUsefulDataEvent) {
+func (j *judge) received(e torrent.ReceivedUsefulDataEvent, fileOf func(metainfo.Hash) *swarmcache.File) {
 	c, ok := e.Peer.TryAsPeerConn()
 	if !ok {
 		return
 	}
-	of := evidence{e.Peer.Torrent().InfoHash(), int(e.Message.Index)}
+	file := fileOf(e.Peer.Torrent().InfoHash())
+	if file == nil {
+		return
+	}
+	of := evidence{file, int(e.Message.Index)}
 	from := sender{nameOf(c), listensAt(c)}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -162,11 +168,11 @@ func (j *judge) count() int {
 	return len(j.avoided)
 }
 
-// forget drops what a torrent leaves behind.
-func (j *judge) forget(ih metainfo.Hash) {
+// forget drops what a torrent of that file leaves behind.
+func (j *judge) forget(file *swarmcache.File) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	maps.DeleteFunc(j.senders, func(e evidence, _ []sender) bool { return e.ih == ih })
+	maps.DeleteFunc(j.senders, func(e evidence, _ []sender) bool { return e.file == file })
 }
 
 // sweep forgives.

@@ -37,6 +37,13 @@ func (s *store) bind(ih metainfo.Hash, b binding) {
 	s.bound[ih] = b
 }
 
+// fileOf is the file that a torrent stands over; nil: it has left.
+func (s *store) fileOf(ih metainfo.Hash) *swarmcache.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bound[ih].file
+}
+
 func (s *store) unbind(ih metainfo.Hash) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +78,7 @@ func (s *store) OpenTorrent(_ context.Context, info *metainfo.Info, ih metainfo.
 		Piece: func(p metainfo.Piece) storage.PieceImpl { return &piece{s, as, b.file, ih, p} },
 		Close: sync.OnceValue(func() error {
 			close(gone)
-			s.judge.forget(ih)
+			s.judge.forget(b.file)
 			return b.file.Release()
 		}),
 	}, nil
@@ -125,7 +132,7 @@ func (p *piece) Completion() storage.Completion {
 // SelfHash answers the info's hash when the bytes match the true one. The piece
 // is complete with that: no other torrent can write to it before MarkComplete.
 func (p *piece) SelfHash() (metainfo.Hash, error) {
-	of := evidence{p.ih, p.p.Index()}
+	of := evidence{p.f, p.p.Index()}
 	right, err := p.f.Verify(p.p.Index())
 	if err != nil {
 		p.s.judge.dismiss(of)

@@ -150,7 +150,9 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	c.Callbacks.ReadMessage = func(pc *torrent.PeerConn, m *pp.Message) { needs.heard(pc, m, s.store.up.limited()) }
 	c.Callbacks.PeerConnClosed = needs.parted
 	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speakHashes, needs.met, s.shun)
-	c.Callbacks.ReceivedUsefulData = append(c.Callbacks.ReceivedUsefulData, s.judge.received)
+	c.Callbacks.ReceivedUsefulData = append(c.Callbacks.ReceivedUsefulData, func(e torrent.ReceivedUsefulDataEvent) {
+		s.judge.received(e, s.store.fileOf)
+	})
 	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.hearHashes)
 	return c
 }

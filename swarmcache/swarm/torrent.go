@@ -290,16 +290,25 @@ func (t *joined) PeersHave() func(int) bool {
 func (t *joined) Seedless() bool { return t.seedless.Load() }
 
 // Neighbours implements swarmcache.Torrent.
-func (t *joined) Neighbours() (peers, pieces int) {
+func (t *joined) Neighbours(wanted []layout.Range) (peers, copies int) {
 	select {
 	case <-t.ready:
-		for _, c := range t.t.PeerConns() {
-			peers++
-			pieces += int(c.PeerPieces().GetCardinality())
-		}
 	default:
+		return 0, 0
 	}
-	return peers, pieces
+	lacking := roaring.New()
+	for _, r := range wanted {
+		for i := r.From; i < r.To; i++ {
+			if !t.file.Has(int(i)) {
+				lacking.Add(uint32(i))
+			}
+		}
+	}
+	for _, c := range t.t.PeerConns() {
+		peers++
+		copies += int(lacking.AndCardinality(c.PeerPieces()))
+	}
+	return peers, copies
 }
 
 // Stats implements swarmcache.Torrent.
