@@ -111,6 +111,9 @@ func (p *Proxy) ask(v *visit, obj object, d policy.Verdict) (again bool) {
 func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stored) error {
 	c, ver := &v.route.Cache, old.Version()
 	what := c.Answered(d, v.req, &ver.Stored, answer, p.cfg.Now())
+	if what == policy.TakeAnswer && d.Conditional != nil && v.conditionFails(answer) {
+		what = policy.AskAgain
+	}
 	status := cacheStatus{CacheStatus: d.Forwarded(what, answer.Status)}
 	switch what {
 	case policy.Freshen:
@@ -150,6 +153,14 @@ func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stor
 		p.record(v, old, ver.Stored)
 	}
 	return nil
+}
+
+// conditionFails reports whether the client's condition on the origin's state does
+// not hold for answer, the origin's to a question that left the condition out. It
+// is the origin that has to say so.
+func (v *visit) conditionFails(answer policy.Stored) bool {
+	whole, length, ok := policy.Whole(answer)
+	return ok && hasPreconditions(v.r.Header) && policy.Respond(v.req, &whole, length).Status == 0
 }
 
 // renew puts fresh facts in the place of old's, if they may be shared. Where the

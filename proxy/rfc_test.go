@@ -306,6 +306,11 @@ func TestConditions(t *testing.T) {
 			{after: minute, ask: "GET /x\nIf-None-Match: \"0\"\nRange: bytes=1-", want: "206 ne REVALIDATED", saw: "GET If-None-Match"},
 			{after: minute, ask: "GET /x\nIf-Match: \"0\"", want: "412 BYPASS", saw: "GET If-Match"},
 		}},
+		{name: "what no longer holds is the origin's to say", acts: []act{
+			{want: "200 one MISS", saw: "GET"},
+			{after: minute, at: []change{becomes("two", `"2"`)}, ask: "GET /x\nIf-Match: \"1\"\nRange: bytes=1-", want: "412 EXPIRED", saw: "GET If-None-Match, GET If-Match Range"},
+			{want: "200 two EXPIRED", saw: "GET If-None-Match"},
+		}},
 		{name: "a client's own 304 is no news about what is stored", acts: []act{
 			{ask: "GET /x\nIf-None-Match: \"1\"", want: "304 MISS", says: "fwd=uri-miss; fwd-status=304", saw: "GET If-None-Match"},
 			{want: "200 one MISS", saw: "GET"},
