@@ -73,9 +73,18 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 	case length < route.Threshold:
 		why = "small"
 	default:
-		obj, joined, err := p.open(f, res, p.version(route, v.keep(route, received), length))
+		ver := p.version(route, v.keep(route, received), length)
+		obj, joined, err := p.open(f, res, ver)
 		if err == nil {
 			p.seen.note(route.Key, true)
+			if old != nil && obj.Version().ID == old.Version().ID {
+				// The bytes are here; what the origin says of them is news, as in a 304.
+				joined = false
+				p.record(v, obj, ver.Stored)
+				if v.asks != nil {
+					v.asks.confirmed = true
+				}
+			}
 			status.stored, status.collapsed = !joined, joined
 			v.outcome = outcomeMiss
 			if joined {

@@ -243,6 +243,13 @@ func TestValidation(t *testing.T) {
 			{after: minute, at: []change{becomes("three", `"2"`)}, want: "200 three EXPIRED", says: "stored", saw: "GET If-None-Match"},
 			{want: "200 three HIT"},
 		}},
+		{name: "§4.3.3: a 200 with the validator that is stored renews what is", first: []change{fails(200)}, acts: []act{
+			{want: "200 error MISS", saw: "GET"},
+			{after: minute, want: "200 error EXPIRED", says: "fwd=stale; stored", saw: "GET If-None-Match"},
+			{want: "200 error HIT", says: "ttl=60"},
+			{at: []change{says("Cache-Control", "no-cache")}, ask: "GET /x\nCache-Control: no-cache", want: "200 error EXPIRED", saw: "GET If-None-Match"},
+			{want: "200 error EXPIRED", says: "fwd=stale", saw: "GET If-None-Match"},
+		}, alone: true},
 		{name: "§4.3.3: an answer that is gone ends it", acts: []act{
 			cached,
 			{after: minute, at: []change{fails(404), says("Cache-Control", "no-store")}, want: "404 error EXPIRED", saw: "GET If-None-Match"},
