@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"shatabdi/policy"
+	"shatabdi/policy/httpheader"
 	"shatabdi/proxy/origin"
 	"shatabdi/swarmcache"
 )
@@ -149,8 +150,13 @@ func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stor
 		head.Header = policy.WithPrivate(fresh.Header, answer.Header)
 		p.renew(v, old, fresh, head)
 	case policy.HeadOutdates:
-		ver.Stored.Invalid = true
-		p.record(v, old, ver.Stored)
+		// It is news of the HEAD's date: what the directory has heard before is not.
+		outdated := ver.Stored
+		outdated.Invalid, outdated.Header = true, outdated.Header.Clone()
+		if outdated.Header["Date"] = answer.Header["Date"]; len(answer.Header["Date"]) == 0 {
+			outdated.Header.Set("Date", httpheader.FormatDate(answer.ResponseTime))
+		}
+		p.record(v, old, outdated)
 	}
 	return nil
 }

@@ -264,3 +264,27 @@ func TestImmutableOverTLS(t *testing.T) {
 	res, got := n.get(at+"/x", "Cache-Control: no-cache")
 	wantAnswer(t, res, got, 200, body(5000), "REVALIDATED", "fwd=request")
 }
+
+// What the directory heard before a HEAD does not make fresh again what the HEAD
+// outdated (RFC 9111 §4.3.5).
+func TestOutdatedByHeadForAll(t *testing.T) {
+	s := newStage(t)
+	url := s.url + "/x"
+	cast := s.cast(2, policy.Rule{})
+	want := func(n *node, method, want string) {
+		t.Helper()
+		res, got := n.do(request(t, method, url))
+		n.quiet(url, got != "")
+		if got += " " + res.Header.Get("X-Cache-Status"); got != want {
+			t.Errorf("%s: got %q, want %q", method, got, want)
+		}
+	}
+	want(cast[0], "GET", "one MISS")
+	s.clock.pass(61 * second)
+	want(cast[1], "GET", "one REVALIDATED")
+	s.clock.pass(5 * second)
+	s.changes([]change{becomes("three", `"2"`)})
+	want(cast[0], "HEAD", " EXPIRED")
+	want(cast[0], "GET", "three EXPIRED")
+	want(cast[0], "GET", "three HIT")
+}
