@@ -32,19 +32,23 @@ func (t *toy) answer(req policy.Request) string {
 	case policy.Serve:
 		return say(v.CacheStatus())
 	case policy.ServeAndRevalidate: // in a goroutine of its own, one for each object
-		t.settle(req, route, v, stored, t.origin(policy.Background(stored)))
+		t.settle(req, route, v, stored, t.origin(asking(policy.Background(stored), v)))
 		return say(v.CacheStatus())
 	case policy.Refuse:
 		return "504"
 	case policy.Bypass:
 		return say(v.Forwarded(policy.TakeAnswer, t.origin(req.Header).Status))
 	}
-	sent := req.Header.Clone()
-	for name, lines := range v.Conditional {
-		sent[name] = lines
-	}
-	answer := t.origin(sent)
+	answer := t.origin(asking(req.Header.Clone(), v))
 	return say(v.Forwarded(t.settle(req, route, v, stored, answer), answer.Status))
+}
+
+// asking is h with the verdict's conditions.
+func asking(h http.Header, v policy.Verdict) http.Header {
+	for name, lines := range v.Conditional {
+		h[name] = lines
+	}
+	return h
 }
 
 // settle does with what is stored what the origin's answer asks for.

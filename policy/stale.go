@@ -69,16 +69,12 @@ func (c *Caching) Answered(v Verdict, req Request, stored *Stored, answer Stored
 	return TakeAnswer
 }
 
-// Background returns the header of a request by which stored is revalidated
-// when no client waits for it (RFC 9111 §4.3.1): the fields that selected it, and
-// its validators. Nothing else of any client's request belongs there.
+// Background returns the header of a request about stored when no client waits
+// for it (RFC 9111 §4.3.1): the fields that selected it. Its validators are the
+// Verdict's Conditional. Nothing else of any client's request belongs there.
 func Background(stored *Stored) http.Header {
-	h := stored.Selecting.Clone()
-	if h == nil {
-		h = http.Header{}
+	if stored.Selecting == nil {
+		return http.Header{}
 	}
-	for name, lines := range conditional(stored) {
-		h[name] = lines
-	}
-	return h
+	return stored.Selecting.Clone()
 }

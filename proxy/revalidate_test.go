@@ -170,6 +170,30 @@ func TestStaleWhileRevalidateAsksOnce(t *testing.T) {
 	wantAnswer(t, res, got, 200, o.body, "HIT", "hit")
 }
 
+// A 304 about something else is followed by a question without conditions, also
+// behind the clients' backs.
+func TestBackgroundAsksForTheWhole(t *testing.T) {
+	o := newStore(t, body(5000))
+	o.set("Cache-Control", "max-age=60, stale-while-revalidate=86400")
+	p, _ := stale(t, o)
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v2"`)
+		if r.Header.Get("If-None-Match") != "" {
+			w.WriteHeader(304)
+			return
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body(6000)))
+	})
+	res, got := p.get(o.url + "/x")
+	wantAnswer(t, res, got, 200, o.body, "UPDATING")
+	p.work.Wait()
+	if asked := o.took(); len(asked) != 2 || asked[0].Header.Get("If-None-Match") != etag || asked[1].Header.Get("If-None-Match") != "" {
+		t.Errorf("the origin saw %v", asked)
+	}
+	res, got = p.get(o.url + "/x")
+	wantAnswer(t, res, got, 200, body(6000), "HIT")
+}
+
 // The one who asks goes away: another one asks.
 func TestQuestionOfAClientThatLeaves(t *testing.T) {
 	o := newStore(t, body(5000))
