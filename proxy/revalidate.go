@@ -170,8 +170,8 @@ func (v *visit) conditionFails(answer policy.Stored) bool {
 }
 
 // renew puts fresh facts in the place of old's, if they may be shared. Where the
-// origin took its permission back, what is stored goes; where only this client's
-// request is in the way, its cookie say, it stays as it is for the others.
+// origin took its permission back, what is stored goes; where only what is this
+// client's is in the way, a cookie say, it stays as it is for the others.
 func (p *Proxy) renew(v *visit, old object, fresh, received policy.Stored) (shared bool) {
 	c, req, store := &v.route.Cache, v.req, v.route.Store
 	req.Method, store.Uses = http.MethodGet, 0
@@ -180,7 +180,7 @@ func (p *Proxy) renew(v *visit, old object, fresh, received policy.Stored) (shar
 		return true
 	}
 	anybody := policy.Request{Method: http.MethodGet, URL: v.req.URL}
-	if ok, _ := c.Storable(anybody, received, store); !ok {
+	if ok, _ := c.Storable(anybody, fresh, store); !ok {
 		p.withdraw(v.r.Context(), v.route.Key)
 	}
 	return false

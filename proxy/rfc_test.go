@@ -238,6 +238,12 @@ func TestValidation(t *testing.T) {
 			{after: minute, at: []change{says("Cache-Control", "no-store")}, want: "200 one REVALIDATED", saw: "GET If-None-Match"},
 			{want: "200 one MISS", says: "detail=no-store", saw: "GET"},
 		}},
+		{name: "§4.3.4: a 304 with a cookie takes nothing back", acts: []act{
+			cached,
+			{after: minute, at: []change{says("Set-Cookie", "a=b")}, want: "200 one REVALIDATED", says: "Set-Cookie: a=b", saw: "GET If-None-Match"},
+			{at: []change{silent("Set-Cookie")}, want: "200 one REVALIDATED", says: "Set-Cookie: ", saw: "GET If-None-Match"},
+			{want: "200 one HIT"},
+		}, alone: true},
 		{name: "§4.3.3: a 200 takes the place", acts: []act{
 			cached,
 			{after: minute, at: []change{becomes("three", `"2"`)}, want: "200 three EXPIRED", says: "stored", saw: "GET If-None-Match"},
