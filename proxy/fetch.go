@@ -101,6 +101,9 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 	}
 	if status.Detail = why; why == "" {
 		status.stored = true // by the spool, if the body ends well
+		if old != nil && d.Reason != policy.ReasonVaryMiss && !same(old, received) {
+			p.withdraw(v.r.Context(), v.route.Key) // however it ends
+		}
 	} else {
 		p.notStored(v, old, d, received, why)
 	}
@@ -132,11 +135,15 @@ func (p *Proxy) notStored(v *visit, old object, d policy.Verdict, received polic
 	if old == nil || d.Reason == policy.ReasonVaryMiss || why == policy.NotPartial {
 		return
 	}
-	ver := old.Version()
-	same := ver.Validator != "" && policy.StrongValidator(received.Header, received.ResponseTime) == ver.Validator
-	if ofURL || !same {
+	if ofURL || !same(old, received) {
 		p.withdraw(v.r.Context(), v.route.Key)
 	}
+}
+
+// same reports whether received is surely the version that is stored.
+func same(old object, received policy.Stored) bool {
+	ver := old.Version()
+	return ver.Validator != "" && policy.StrongValidator(received.Header, received.ResponseTime) == ver.Validator
 }
 
 func (p *Proxy) version(route policy.Route, s policy.Stored, length int64) swarmcache.Version {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -141,6 +142,22 @@ func TestHerdOnAChangedObject(t *testing.T) {
 	words := herd(t, p, n, o.url+"/x", arrived)
 	if asked.Load() != 1 || words["200 6000 EXPIRED"] != n {
 		t.Errorf("asked %d times: %v", asked.Load(), words)
+	}
+}
+
+// Another version of unknown length ends the old one, even if it proves too small
+// to be stored.
+func TestAnotherVersionOfUnknownLength(t *testing.T) {
+	o := newStore(t, body(5000))
+	p, _ := stale(t, o)
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v2"`)
+		io.WriteString(w, "two")
+		http.NewResponseController(w).Flush()
+	})
+	for _, word := range []string{"EXPIRED", "MISS"} {
+		res, got := p.get(o.url + "/x")
+		wantAnswer(t, res, got, 200, "two", word)
 	}
 }
 
