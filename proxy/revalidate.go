@@ -95,7 +95,7 @@ func (p *Proxy) ask(v *visit, obj object, d policy.Verdict) (again bool) {
 		status := cacheStatus{CacheStatus: d.Forwarded(policy.TakeStale, 0), collapsed: true}
 		p.serve(v, obj, ver.Stored, status)
 		return false
-	case q.err != nil:
+	case q.err != nil && v.waits > 1: // the first may lie with the request that asked
 		p.fail(v.exchange, q.err)
 		return false
 	}

@@ -244,6 +244,38 @@ func TestQuestionOfAClientThatLeaves(t *testing.T) {
 	}
 }
 
+// The one who asks brings the failure about: another one asks.
+func TestFailureOfOneRequest(t *testing.T) {
+	o := newStore(t, body(5000))
+	p, _ := stale(t, o)
+	arrived := make(chan struct{})
+	first := sync.OnceFunc(func() { close(arrived) }) // the client of the origin may try again
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Breaks") == "" {
+			w.WriteHeader(304)
+			return
+		}
+		first()
+		eventually(t, "they wait", func() bool { return waiting() == 6 })
+		panic(http.ErrAbortHandler)
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if res, _ := p.get(o.url+"/x", "X-Breaks: 1"); res.StatusCode != 502 {
+			t.Errorf("who breaks it got %s", res.Status)
+		}
+	})
+	<-arrived
+	for range 5 {
+		wg.Go(func() {
+			if res, got := p.get(o.url + "/x"); res.StatusCode != 200 || got != o.body {
+				t.Errorf("got %s", res.Status)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // What a request's own cookie keeps from being stored says nothing of the next.
 func TestHitForMiss(t *testing.T) {
 	c, o := newFake(t), newStore(t, body(5000))
