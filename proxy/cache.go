@@ -19,7 +19,7 @@ type cache interface {
 	Refresh(ctx context.Context, obj object, s policy.Stored) error
 	Renew(ctx context.Context, obj object) (news bool, err error)
 	Withdraw(ctx context.Context, key policy.Key) error
-	Spool(v swarmcache.Version) (spool, error)
+	Spool(v swarmcache.Version) spool
 }
 
 type object interface {
@@ -73,10 +73,4 @@ func (c swarmCache) Renew(ctx context.Context, obj object) (bool, error) {
 	return c.Cache.Renew(ctx, obj.(swarmObject).Object)
 }
 
-func (c swarmCache) Spool(v swarmcache.Version) (spool, error) {
-	s, err := c.Cache.Spool(v)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
+func (c swarmCache) Spool(v swarmcache.Version) spool { return c.Cache.Spool(v) }

@@ -547,7 +547,7 @@ func TestUnknownLengthIsSpooled(t *testing.T) {
 	}{
 		{"large", 600_000, false, false, nil, "local; spool; commit 600000 at least 1000"},
 		{"small enough for memory", 5000, false, false, nil, "local; spool; commit 5000 at least 1000"},
-		{"below the threshold", 999, false, false, nil, "local"},
+		{"below the threshold", 999, false, false, nil, "local; spool; abort"},
 		{"cut short", 600_000, false, true, nil, "local; spool; abort"},
 		{"ends with the connection", 600_000, true, false, nil, "local"},
 		{"disk full", 600_000, false, false, swarmcache.ErrNoSpace, "local; spool; abort"},

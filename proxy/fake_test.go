@@ -183,9 +183,9 @@ func (c *fakeCache) Withdraw(_ context.Context, key policy.Key) error {
 	return nil
 }
 
-func (c *fakeCache) Spool(v swarmcache.Version) (spool, error) {
+func (c *fakeCache) Spool(v swarmcache.Version) spool {
 	c.note("spool")
-	return &fakeSpool{c: c, ver: v}, nil
+	return &fakeSpool{c: c, ver: v}
 }
 
 type fakeSpool struct {

@@ -69,6 +69,9 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 	case !ok:
 		why = reason
 	case length < 0:
+		if old != nil && d.Reason != policy.ReasonVaryMiss && !same(old, received) {
+			p.withdraw(v.r.Context(), v.route.Key) // however the body ends, and before the spool, which would be void
+		}
 		why = p.spoolBody(f, res, p.version(route, v.keep(route, received), 0), route.Threshold)
 	case length < route.Threshold:
 		why = "small"
@@ -101,9 +104,6 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 	}
 	if status.Detail = why; why == "" {
 		status.stored = true // by the spool, if the body ends well
-		if old != nil && d.Reason != policy.ReasonVaryMiss && !same(old, received) {
-			p.withdraw(v.r.Context(), v.route.Key) // however it ends
-		}
 	} else {
 		p.notStored(v, old, d, received, why)
 	}

@@ -361,3 +361,47 @@ func TestOutdatedByHeadForAll(t *testing.T) {
 	want(cast[0], "GET", "three EXPIRED")
 	want(cast[0], "GET", "three HIT")
 }
+
+// A body of unknown length that was on its way when its resource changed is not
+// what is stored of it (RFC 9111 §4.4).
+func TestChangedWhileSpooled(t *testing.T) {
+	s := newStage(t)
+	arrived, put := make(chan struct{}), make(chan struct{})
+	var gets atomic.Int32
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		if r.Method == http.MethodPut {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		body, first := "two", gets.Add(1) == 1
+		if first {
+			body = "one"
+		}
+		w.Header().Set("Etag", `"`+body+`"`)
+		io.WriteString(w, body[:1])
+		http.NewResponseController(w).Flush()
+		if first {
+			close(arrived)
+			<-put
+		}
+		io.WriteString(w, body[1:])
+	}) + "/x"
+	n := s.cast(1, policy.Rule{})[0]
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, got := n.get(url); got != "one" {
+			t.Errorf("got %q", got)
+		}
+	})
+	<-arrived
+	n.do(request(t, "PUT", url))
+	n.work.Wait() // withdrawn
+	close(put)
+	wg.Wait()
+	for _, word := range []string{"MISS", "HIT"} {
+		n.quiet(url, true)
+		res, got := n.get(url)
+		wantAnswer(t, res, got, 200, "two", word)
+	}
+}

@@ -11,7 +11,7 @@ import (
 )
 
 // spoolFrom is how many bytes of a body of unknown length are kept in memory
-// before a file is opened for it: most such bodies are small.
+// before they go to the disk: most such bodies are small.
 const spoolFrom = 256 << 10
 
 // spoolBody lets the cache overhear a body whose length is not known, and says
@@ -22,7 +22,7 @@ func (p *Proxy) spoolBody(f *fetching, res *http.Response, ver swarmcache.Versio
 	if res.ProtoMajor < 2 && !slices.Contains(res.TransferEncoding, "chunked") {
 		return "length"
 	}
-	res.Body = &spoolingBody{ReadCloser: res.Body, p: p, ver: ver, threshold: threshold}
+	res.Body = &spoolingBody{ReadCloser: res.Body, p: p, spool: p.cache.Spool(ver), threshold: threshold}
 	return ""
 }
 
@@ -31,12 +31,12 @@ func (p *Proxy) spoolBody(f *fetching, res *http.Response, ver swarmcache.Versio
 type spoolingBody struct {
 	io.ReadCloser
 	p         *Proxy
-	ver       swarmcache.Version
+	spool     spool
 	threshold int64
 
-	early []byte // what came before the spool was opened
-	spool spool
-	over  bool // committed, failed or given up
+	early   []byte // what came before anything was written to the spool
+	written bool
+	over    bool // committed, failed or given up
 }
 
 func (b *spoolingBody) Read(buf []byte) (int, error) {
@@ -51,47 +51,38 @@ func (b *spoolingBody) Read(buf []byte) (int, error) {
 }
 
 func (b *spoolingBody) keep(data []byte) {
-	if b.spool == nil {
+	if !b.written {
 		if b.early = append(b.early, data...); len(b.early) < spoolFrom {
 			return
 		}
-		if !b.open() {
-			return
-		}
-		data, b.early = b.early, nil
+		data = b.early
 	}
+	b.write(data)
+}
+
+func (b *spoolingBody) write(data []byte) {
+	b.written, b.early = true, nil
 	if _, err := b.spool.Write(data); err != nil {
-		b.giveUp(err)
+		b.p.degraded("spool", err)
+		b.abort()
 	}
 }
 
-func (b *spoolingBody) open() bool {
-	s, err := b.p.cache.Spool(b.ver)
-	if err != nil {
-		b.giveUp(err)
-		return false
-	}
-	b.spool = s
-	return true
-}
-
-func (b *spoolingBody) giveUp(err error) {
-	b.p.degraded("spool", err)
+func (b *spoolingBody) abort() {
 	b.over, b.early = true, nil
-	if b.spool != nil {
-		b.spool.Abort()
-	}
+	b.spool.Abort()
 }
 
 // commit hashes what was spooled, which the client need not wait for.
 func (b *spoolingBody) commit() {
-	if b.spool == nil && int64(len(b.early)) >= b.threshold && b.open() {
-		if _, err := b.spool.Write(b.early); err != nil {
-			b.giveUp(err)
-		}
+	switch {
+	case b.written:
+	case int64(len(b.early)) < b.threshold:
+		b.abort()
+	default:
+		b.write(b.early)
 	}
-	if b.over || b.spool == nil {
-		b.over = true
+	if b.over {
 		return
 	}
 	b.over = true
@@ -105,9 +96,8 @@ func (b *spoolingBody) commit() {
 }
 
 func (b *spoolingBody) Close() error {
-	if !b.over && b.spool != nil {
-		b.spool.Abort()
+	if !b.over {
+		b.abort()
 	}
-	b.over = true
 	return b.ReadCloser.Close()
 }

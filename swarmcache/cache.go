@@ -79,6 +79,8 @@ type Cache struct {
 	sealed  map[InfoHash]ObjectID
 	used    int64 // bytes reserved by entries
 	firsts  map[policy.Key]*first
+
+	spools spools
 }
 
 // Open reads the catalogue and removes files that it does not know. Close the
@@ -95,6 +97,7 @@ func Open(cfg Config) (*Cache, error) {
 		metrics: newMetrics(cfg.Registerer), rates: rates{m: map[string]float64{}},
 		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, current: map[policy.Key]ObjectID{},
 		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{},
+		spools: spools{open: map[*Spool]struct{}{}},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.budget = newBudget(c.ctx, c.goWork, cfg.Directory, cmp.Or(cfg.HostStreams, 16), cmp.Or(cfg.ClusterHostStreams, 64), cfg.Now, cfg.Registerer)

@@ -231,10 +231,7 @@ func TestSpool(t *testing.T) {
 	write := func(name string, n int) *swarmcache.Spool {
 		v := m.version()
 		v.Key, v.Length, v.Validator = policy.Key(name), 0, ""
-		s, err := c.Spool(v)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := c.Spool(v)
 		if _, err := s.Write(m.data[:n]); err != nil {
 			t.Fatal(err)
 		}
@@ -247,6 +244,13 @@ func TestSpool(t *testing.T) {
 	if err := write("small", 1000).Commit(t.Context(), 1<<20); err != nil {
 		t.Fatal(err)
 	}
+	purged := write("purged", len(m.data))
+	if err := c.Withdraw(t.Context(), "purged"); err != nil {
+		t.Fatal(err)
+	}
+	if err := purged.Commit(t.Context(), 1<<20); err != nil {
+		t.Fatal(err)
+	}
 	obj, err := c.Local("kept", m)
 	if err != nil {
 		t.Fatal(err)
@@ -255,8 +259,8 @@ func TestSpool(t *testing.T) {
 	if b, err := read(t, obj); err != nil || !bytes.Equal(b, m.data) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
-	if here(c, memory{"aborted", nil}) || here(c, memory{"small", nil}) {
-		t.Error("an aborted or small body is an object")
+	if here(c, memory{"aborted", nil}) || here(c, memory{"small", nil}) || here(c, memory{"purged", nil}) {
+		t.Error("an aborted, small or purged body is an object")
 	}
 	s := write("large", len(m.data))
 	if _, err := s.Write(make([]byte, 18<<20)); !errors.Is(err, swarmcache.ErrNoSpace) {

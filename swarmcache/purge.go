@@ -75,8 +75,10 @@ func (c *Cache) Purge(ctx context.Context, key policy.Key) error {
 	return c.cfg.Directory.Purge(ctx, p)
 }
 
-// forgetKey forgets what key selects on this node, if anything.
+// forgetKey forgets what key selects on this node, if anything, and what is being
+// spooled for it.
 func (c *Cache) forgetKey(key policy.Key) error {
+	c.spools.forget(key)
 	if id, ok := c.selected(key); ok {
 		return c.forget(id).wait()
 	}

@@ -9,29 +9,48 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache/layout"
 )
 
 // Spool is an object in the making whose length is not known. The bytes go to a
 // file of their own; Commit gives them a name.
 type Spool struct {
-	c *Cache
-	v Version
-	f *os.File
-	w *bufio.Writer
-	n int64
+	c    *Cache
+	v    Version
+	f    *os.File // nil before the first bytes
+	w    *bufio.Writer
+	n    int64
+	void bool // its key was forgotten since; guarded by spools.mu
+}
+
+// spools are those that are open. What is forgotten must not come back out of one
+// that was begun before.
+type spools struct {
+	mu   sync.Mutex // held also while a spooled object is selected; taken before Cache.mu
+	open map[*Spool]struct{}
+}
+
+// forget makes the spools of key void.
+func (ss *spools) forget(key policy.Key) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for s := range ss.open {
+		s.void = s.void || s.v.Key == key
+	}
 }
 
 // Spool receives a storable body whose length is not known. Commit makes it an
-// object when at least atLeast bytes came; Abort, or a Commit of less, leaves
-// no trace.
-func (c *Cache) Spool(v Version) (*Spool, error) {
-	f, err := os.CreateTemp(c.cfg.Dir, "spool-*")
-	if err != nil {
-		return nil, err
-	}
-	return &Spool{c: c, v: v, f: f, w: bufio.NewWriterSize(f, 256<<10)}, nil
+// object when at least atLeast bytes came, and its key was not forgotten
+// meanwhile; Abort, or a Commit of less, leaves no trace. One of both must come.
+func (c *Cache) Spool(v Version) *Spool {
+	s := &Spool{c: c, v: v}
+	c.spools.mu.Lock()
+	defer c.spools.mu.Unlock()
+	c.spools.open[s] = struct{}{}
+	return s
 }
 
 // Write takes the next bytes of the body; ErrNoSpace when they grow beyond what
@@ -40,6 +59,13 @@ func (s *Spool) Write(b []byte) (int, error) {
 	if err := s.c.fits(s.n + int64(len(b))); err != nil {
 		return 0, err
 	}
+	if s.f == nil {
+		f, err := os.CreateTemp(s.c.cfg.Dir, "spool-*")
+		if err != nil {
+			return 0, err
+		}
+		s.f, s.w = f, bufio.NewWriterSize(f, 256<<10)
+	}
 	n, err := s.w.Write(b)
 	s.n += int64(n)
 	return n, err
@@ -47,6 +73,9 @@ func (s *Spool) Write(b []byte) (int, error) {
 
 // Abort forgets the bytes.
 func (s *Spool) Abort() {
+	s.c.spools.mu.Lock()
+	delete(s.c.spools.open, s)
+	s.c.spools.mu.Unlock()
 	if s.f != nil {
 		s.f.Close()
 		os.Remove(s.f.Name())
@@ -76,7 +105,7 @@ func (s *Spool) Commit(ctx context.Context, atLeast int64) error {
 	if err := s.f.Sync(); err != nil {
 		return err
 	}
-	return s.c.adopt(v, s.f.Name(), hashes)
+	return s.adopt(v, hashes)
 }
 
 // pieceHashes reads the pieces' hashes off a finished body.
@@ -98,9 +127,10 @@ func pieceHashes(f *os.File, v Version) ([]byte, error) {
 	return all, nil
 }
 
-// adopt makes a finished file the object v.
-func (c *Cache) adopt(v Version, file string, hashes []byte) error {
-	o, err := c.place(v, file, hashes)
+// adopt makes the finished file the object v, unless it is void.
+func (s *Spool) adopt(v Version, hashes []byte) error {
+	c := s.c
+	o, err := c.place(v, s.f.Name(), hashes)
 	if o == nil || err != nil {
 		return err
 	}
@@ -108,6 +138,12 @@ func (c *Cache) adopt(v Version, file string, hashes []byte) error {
 	if err := o.seal(); err != nil {
 		o.condemn()
 		return err
+	}
+	c.spools.mu.Lock()
+	defer c.spools.mu.Unlock()
+	if s.void {
+		o.condemn()
+		return nil
 	}
 	c.select_(o)
 	c.metrics.completed.Inc()
