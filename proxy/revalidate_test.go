@@ -161,6 +161,27 @@ func TestAnotherVersionOfUnknownLength(t *testing.T) {
 	}
 }
 
+// The version that is stored, sent again with an unknown length, renews it.
+func TestSameVersionOfUnknownLength(t *testing.T) {
+	s := newStage(t)
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Etag", etag)
+		w.Header().Set("Date", s.clock.Now().UTC().Format(http.TimeFormat))
+		io.WriteString(w, "one")
+		http.NewResponseController(w).Flush()
+	}) + "/x"
+	n := s.cast(1, policy.Rule{})[0]
+	for _, word := range []string{"MISS", "EXPIRED", "HIT"} {
+		if word == "EXPIRED" {
+			s.clock.pass(minute)
+		}
+		res, got := n.get(url)
+		wantAnswer(t, res, got, 200, "one", word)
+		n.quiet(url, true)
+	}
+}
+
 // One asks behind the clients' backs, and nobody waits.
 func TestStaleWhileRevalidateAsksOnce(t *testing.T) {
 	o := newStore(t, body(5000))

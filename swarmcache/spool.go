@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha1"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -105,7 +106,7 @@ func (s *Spool) Commit(ctx context.Context, atLeast int64) error {
 	if err := s.f.Sync(); err != nil {
 		return err
 	}
-	return s.adopt(v, hashes)
+	return s.adopt(ctx, v, hashes)
 }
 
 // pieceHashes reads the pieces' hashes off a finished body.
@@ -128,11 +129,14 @@ func pieceHashes(f *os.File, v Version) ([]byte, error) {
 }
 
 // adopt makes the finished file the object v, unless it is void.
-func (s *Spool) adopt(v Version, hashes []byte) error {
+func (s *Spool) adopt(ctx context.Context, v Version, hashes []byte) error {
 	c := s.c
 	o, err := c.place(v, s.f.Name(), hashes)
-	if o == nil || err != nil {
+	switch {
+	case err != nil:
 		return err
+	case o == nil:
+		return c.renew(ctx, v)
 	}
 	defer o.file.Release()
 	if err := o.seal(); err != nil {
@@ -149,6 +153,22 @@ func (s *Spool) adopt(v Version, hashes []byte) error {
 	c.metrics.completed.Inc()
 	c.publishLater(0, v.ID)
 	return nil
+}
+
+// renew takes over what the origin said with the bytes of v, which are here already.
+func (c *Cache) renew(ctx context.Context, v Version) error {
+	obj, err := c.Local(v.Key, nil)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer obj.Close()
+	if have := obj.Version(); have.ID != v.ID || !v.date().After(have.date()) {
+		return nil
+	}
+	return c.Refresh(ctx, obj, v.Stored)
 }
 
 // place gives a finished file its name and opens it; nil when the object is here
