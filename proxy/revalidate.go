@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"sync"
 
 	"shatabdi/policy"
@@ -143,6 +144,13 @@ func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stor
 			p.serve(v, old, ver.Stored, status)
 		})
 	}
+	if v.behind && needsCredentials(answer.Status) {
+		// Nobody's were sent: the next client asks with its own.
+		outdated := ver.Stored
+		outdated.Invalid = true
+		p.record(v, old, outdated)
+		return nil
+	}
 	switch c.Head(v.req, ver.Stored, ver.Length, answer) {
 	case policy.HeadConfirms:
 		fresh := c.Freshened(ver.Stored, answer.Header, answer.RequestTime, answer.ResponseTime)
@@ -212,6 +220,10 @@ func (p *Proxy) originFailed(v *visit, old object, d policy.Verdict, err error) 
 	return true
 }
 
+func needsCredentials(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusProxyAuthRequired
+}
+
 // failureOf is what an error of the origin's client means to policy; 0 where the
 // origin is not to blame.
 func failureOf(err error) policy.Failures {
@@ -245,8 +257,9 @@ func (p *Proxy) refresh(v *visit, ver swarmcache.Version, d policy.Verdict) {
 	p.work.Go(func() {
 		defer b.known()
 		defer func() {
+			// As net/http does for a handler: one request's trouble is not the daemon's.
 			if e := recover(); e != nil && e != http.ErrAbortHandler {
-				panic(e)
+				p.log.Error("a question behind a client's back panicked", "panic", e, "stack", string(debug.Stack()))
 			}
 		}()
 		obj, err := p.cache.Local(v.route.Key, b.source)

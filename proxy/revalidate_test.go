@@ -232,6 +232,27 @@ func TestBackgroundAsksForTheWhole(t *testing.T) {
 	wantAnswer(t, res, got, 200, body(6000), "HIT")
 }
 
+// What the origin gives only to those who prove themselves cannot be asked for
+// behind a client's back: the next client asks with its own credentials.
+func TestBackgroundHasNoCredentials(t *testing.T) {
+	o := newStore(t, body(5000))
+	o.set("Cache-Control", "public, max-age=60, stale-while-revalidate=86400")
+	p, _ := stale(t, o)
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Etag", `"v2"`)
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body(6000)))
+	})
+	res, got := p.get(o.url+"/x", "Authorization: Basic eDp5")
+	wantAnswer(t, res, got, 200, o.body, "UPDATING")
+	p.work.Wait()
+	res, got = p.get(o.url+"/x", "Authorization: Basic eDp5")
+	wantAnswer(t, res, got, 200, body(6000), "EXPIRED")
+}
+
 // The one who asks goes away: another one asks.
 func TestQuestionOfAClientThatLeaves(t *testing.T) {
 	o := newStore(t, body(5000))
