@@ -151,8 +151,8 @@ func curve() (all []scenario) {
 		cold(4, 40*mib, 4*lab.MiBps, 1),
 		cold(8, 40*mib, 4*lab.MiBps, 1),
 		cold(16, 32*mib, 2*lab.MiBps, 1),
-		cold(32, 32*mib, 3*lab.MiBps/2, 1),
-		cold(64, 24*mib, lab.MiBps, 1),
+		cold(32, 32*mib, lab.MiBps, 1),
+		cold(64, 24*mib, lab.MiBps/2, 1),
 	} {
 		// Of nginx a part is enough: the time is linear, in N as in F, but for the
 		// half second after which it looks whether somebody else has filled.
