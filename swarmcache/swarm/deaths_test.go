@@ -137,7 +137,7 @@ func TestDirectoryAwayInTheMiddle(t *testing.T) {
 func TestBoardIsJoinedInTheEnd(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 16<<20)
-	s.limit = rate.NewLimiter(8<<20, 64<<10)
+	s.limit = rate.NewLimiter(3<<20, 64<<10) // the opener must not be done before the others are there
 	l := newLab(t, 4)
 	l.open(t, s)
 	for _, n := range l.nodes[1:] {
