@@ -6,7 +6,7 @@ import "time"
 // often it says so.
 const complainAfter = 3 * time.Second
 
-// complain tells the log what the reader that is worst off waits for.
+// complain tells the log what a reader waits for.
 func (t *transfer) complain(now time.Time) {
 	if now.Sub(latest(t.progress, t.complained)) < complainAfter {
 		return

@@ -17,7 +17,7 @@ import (
 type Purge struct {
 	ID  string     `json:"id"` // unique
 	Key policy.Key `json:"key"`
-	At  time.Time  `json:"at"` // by the clock of who ordered it; only to tell when it may go
+	At  time.Time  `json:"at"` // by the clock of who ordered it: when it may go, and what came after it
 }
 
 // PurgesStand is how long purges stand. A node that was away for longer must ask
