@@ -21,7 +21,8 @@ func (b *barter) node() swarmcache.Swarm { return barterer{b} }
 
 type barterer struct{ *barter }
 
-func (barterer) Withdraw(swarmcache.InfoHash) {}
+func (barterer) Withdraw(swarmcache.InfoHash)     {}
+func (barterer) Limits() (upload, download int64) { return 0, 0 }
 
 func (b barterer) Offer(h swarmcache.Held) {
 	b.mu.Lock()

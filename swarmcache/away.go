@@ -41,7 +41,7 @@ func (t *transfer) away(now time.Time) bool {
 // awayTurn is turn while the board is away; behind is how many nodes come first.
 func (t *transfer) awayTurn(behind int, now time.Time) bool {
 	few := min(behind, awayFew)
-	return behind == 0 || now.Sub(t.alive) > patiencePeers+time.Duration(few)*awayStep+time.Duration(behind-few)*awayStride
+	return behind == 0 || now.Sub(t.alive) > max(patiencePeers, t.roundTime())+time.Duration(few)*awayStep+time.Duration(behind-few)*awayStride
 }
 
 // unasked decides on claims that the board did not take.

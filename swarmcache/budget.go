@@ -328,6 +328,10 @@ func (b *budget) alone(l *line) {
 	if fresh {
 		b.pause(nil, rand.N(aloneSpread))
 	}
+	if rand.IntN(max(1, b.directory.Size()*aloneStreams)) >= b.cluster {
+		b.pause(l.news, askAgain) // so many are not all to begin; it is others' turn
+		return
+	}
 	if !b.admit(l, nil, min(aloneStreams, b.node)) {
 		b.pause(l.news, askAgain)
 	}

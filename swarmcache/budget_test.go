@@ -282,6 +282,38 @@ func TestBudgetWithoutDirectory(t *testing.T) {
 	})
 }
 
+// Among many nodes each begins so rarely that together they keep about to the
+// cluster's budget.
+func TestBudgetOfALargeClusterWithoutDirectory(t *testing.T) {
+	inBubble(t, func(t *testing.T, ctx context.Context, dir *cachetest.Directories) {
+		const nodes, cluster = 320, 16
+		dir.SetSize(nodes)
+		dir.SetAvailable(false)
+		var began sync.Map
+		for i := range nodes {
+			b := budgetOf(ctx, dir, i, 16, cluster)
+			go func() {
+				if release, err := b.Take(ctx, host); err == nil {
+					defer release()
+					began.Store(i, true)
+				}
+			}()
+		}
+		time.Sleep(5 * time.Second)
+		n := 0
+		began.Range(func(any, any) bool { n++; return true })
+		if n == 0 || n > 10*cluster {
+			t.Errorf("%d of %d nodes began within 5 s, where %d streams are allowed", n, nodes, cluster)
+		}
+		time.Sleep(10 * time.Minute)
+		n = 0
+		began.Range(func(any, any) bool { n++; return true })
+		if n != nodes {
+			t.Errorf("%d of %d nodes had their turn", n, nodes)
+		}
+	})
+}
+
 // What was under way counts when the directory goes away.
 func TestDirectoryGoesAwayWhileWaiting(t *testing.T) {
 	inBubble(t, func(t *testing.T, ctx context.Context, dir *cachetest.Directories) {

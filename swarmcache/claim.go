@@ -29,6 +29,9 @@ const (
 	aheadFor = 500 * time.Millisecond
 	// checkEvery is how often orphans are looked for.
 	checkEvery = time.Second
+	// standDownAfter is how long a node waits for room in a budget that it has no
+	// use for at the moment.
+	standDownAfter = time.Second
 	// maxRun bounds the spans of one claim of a node that is alone; sharedRun
 	// where others want spans too.
 	maxRun    = 16
@@ -60,12 +63,15 @@ func (t *transfer) claim(ctx context.Context, now time.Time) {
 	}
 	if !t.caught || now.Before(t.retryAt) || t.latestOrigin() == nil || len(t.streams) >= t.ownStreams() || t.seedersGive(now) {
 		t.freeSeat()
+		t.standDown(now)
 		return
 	}
 	switch spans := t.next(now); {
 	case len(spans) == 0:
 		t.freeSeat()
+		t.standDown(now)
 	case t.seat == nil:
+		t.needed = now
 		t.takeSeat(ctx)
 	default:
 		t.ask(ctx, spans)
@@ -79,10 +85,19 @@ func (t *transfer) takeSeat(ctx context.Context) {
 		return
 	}
 	t.seating = true
+	ctx, t.unseat = context.WithCancel(ctx)
 	t.background.Go(func() {
 		release, err := t.c.budget.take(ctx, t.from)
 		t.send(seated{release, err})
 	})
+}
+
+// standDown ends the wait for room when there has been nothing to fetch for a
+// while: in a large cluster all would stand in line for what is long here.
+func (t *transfer) standDown(now time.Time) {
+	if t.seating && now.Sub(t.needed) > standDownAfter {
+		t.unseat()
+	}
 }
 
 // freeSeat gives room back that no stream needs.
@@ -138,6 +153,9 @@ func (t *transfer) next(now time.Time) []SpanRecord {
 		return nil // somebody has a stream, or had one until a moment ago
 	}
 	slots, found := t.c.cfg.Streams-t.fetchers(), -1
+	if slots <= 0 {
+		t.full = now
+	}
 	t.eachWanted(t.free, func(i int) bool {
 		switch {
 		case t.here(i):
@@ -200,24 +218,26 @@ func (t *transfer) nextOrphan(now time.Time) []SpanRecord {
 // findOrphans looks for spans that were landed or claimed and still do not come.
 func (t *transfer) findOrphans(now time.Time) {
 	var have func(int) bool
-	patience := lostAfter + rand.N(time.Second)
+	patience := max(lostAfter, t.roundTime()) + rand.N(time.Second)
 	if t.seedless() {
 		patience = lostSoon
 	}
 	for _, r := range t.wantedSpans() {
 		for i := int(r.From); i < int(r.To); i++ {
-			s := &t.spans[i]
+			s, reason := &t.spans[i], "lost"
 			switch {
-			case t.here(i) || s.mine || t.free.has(i):
+			case t.here(i) || s.mine || t.free.has(i) || t.orphans.has(i):
 				continue
 			case s.Owner != "":
 				// A node that lands spans is alive: it will come to this one.
 				if now.Sub(latest(s.since, t.heard[s.Owner])) < max(overdueAfter, 3*t.spanTime(i)) {
 					continue
 				}
+				reason = "overdue"
 			case now.Sub(s.since) < patience:
 				continue
 			case t.stuck(i, now) && t.fetchers() < t.c.cfg.Streams: // whatever peers say they have, they do not give it
+				reason = "stuck"
 			case !t.gone(s):
 				continue // who has it lives, and pieces come: so will these
 			default:
@@ -229,6 +249,7 @@ func (t *transfer) findOrphans(now time.Time) {
 				}
 			}
 			t.orphans.set(i)
+			t.c.metrics.orphans.WithLabelValues(reason).Inc()
 		}
 	}
 }
@@ -290,7 +311,17 @@ func (t *transfer) turn(i int, now time.Time) bool {
 	if t.away(now) {
 		return t.awayTurn(behind, now)
 	}
-	return behind == 0 || now.Sub(t.freeSince(i, now)) > grace+time.Duration(behind)*grace/4
+	if behind == 0 {
+		return true
+	}
+	since := t.freeSince(i, now)
+	if t.self < 0 {
+		// What lies there while all streams are taken is let lie by nobody. The
+		// listed nodes will see to it; were all others to wait for this moment, they
+		// would come at once.
+		since = latest(since, t.full)
+	}
+	return now.Sub(since) > grace+time.Duration(behind)*grace/4
 }
 
 // lost reports whether a landed span's bytes seem to have died with their

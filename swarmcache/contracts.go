@@ -111,6 +111,8 @@ type Directory interface {
 	// Secret is the cluster's secret for capability infohashes, 32 bytes. It
 	// never changes during a run.
 	Secret() []byte
+	// Size is about how many nodes the cluster has, as last counted; 0 before.
+	Size() int
 
 	// Lookup returns the version that key selects in the cluster and the fill
 	// that is running for it; either may be nil. Neither is ErrNotFound.
@@ -266,6 +268,9 @@ type Swarm interface {
 	Offer(h Held)
 	// Withdraw tells that this node holds an object no more. It does not wait.
 	Withdraw(InfoHash)
+	// Limits are the rates at which this node gives to peers and takes from them,
+	// in payload bytes a second; 0: no limit.
+	Limits() (upload, download int64)
 	Close() error
 }
 

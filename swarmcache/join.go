@@ -239,7 +239,7 @@ func (t *transfer) seedersGive(now time.Time) bool {
 	switch waited := now.Sub(latest(t.alive, t.seedsFrom)); {
 	case waited < patienceSeedless:
 		return true
-	case waited < patienceSeed && !(t.seedless() && t.neighbours(now).copies == 0):
+	case waited < max(patienceSeed, t.roundTime()) && !(t.seedless() && t.neighbours(now).copies == 0):
 		return true // peers with a part may have enough
 	}
 	t.log.Debug("no seeder gives anything")

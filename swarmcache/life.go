@@ -1,6 +1,9 @@
 package swarmcache
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 // A node that gets nothing cannot tell by itself whether the swarm is dead or
 // only slow: among hundreds, or on machines that have too much to do, a piece may
@@ -45,5 +48,20 @@ func (t *transfer) neighbours(now time.Time) life {
 // stuck reports whether nothing at all came, here or at the neighbours', for so
 // long that this node should help itself to span i.
 func (t *transfer) stuck(i int, now time.Time) bool {
-	return now.Sub(t.alive) > max(overdueAfter, 3*t.spanTime(i))
+	return now.Sub(t.alive) > max(overdueAfter, 3*t.spanTime(i), 2*t.roundTime())
+}
+
+// roundTime is how long a piece needs at least to come round from one node to
+// all, if their uplinks are like this one's: those who have it double in the time
+// that one copy takes. 0: nobody knows.
+func (t *transfer) roundTime() time.Duration {
+	if t.c.cfg.Swarm == nil {
+		return 0
+	}
+	uplink, _ := t.c.cfg.Swarm.Limits()
+	if uplink == 0 {
+		return 0
+	}
+	copy := time.Duration(float64(t.file.layout.PieceLen) / float64(uplink) * float64(time.Second))
+	return copy * time.Duration(bits.Len(uint(t.c.cfg.Directory.Size())))
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"shatabdi/swarmcache/layout"
 )
 
 func TestNobodyIsStuckWhileNeighboursGetPieces(t *testing.T) {
@@ -68,6 +70,95 @@ func TestWhoIsNotListedComesAfterAllOthers(t *testing.T) {
 		if !unlisted.turn(i, now) {
 			t.Errorf("nobody takes span %d", i)
 		}
+	}
+}
+
+// While all streams that the object may have are taken, its other spans lie there
+// for everybody to see. When one stream ends they are not left lying yet.
+func TestUnlistedNodesDoNotHerdWhenAStreamEnds(t *testing.T) {
+	var others []NodeID
+	for i := range MaxListed {
+		others = append(others, NodeID(fmt.Sprintf("node-%02d", i)))
+	}
+	now := time.Now()
+	n, later := 0, 0
+	for i := range 200 {
+		tr, _ := turns(256<<20, others...)
+		tr.c.cfg.Node.ID = NodeID(fmt.Sprintf("unlisted-%d", i))
+		tr.wants[newWant(layout.Range{To: int64(tr.file.layout.Pieces())}, 0)] = true
+		tr.next(now)
+		for k, id := range others[:tr.c.cfg.Streams] {
+			tr.put(SpanRecord{Span: k, Owner: id, Rev: 1}, now)
+		}
+		end := now.Add(overdueAfter - time.Second)
+		if tr.next(end) != nil {
+			t.Fatal("a fifth stream")
+		}
+		tr.put(SpanRecord{Span: 0, Landed: true, By: others[0], Rev: 2}, end)
+		for k := 1; k < tr.c.cfg.Streams; k++ {
+			tr.put(SpanRecord{Span: k, Owner: others[k], Rev: 2}, end) // they get on
+		}
+		if tr.next(end.Add(tickEvery)) != nil {
+			n++
+		}
+		if tr.next(end.Add(grace+(MaxListed+unlistedSpread)*grace/4+tickEvery)) != nil {
+			later++
+		}
+	}
+	if n > 0 || later < 200 {
+		t.Errorf("%d of 200 are there at once, and %d when nobody else was", n, later)
+	}
+}
+
+// A slow uplink makes patience long: the first piece needs many copies to come
+// round to all.
+func TestPatienceGrowsWithTheTimeThatAPieceTakes(t *testing.T) {
+	for _, c := range []struct {
+		uplink int64
+		size   int
+		stuck  time.Duration
+	}{
+		{0, 512, overdueAfter},
+		{24 << 20, 512, overdueAfter},
+		{32 << 10, 10, 2 * 4 * 4 * time.Second},
+		{32 << 10, 512, 2 * 10 * 4 * time.Second},
+	} {
+		tr, _ := turns(16<<20, "a")
+		tr.c.cfg.Swarm, tr.c.cfg.Directory = limited{upload: c.uplink}, sized{size: c.size}
+		now := time.Now()
+		tr.alive = now
+		if tr.stuck(0, now.Add(c.stuck-time.Second)) || !tr.stuck(0, now.Add(c.stuck+time.Second)) {
+			t.Errorf("%d B/s, %d nodes: not stuck after %v", c.uplink, c.size, c.stuck)
+		}
+	}
+}
+
+type limited struct {
+	Swarm
+	upload int64
+}
+
+func (l limited) Limits() (upload, download int64) { return l.upload, 0 }
+
+type sized struct {
+	Directory
+	size int
+}
+
+func (s sized) Size() int { return s.size }
+
+// Who has had nothing to fetch for a while waits for room no longer.
+func TestWaitForRoomEndsWithItsUse(t *testing.T) {
+	tr, _ := turns(64<<20, "a")
+	waits := true
+	tr.seating, tr.unseat = true, func() { waits = false }
+	now := time.Now()
+	tr.needed = now
+	if tr.standDown(now.Add(standDownAfter / 2)); !waits {
+		t.Error("a moment without use ends the wait")
+	}
+	if tr.standDown(now.Add(2 * standDownAfter)); waits {
+		t.Error("still waits for what it has no use for")
 	}
 }
 

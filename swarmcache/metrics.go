@@ -9,6 +9,7 @@ type metrics struct {
 	ended        *prometheus.CounterVec // by reason
 	claims       *prometheus.CounterVec // by outcome
 	landed       prometheus.Counter
+	orphans      *prometheus.CounterVec // by reason: overdue, stuck, lost
 	evicted      prometheus.Counter
 	originBytes  prometheus.Counter
 	streamErrors prometheus.Counter
@@ -29,6 +30,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		ended:        vec("fills_ended_total", "Fills that this node ended before the object was complete, by reason.", "reason"),
 		claims:       vec("claims_total", "Claims of spans, by outcome. unasked: the directory was away.", "outcome"),
 		landed:       counter("spans_landed_total", "Spans that this node fetched from the origin and published."),
+		orphans:      vec("spans_orphaned_total", "Spans that this node wants fetched once more, by reason: overdue by their claimers, lost with their holders, or nothing at all comes.", "reason"),
 		evicted:      counter("objects_evicted_total", "Objects evicted for space."),
 		originBytes:  counter("fill_origin_bytes_total", "Body bytes that fills read from origins."),
 		streamErrors: counter("fill_stream_errors_total", "Origin streams of fills that broke."),
@@ -36,7 +38,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		purges:       counter("purges_total", "Purges, ordered on other nodes, that this one obeyed."),
 	}
 	if r != nil {
-		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.evicted, m.originBytes, m.streamErrors, m.mismatches, m.purges)
+		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.orphans, m.evicted, m.originBytes, m.streamErrors, m.mismatches, m.purges)
 	}
 	return m
 }

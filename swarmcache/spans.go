@@ -23,6 +23,7 @@ type spanBook struct {
 	owners     map[NodeID]int       // spans claimed, by node
 	heard      map[NodeID]time.Time // when a node last claimed, published or landed
 	rangesWork bool                 // another node read a span
+	full       time.Time            // when the object last had all the streams that it may have
 	interest   []layout.Range       // spans that readers here want, in order, disjoint; nil: not known now
 }
 

@@ -65,7 +65,9 @@ type transfer struct {
 	lazy      map[NodeID]time.Time // who let a turn pass, and until when nobody waits for them
 	streams   map[*stream]bool     // origin streams of this node
 	claiming  bool                 // a claim, or the opening of a fill, is under way
-	seating   bool                 // room in the origin budget is waited for
+	seating   bool                 // room in the origin budget is waited for,
+	needed    time.Time            // and was last needed then;
+	unseat    context.CancelFunc   // this ends the wait
 	seat      func()               // room for one stream, to be given back; nil: none
 	flushing  bool                 // what is complete is being recorded
 	downSince time.Time            // since when the board cannot be asked
@@ -238,6 +240,7 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 	case boarded:
 		t.onBoarded(ctx, e)
 	case seated:
+		t.unseat()
 		t.seating, t.seat = false, e.release
 	case claimed:
 		t.claiming = false
@@ -382,6 +385,7 @@ func (t *transfer) cleanup() {
 				t.board = e.board
 			}
 		case seated:
+			t.unseat()
 			t.seat = e.release
 		case landed:
 			t.onLanded(e.landing) // the torrent stays for peers: it must know what it has

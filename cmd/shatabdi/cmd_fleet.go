@@ -10,12 +10,17 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
+
+// manyNodes is from where on memory, more than time, bounds how many nodes a
+// machine holds.
+const manyNodes = 64
 
 // fleetCommand runs many nodes in one process, each with its own data
 // directory, listeners, engine and connection to etcd. It is for measuring
@@ -50,6 +55,9 @@ serve, alike for every node.`,
 		log := newLogger(cmd.ErrOrStderr(), l.Log)
 		ctx, stop := untilSignal(context.Background(), log, func() { os.Exit(exitFailure) })
 		defer stop()
+		if nodes >= manyNodes {
+			debug.SetGCPercent(50)
+		}
 		g, ctx := errgroup.WithContext(ctx)
 		if profiles != "" {
 			g.Go(func() error { return serveProfiles(ctx, profiles) })

@@ -20,6 +20,7 @@ type Directories struct {
 	rev     int64
 	away    chan struct{} // closed while the directory is away
 	delay   time.Duration
+	size    int
 	counts  DirectoryCounts
 	objects map[policy.Key]swarmcache.Version
 	filling map[policy.Key]*pointer
@@ -68,6 +69,13 @@ func NewDirectory() *Directories {
 
 // Node returns the directory as n sees it.
 func (d *Directories) Node(n swarmcache.Node) swarmcache.Directory { return &directory{d, n} }
+
+// SetSize says how many nodes there are.
+func (d *Directories) SetSize(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.size = n
+}
 
 // SetAvailable(false) makes every method answer ErrUnavailable, also those that
 // wait. Watches stay, and are silent because nothing can change.
@@ -147,6 +155,13 @@ type directory struct {
 func (d *directory) Secret() []byte {
 	s := sha256.Sum256([]byte("the secret of a test"))
 	return s[:]
+}
+
+// Size is what SetSize said.
+func (d *directory) Size() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.size
 }
 
 func (d *directory) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Version, *swarmcache.FillRecord, error) {

@@ -36,6 +36,9 @@ func (c *Cluster) census(ctx context.Context, client *clientv3.Client) error {
 	return err
 }
 
+// Size implements swarmcache.Directory.
+func (c *Cluster) Size() int { return int(c.size.Load()) }
+
 // slack is the patience that the cluster's size calls for; none in a small one.
 func (c *Cluster) slack() time.Duration {
 	return min(max(0, time.Duration(c.size.Load())-swarmcache.MaxListed)*perNode, maxSlack)

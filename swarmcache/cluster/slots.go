@@ -21,6 +21,10 @@ const (
 	// slotTenure is how long a node may take its slot again and again before it
 	// looks whether others wait: an object of 100 GB must not shut the others out.
 	slotTenure = 5 * time.Second
+	// maxLine bounds those who stand in line: each of them is told of each who comes
+	// or goes. Others come again after about lineFull.
+	maxLine  = 32
+	lineFull = 2 * time.Second
 )
 
 // slots are those of this node, by the prefix of their origin's keys.
@@ -187,6 +191,13 @@ func (c *Cluster) slot(ctx context.Context, o *seats, n int) (slot, error) {
 		s, st, err := c.seize(ctx, o, rand.IntN(n), n, false)
 		for err == nil && s.key == "" && st.free(n) > 0 && len(st.line) == 0 {
 			s, st, err = c.seize(ctx, o, st.pick(n), n, false)
+		}
+		if err == nil && s.key == "" && len(st.line) >= maxLine {
+			pauseUntil(ctx, o.freed, lineFull/2+rand.N(lineFull)+c.slack())
+			if ctx.Err() != nil {
+				return slot{}, ctx.Err()
+			}
+			continue
 		}
 		if err == nil && s.key == "" {
 			s, err = c.waitForSlot(ctx, o, n)

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +120,42 @@ func TestWaitersForASlotAreNoHerd(t *testing.T) {
 		t.Errorf("%v tries", tries)
 	}
 	eventually(t, "nothing is left", func() bool { return len(keysUnder(t, c, p+"origins/")) == 0 })
+}
+
+// A long line grows no longer: each of those who stand there is told of every one
+// who comes or goes.
+func TestLongLineForASlotIsNotJoined(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	first, second := join(t, config(p, 0)), join(t, config(p, 1))
+	release, err := first.ClaimSlot(t.Context(), host, 1)
+	noErr(t, err)
+	c := raw(t, etcd)
+	taken := keysUnder(t, c, p+"origins/")
+	line, _, _ := strings.Cut(taken[0], "/slots/")
+	line = p + "origins/" + line + "/line/"
+	for i := range 40 {
+		_, err := c.Put(t.Context(), fmt.Sprintf("%snode-%d", line, 1000+i), "")
+		noErr(t, err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		release, err := second.ClaimSlot(t.Context(), host, 1)
+		if err == nil {
+			release()
+		}
+		got <- err
+	}()
+	time.Sleep(500 * time.Millisecond) // it would stand there long since
+	if n := len(keysUnder(t, c, line)); n != 40 {
+		t.Errorf("%d stand in line, want those 40", n)
+	}
+	_, err = c.Delete(t.Context(), line, clientv3.WithPrefix())
+	noErr(t, err)
+	release()
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
 }
 
 // A node that never ceases to fetch lets others in.

@@ -19,6 +19,10 @@ const (
 	// Up to allPeers a node dials everybody it hears of, above that somePeers.
 	allPeers  = 32
 	somePeers = 10
+	// maxPeers is how many a node talks to at most. Those who came first are named
+	// to all who come later: with 80 neighbours they were hubs, and who had only
+	// hubs for neighbours had nothing to give them.
+	maxPeers = 40
 	// gatherFor is how long names are gathered beyond the first somePeers: only
 	// then it is known whether they are many.
 	gatherFor = time.Second

@@ -129,7 +129,7 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	// Without Seed a peer gives at most 100 KiB more than it gets.
 	c.Seed, c.AlwaysWantConns = true, true
 	c.DropDuplicatePeerIds = true
-	c.EstablishedConnsPerTorrent, c.HalfOpenConnsPerTorrent = 256, 256
+	c.EstablishedConnsPerTorrent, c.HalfOpenConnsPerTorrent = maxPeers, 256
 	c.TotalHalfOpenConns, c.TorrentPeersHighWater = 1<<16, 4096
 	c.DialRateLimiter = rate.NewLimiter(rate.Inf, 1) // the default is 10 dials a second
 	c.MaxUnverifiedBytes = 0                         // counts pieces the peer lacks and can starve
