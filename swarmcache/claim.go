@@ -230,7 +230,7 @@ func (t *transfer) findOrphans(now time.Time) {
 				continue
 			case s.Owner != "":
 				// A node that lands spans is alive: it will come to this one.
-				if now.Sub(latest(s.since, t.heard[s.Owner])) < max(overdueAfter, 3*t.spanTime(i)) {
+				if now.Sub(latest(s.since, t.heard[s.Owner])) < max(overdueAfter, 3*t.spanTime(i), 2*t.roundTime()) {
 					continue
 				}
 				reason = "overdue"
