@@ -146,9 +146,11 @@ type Directory interface {
 	// release does not block, and may be called twice.
 	ClaimSlot(ctx context.Context, origin string, n int) (release func(), err error)
 
-	// OpenFill creates the fill's record. If a record under that id stands
-	// already, it returns that one and false.
-	OpenFill(ctx context.Context, r FillRecord) (FillRecord, bool, error)
+	// OpenFill creates the fill's record and takes part in it, as JoinFill does,
+	// with a claim on these spans. With that this node's claim on the first GET
+	// ends. If a record under that id stands already, it returns that one and no
+	// board.
+	OpenFill(ctx context.Context, r FillRecord, spans ...int) (FillRecord, Board, error)
 	// JoinFill takes part in a fill: the node is listed as a participant until
 	// the board is left.
 	JoinFill(ctx context.Context, r FillRecord) (Board, error)

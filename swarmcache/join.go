@@ -29,8 +29,13 @@ func (t *transfer) joinFill(ctx context.Context) error {
 	t.spanBook = newSpanBook(t.c.cfg.Node.ID, t.rec.Plan())
 	t.lander = newLander(t)
 	t.lander.start(ctx)
+	var first []int
 	if t.body != nil {
+		first = firstSpans(t.body)
 		t.startFirst(ctx) // before all else: a client waits for its first byte
+	}
+	if !t.alone && t.begun == nil {
+		t.joinBoard(ctx, first, 0) // then the board, for which the other nodes' clients wait
 	}
 	if t.c.cfg.Swarm != nil {
 		f, err := t.c.cfg.Swarm.Fill(t.file)
@@ -46,24 +51,30 @@ func (t *transfer) joinFill(ctx context.Context) error {
 	}
 	t.c.metrics.fills.WithLabelValues(fillRole(t.rec, t.c.cfg.Node.ID, t.alone)).Inc()
 	t.resume(ctx)
-	if t.alone {
-		t.useBoard(ctx, aloneBoard{})
-		return nil
+	switch {
+	case t.alone:
+		t.useBoard(ctx, aloneBoard{}, false)
+	case t.begun != nil:
+		b := t.begun
+		t.begun = nil
+		t.onBoarded(ctx, boarded{board: b, begun: true})
 	}
-	t.joinBoard(ctx, 0)
 	return nil
 }
 
-// joinBoard takes part in the fill's board after a while.
-func (t *transfer) joinBoard(ctx context.Context, wait time.Duration) {
+// joinBoard takes part in the fill's board after a while, with a claim on these
+// spans if it is this node that opens it.
+func (t *transfer) joinBoard(ctx context.Context, first []int, wait time.Duration) {
 	rec := *t.rec
 	t.background.Go(func() {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+			}
 		}
-		board, err := t.c.board(ctx, rec)
-		t.send(boarded{board, err})
+		board, begun, err := t.c.board(ctx, rec, first)
+		t.send(boarded{board, begun, err})
 	})
 }
 
@@ -84,13 +95,16 @@ func (t *transfer) onBoarded(ctx context.Context, e boarded) {
 		t.boardGone(ctx)
 	case errors.Is(e.err, ErrUnavailable) && t.rec.Opener != t.c.cfg.Node.ID && t.c.now().Sub(t.alive) < patienceJoin:
 		// Others are at it, and tell each other what the directory does not.
-		t.joinBoard(ctx, 200*time.Millisecond+rand.N(800*time.Millisecond))
+		t.joinBoard(ctx, nil, 200*time.Millisecond+rand.N(800*time.Millisecond))
 	case e.err != nil:
 		t.log.Warn("filling for this node alone", "error", e.err)
 		t.alone = true
-		t.useBoard(ctx, aloneBoard{})
+		t.useBoard(ctx, aloneBoard{}, false)
 	default:
-		t.useBoard(ctx, e.board)
+		if e.begun {
+			t.c.metrics.claims.WithLabelValues("won").Inc()
+		}
+		t.useBoard(ctx, e.board, e.begun)
 		t.background.Go(func() {
 			err := e.board.Watch(ctx, func(e BoardEvent) { t.send(e) })
 			if ctx.Err() == nil {
@@ -100,10 +114,12 @@ func (t *transfer) onBoarded(ctx context.Context, e boarded) {
 	}
 }
 
-func (t *transfer) useBoard(ctx context.Context, b Board) {
+// useBoard makes b the board. What this node reads already it has to claim, unless
+// it has begun with that.
+func (t *transfer) useBoard(ctx context.Context, b Board, begun bool) {
 	t.board = b
 	t.lander.use(b)
-	if s := t.endlessStream(); s != nil && !t.claiming {
+	if s := t.endlessStream(); s != nil && !t.claiming && !begun {
 		t.ask(ctx, t.runFrom(s.first)) // what it reads already, and some more
 	}
 	if t.alone {
@@ -118,7 +134,7 @@ func (t *transfer) boardGone(ctx context.Context) {
 	t.log.Debug("the board is gone")
 	t.alone = true
 	t.disown(t.c.now())
-	t.useBoard(ctx, aloneBoard{})
+	t.useBoard(ctx, aloneBoard{}, false)
 	t.seedsFrom = t.c.now()
 	if t.joinSealed(); t.sealed != nil {
 		return
@@ -261,11 +277,11 @@ func (t *transfer) escalate(ctx context.Context, now time.Time) {
 	t.claiming = true
 	v := t.file.Version()
 	t.background.Go(func() {
-		rec, _, alone, err := t.c.openFill(ctx, v, v.Validator == "", origin)
-		if err == nil && rec.Version.ID != v.ID {
+		b, err := t.c.openFill(ctx, v, v.Validator == "", origin)
+		if err == nil && b.rec.Version.ID != v.ID {
 			err = errSuperseded
 		}
-		t.send(opened{rec, alone, err})
+		t.send(opened{b, err})
 	})
 }
 

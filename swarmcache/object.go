@@ -29,7 +29,7 @@ type object struct {
 
 	mu       sync.Mutex // guards the fields below; taken before transfer.mu and File.mu
 	transfer *transfer
-	hint     *FillRecord // the running fill to join, when a reader comes
+	hint     *beginning // the running fill to join, when a reader comes
 
 	digest digest // owned by the digester
 }
@@ -51,7 +51,10 @@ func (o *object) busy() bool {
 func (o *object) expect(r *FillRecord) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.hint = r
+	o.hint = nil
+	if r != nil {
+		o.hint = &beginning{rec: *r}
+	}
 }
 
 // learn takes over the sealed torrent's infohash, which the cluster may know
@@ -64,31 +67,31 @@ func (o *object) learn(h InfoHash) {
 
 // fill starts the transfer for a fill that this node opened or joins, unless one
 // runs or nothing is missing, and tells whether it took body.
-func (o *object) fill(r *FillRecord, opener, alone bool, body io.ReadCloser, origin Origin) (started, took bool) {
+func (o *object) fill(b beginning, body io.ReadCloser, origin Origin) (started, took bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.transfer != nil || o.file.Left() == 0 {
 		return false, false
 	}
-	if r.Opener == o.c.cfg.Node.ID {
+	if b.rec.Opener == o.c.cfg.Node.ID {
 		// Our own fill of the same version still stands on its board, because what
 		// it brought was withdrawn a moment ago: nobody may have it but the origin.
-		opener = true
+		b.opener = true
 	}
 	var first *firstBody
-	if opener && body != nil {
+	if b.opener && body != nil {
 		first = &firstBody{body}
 	}
-	started = o.startLocked(r, first, alone, origin)
+	started = o.startLocked(&b, first, origin)
 	return started, started && first != nil
 }
 
 // startLocked reports false when the cache is closing.
-func (o *object) startLocked(r *FillRecord, body *firstBody, alone bool, origin Origin) bool {
+func (o *object) startLocked(b *beginning, body *firstBody, origin Origin) bool {
 	if o.file.Condemned() && o.file.failure() != nil {
 		return false // forgotten because it failed: it does not begin anew
 	}
-	t := newTransfer(o, r, body, alone)
+	t := newTransfer(o, b, body)
 	t.origin = origin
 	o.file.revive()
 	o.file.Acquire()
@@ -109,7 +112,7 @@ func (o *object) startLocked(r *FillRecord, body *firstBody, alone bool, origin 
 func (o *object) want(w *want, origin Origin) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.file.Left() == 0 || o.transfer == nil && !o.startLocked(o.hint, nil, false, origin) {
+	if o.file.Left() == 0 || o.transfer == nil && !o.startLocked(o.hint, nil, origin) {
 		return false
 	}
 	o.transfer.add(w, origin)
@@ -149,7 +152,7 @@ func (o *object) transferEnded(t *transfer) {
 		if w.ended.Load() {
 			continue
 		}
-		if o.transfer == nil && !o.startLocked(nil, nil, false, t.origin) {
+		if o.transfer == nil && !o.startLocked(nil, nil, t.origin) {
 			return
 		}
 		o.transfer.add(w, t.origin)

@@ -23,6 +23,7 @@ type first struct {
 	// its record stands.
 	opens  ObjectID
 	opened chan struct{}
+	ended  bool // with the opening of that fill, for all nodes
 }
 
 // patienceOpen bounds how long a claim outlives its request because the record
@@ -60,7 +61,14 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key) (release func(),
 		c.mu.Lock()
 		f.fresh = fresh
 		c.mu.Unlock()
-		return func() { c.releaseFirst(f, func() { there(); unlock() }) }, nil
+		return func() {
+			c.releaseFirst(f, func() {
+				if !c.endedFirst(f) {
+					there()
+				}
+				unlock()
+			})
+		}, nil
 	case errors.Is(err, ErrUnavailable) && !here:
 		return unlock, nil
 	case errors.Is(err, ErrUnavailable):
@@ -68,6 +76,13 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key) (release func(),
 	}
 	unlock()
 	return nil, err
+}
+
+// endedFirst reports whether a claim ended with the opening of its fill.
+func (c *Cache) endedFirst(f *first) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return f.ended
 }
 
 // releaseFirst releases a claim once what was begun under it is known to all,
@@ -112,28 +127,55 @@ func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCl
 	}
 	single := !ranges || v.Validator == ""
 	v.Identify()
-	rec, opener, alone := newFill(c.cfg.Node.ID, v, single, o), true, false
-	claimed := c.openUnder(rec.Version)
-	if !claimed {
+	b := beginning{rec: newFill(c.cfg.Node.ID, v, single, o), opener: true}
+	if !c.openUnder(b.rec.Version) {
 		var err error
-		if rec, opener, alone, err = c.openFill(ctx, v, single, o); err != nil {
+		if b, err = c.openFill(ctx, v, single, o, firstSpans(body)...); err != nil {
 			return nil, err
 		}
 	}
-	obj, err := c.admit(rec.Version)
+	obj, err := c.admit(b.rec.Version)
 	if err != nil {
-		c.opened(rec.Version)
+		c.unbegun(b)
 		return nil, err
 	}
 	h := obj.handle(o)
-	started, took := obj.fill(&rec, opener || alone, alone, body, o)
+	started, took := obj.fill(b, body, o)
 	if !started {
-		c.opened(rec.Version)
+		c.unbegun(b)
 	}
 	if !took && body != nil {
 		body.Close()
 	}
 	return h, nil
+}
+
+// beginning is how a fill begins on this node.
+type beginning struct {
+	rec    FillRecord
+	opener bool  // this node's, from the origin's first response
+	alone  bool  // for this node only
+	board  Board // that was opened already; nil: it is still to come
+}
+
+// firstSpans are those that the opener has from the start: a body begins there.
+func firstSpans(body io.ReadCloser) []int {
+	if body == nil {
+		return nil
+	}
+	return []int{0}
+}
+
+// unbegun takes back what a fill began with that this node does not go on with.
+func (c *Cache) unbegun(b beginning) {
+	c.opened(b.rec.Version, false)
+	if b.board != nil {
+		c.goWork(func() {
+			ctx, cancel := context.WithTimeout(c.ctx, goodbyeWait)
+			defer cancel()
+			b.board.Leave(ctx) // else its lease ends it
+		})
+	}
 }
 
 func newFill(opener NodeID, v Version, single bool, o Origin) FillRecord {
@@ -158,71 +200,74 @@ func (c *Cache) openUnder(v Version) bool {
 	return true
 }
 
-// opened ends what openUnder began: the record stands, or will not come.
-func (c *Cache) opened(v Version) {
+// opened ends what openUnder began: the record stands, or will not come. ended
+// tells that the claim is over with that.
+func (c *Cache) opened(v Version, ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.firsts[v.Key]; f != nil && f.opens == v.ID {
-		f.opens = ""
+		f.opens, f.ended = "", ended
 		close(f.opened)
 	}
 }
 
 // board takes part in the fill of r, whose record it creates if it began under a
-// claim. Should another fill of that version stand all the same, as after a
-// purge, this node has begun with other spans and goes on alone.
-func (c *Cache) board(ctx context.Context, r FillRecord) (Board, error) {
+// claim: then this node has its first spans on it, and begun is true. Should
+// another fill of that version stand all the same, as after a purge, this node
+// has begun with other spans and goes on alone.
+func (c *Cache) board(ctx context.Context, r FillRecord, spans []int) (b Board, begun bool, err error) {
 	c.mu.Lock()
 	f := c.firsts[r.Version.Key]
 	opens := f != nil && f.opens == r.Version.ID
 	c.mu.Unlock()
 	if opens {
-		stands, err := c.record(ctx, r)
-		c.opened(r.Version)
-		if err != nil {
-			return nil, err
-		}
-		if stands.Ended != "" || stands.Plan() != r.Plan() {
-			return nil, errors.New("another fill of this version stands")
+		stands, board, err := c.record(ctx, r, spans)
+		c.opened(r.Version, board != nil)
+		switch {
+		case err != nil || board != nil:
+			return board, err == nil, err
+		case stands.Ended != "" || stands.Plan() != r.Plan():
+			return nil, false, errors.New("another fill of this version stands")
 		}
 	}
-	return c.cfg.Directory.JoinFill(ctx, r)
+	b, err = c.cfg.Directory.JoinFill(ctx, r)
+	return b, false, err
 }
 
 // record creates the record of a fill that was begun under a claim. It asks again
 // for as long as the claim stands: without a record the next one would be
 // granted, to another node, and to another after that.
-func (c *Cache) record(ctx context.Context, r FillRecord) (stands FillRecord, err error) {
+func (c *Cache) record(ctx context.Context, r FillRecord, spans []int) (stands FillRecord, b Board, err error) {
 	for begun := time.Now(); ; {
-		stands, _, err = c.cfg.Directory.OpenFill(ctx, r)
+		stands, b, err = c.cfg.Directory.OpenFill(ctx, r, spans...)
 		if !errors.Is(err, ErrUnavailable) || time.Since(begun) > patienceOpen/2 {
-			return stands, err
+			return stands, b, err
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
-			return stands, err
+			return stands, b, err
 		}
 	}
 }
 
-// openFill creates the fill's record or finds the one that stands. A fill that
-// ended is begun again, with one claimer.
-func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin) (rec FillRecord, opener, alone bool, err error) {
+// openFill creates the fill's record, with a claim on these spans, or finds the
+// one that stands. A fill that ended is begun again, with one claimer.
+func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin, spans ...int) (b beginning, err error) {
 	for last := v.Attempt + maxAttempts; v.Attempt < last; v.Attempt++ {
 		v.Identify()
 		mine := newFill(c.cfg.Node.ID, v, single || v.Attempt > 0, o)
-		rec, opener, err = c.cfg.Directory.OpenFill(ctx, mine)
-		switch {
+		b.rec, b.board, err = c.cfg.Directory.OpenFill(ctx, mine, spans...)
+		switch b.opener = b.board != nil; {
 		case errors.Is(err, ErrUnavailable):
-			return mine, true, true, nil
+			return beginning{rec: mine, opener: true, alone: true}, nil
 		case err != nil:
-			return rec, false, false, err
-		case rec.Ended == "":
-			return rec, opener, false, nil
+			return b, err
+		case b.rec.Ended == "":
+			return b, nil
 		}
 	}
-	return rec, false, false, fmt.Errorf("%w: %d attempts: %s", ErrFillEnded, v.Attempt, rec.Ended)
+	return b, fmt.Errorf("%w: %d attempts: %s", ErrFillEnded, v.Attempt, b.rec.Ended)
 }
 
 // maxAttempts is how many fills of one version are begun in a row.

@@ -46,10 +46,10 @@ type slowDirectory struct {
 	opening sync.RWMutex // locked: none is opened
 }
 
-func (d *slowDirectory) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.FillRecord, bool, error) {
+func (d *slowDirectory) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
 	d.opening.RLock()
 	defer d.opening.RUnlock()
-	return d.Directory.OpenFill(ctx, r)
+	return d.Directory.OpenFill(ctx, r, spans...)
 }
 
 // hold locks mu until the function returned is called, or the test ends.
@@ -264,11 +264,7 @@ func TestClaimAfterAFillThatEnded(t *testing.T) {
 	a := openWith(t, "a", cachetest.NewIndex(), dir, 0)
 	m := newMemory("a", 8<<20)
 	v := identified(m)
-	r, _, err := dir.OpenFill(t.Context(), swarmcache.FillRecord{Version: v, MaxSpan: 4, Opener: "b"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	board, err := dir.JoinFill(t.Context(), r)
+	r, board, err := dir.OpenFill(t.Context(), swarmcache.FillRecord{Version: v, MaxSpan: 4, Opener: "b"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ type transfer struct {
 	// Owned by run.
 	rec        *FillRecord // nil: no fill, from seeders only
 	body       *firstBody  // the response that opened the fill
+	begun      Board       // that this node opened already, and will take; nil: none
 	alone      bool        // the board is this node's own
 	board      Board       // nil: not joined yet
 	lander     *lander
@@ -89,20 +90,25 @@ type transfer struct {
 	seedsFrom  time.Time // since when seeders should have everything; zero: no reason to think so
 }
 
-func newTransfer(o *object, rec *FillRecord, body *firstBody, alone bool) *transfer {
+func newTransfer(o *object, b *beginning, body *firstBody) *transfer {
 	v := o.file.Version()
-	return &transfer{
+	t := &transfer{
 		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL), from: originOf(v.URL),
 		kick: make(chan struct{}, 1), events: make(chan any, 4096), gossip: newLandQueue(),
 		wants: map[*want]bool{}, nodes: map[NodeID]Member{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
-		rec: rec, body: body, alone: alone,
+		body: body,
 	}
+	if b != nil {
+		t.rec, t.alone, t.begun = &b.rec, b.alone, b.board
+	}
+	return t
 }
 
 // Events that run receives from the goroutines it started.
 type (
 	boarded struct {
 		board Board
+		begun bool // by this node, which has its first spans on it
 		err   error
 	}
 	claimed struct {
@@ -120,9 +126,8 @@ type (
 	}
 	watchEnded struct{ err error }
 	opened     struct {
-		rec   FillRecord
-		alone bool
-		err   error
+		beginning
+		err error
 	}
 	poisoned  struct{}
 	landed    struct{ landing }
@@ -261,7 +266,7 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 		if e.err != nil {
 			return e.err
 		}
-		t.rec, t.alone = &e.rec, e.alone
+		t.rec, t.alone, t.begun = &e.rec, e.alone, e.board
 		return t.joinFill(ctx)
 	case poisoned:
 		return t.end(ctx, EndPoisoned)
@@ -384,6 +389,8 @@ func (t *transfer) cleanup() {
 			if e.err == nil {
 				t.board = e.board
 			}
+		case opened:
+			t.begun = e.board
 		case seated:
 			t.unseat()
 			t.seat = e.release
@@ -394,6 +401,9 @@ func (t *transfer) cleanup() {
 	t.freeSeat()
 	if t.body != nil {
 		t.body.Close()
+	}
+	if t.begun != nil {
+		t.board = t.begun
 	}
 	if t.board != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), goodbyeWait)

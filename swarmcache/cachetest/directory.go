@@ -274,13 +274,13 @@ func (d *directory) ClaimFirst(ctx context.Context, key policy.Key) (release fun
 	}, d.filling[key] == nil, nil
 }
 
-func (d *directory) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.FillRecord, bool, error) {
+func (d *directory) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
 	if err := d.lock(ctx, &d.counts.Opens); err != nil {
-		return swarmcache.FillRecord{}, false, err
+		return swarmcache.FillRecord{}, nil, err
 	}
 	defer d.mu.Unlock()
 	if s := d.boards[r.Version.ID]; s != nil {
-		return s.fill, false, nil
+		return s.fill, nil, nil
 	}
 	p := d.filling[r.Version.Key]
 	if p == nil {
@@ -294,12 +294,21 @@ func (d *directory) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swar
 	if other == nil || other.fill.Ended != "" || !date(other.fill.Version).After(date(r.Version)) {
 		p.fill = r.Version.ID
 	}
-	d.boards[r.Version.ID] = &sheet{
+	if f := d.first[r.Version.Key]; f != nil && f.holder == d.self.ID {
+		close(f.over)
+		delete(d.first, r.Version.Key)
+	}
+	s := &sheet{
 		dir: d.Directories, fill: r,
 		spans: map[int]swarmcache.SpanRecord{}, nodes: map[swarmcache.NodeID]swarmcache.Member{},
 		watchers: map[*watcher]bool{},
 	}
-	return r, true, nil
+	d.boards[r.Version.ID] = s
+	b := d.joinLocked(s)
+	for _, i := range spans {
+		s.setLocked(swarmcache.SpanRecord{Span: i, Owner: d.self.ID})
+	}
+	return r, b, nil
 }
 
 func (d *directory) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.Board, error) {
@@ -311,6 +320,10 @@ func (d *directory) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swar
 	if s == nil {
 		return nil, swarmcache.ErrNotFound
 	}
+	return d.joinLocked(s), nil
+}
+
+func (d *directory) joinLocked(s *sheet) *board {
 	_, listed := s.nodes[d.self.ID]
 	if listed = listed || len(s.nodes) < swarmcache.MaxListed; listed {
 		d.rev++
@@ -318,7 +331,7 @@ func (d *directory) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swar
 		s.nodes[d.self.ID] = m
 		s.tellLocked(swarmcache.BoardEvent{Joined: &m})
 	}
-	return &board{s, d.self.ID, listed}, nil
+	return &board{s, d.self.ID, listed}
 }
 
 // restartWindow is how long the restart of a fill counts against its key.

@@ -40,6 +40,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"WithdrawnKeySelectsNothing", withdrawn},
 		{"PurgesReachThoseWhoFollowAndThoseWhoCome", purges},
 		{"OneOpensAndTheOthersJoin", oneOpens},
+		{"OpenerTakesPartWithItsFirstSpans", openerTakesPart},
 		{"LookupFindsTheRunningFill", findsFill},
 		{"EndedFillIsNotRunning", endedFill},
 		{"NewerVersionTakesTheKeyOver", newerFill},
@@ -67,6 +68,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"PublishOtherBytes", publishOther},
 		{"ClaimFirstIsExclusive", claimFirst},
 		{"ClaimFirstOfWhatIsKnown", claimFirstKnown},
+		{"ClaimFirstEndsWithTheFill", claimFirstFill},
 		{"ClaimFirstEndsWithTheLease", claimFirstLease},
 		{"ClaimFirstGivesUpWithItsContext", claimFirstContext},
 		{"SlotsOfAnOriginAreBounded", slotsBounded},
@@ -134,10 +136,12 @@ func hashes(seed string, n int) []byte {
 // join opens or joins the fill of v from one node.
 func (l lab) join(t *testing.T, d swarmcache.Directory, v swarmcache.Version) swarmcache.Board {
 	t.Helper()
-	r, _, err := d.OpenFill(l.ctx, fillOf(v))
+	r, b, err := d.OpenFill(l.ctx, fillOf(v))
 	noErr(t, err)
-	b, err := d.JoinFill(l.ctx, r)
-	noErr(t, err)
+	if b == nil {
+		b, err = d.JoinFill(l.ctx, r)
+		noErr(t, err)
+	}
 	return b
 }
 
@@ -375,8 +379,8 @@ func oneOpens(t *testing.T, l lab) {
 		wg.Go(func() {
 			r := fillOf(v)
 			r.Opener = swarmcache.NodeID(fmt.Sprint("opener-", i))
-			got, mine, err := nodes[i%4].OpenFill(l.ctx, r)
-			results[i] = result{got, mine, err}
+			got, board, err := nodes[i%4].OpenFill(l.ctx, r)
+			results[i] = result{got, board != nil, err}
 		})
 	}
 	wg.Wait()
@@ -396,6 +400,28 @@ func oneOpens(t *testing.T, l lab) {
 	if opened != 1 {
 		t.Fatalf("%d opened the fill", opened)
 	}
+}
+
+func openerTakesPart(t *testing.T, l lab) {
+	v := version("http://o/a", `"1"`, noon)
+	_, a, err := l.node(1).OpenFill(l.ctx, fillOf(v), 0, 1)
+	noErr(t, err)
+	b := l.join(t, l.node(2), v)
+	w := l.watch(t, b)
+	w.until(t, "the opener is there", func(w *view) bool {
+		_, there := w.nodes["node-1"]
+		return there && w.caught && w.spans[0].Owner == "node-1" && w.spans[1].Owner == "node-1" && len(w.spans) == 2
+	})
+	if won := l.claim(t, b, free(1)); won[0] {
+		t.Fatal("two have one span")
+	}
+	noErr(t, a.Land(l.ctx, 0, hashes("x", 1)))
+	w.until(t, "it landed one", func(w *view) bool { return w.spans[0].Landed && w.spans[0].By == "node-1" })
+	noErr(t, a.Leave(l.ctx))
+	w.until(t, "the other one is free", func(w *view) bool {
+		_, there := w.nodes["node-1"]
+		return !there && w.spans[1].Owner == ""
+	})
 }
 
 func findsFill(t *testing.T, l lab) {
@@ -420,12 +446,12 @@ func endedFill(t *testing.T, l lab) {
 	wantErr(t, err, swarmcache.ErrNotFound)
 	got, mine, err := d.OpenFill(l.ctx, fillOf(v))
 	noErr(t, err)
-	if mine || got.Ended != swarmcache.EndChanged {
+	if mine != nil || got.Ended != swarmcache.EndChanged {
 		t.Fatalf("mine %v, ended %q: an ended fill is not opened again under its id", mine, got.Ended)
 	}
 	v.Attempt++
 	v.Identify()
-	if _, mine, err = d.OpenFill(l.ctx, fillOf(v)); err != nil || !mine {
+	if _, mine, err = d.OpenFill(l.ctx, fillOf(v)); err != nil || mine == nil {
 		t.Fatal(mine, err)
 	}
 	if _, f, err := d.Lookup(l.ctx, v.Key); err != nil || f == nil || f.Version.ID != v.ID {
@@ -453,9 +479,7 @@ func newerFill(t *testing.T, l lab) {
 // end opens a fill, ends it for a reason and leaves it, and returns its record.
 func (l lab) end(t *testing.T, d swarmcache.Directory, v swarmcache.Version, why string) swarmcache.FillRecord {
 	t.Helper()
-	r, _, err := d.OpenFill(l.ctx, fillOf(v))
-	noErr(t, err)
-	b, err := d.JoinFill(l.ctx, r)
+	r, b, err := d.OpenFill(l.ctx, fillOf(v))
 	noErr(t, err)
 	r.Ended = why
 	noErr(t, b.Update(l.ctx, r))
@@ -485,7 +509,7 @@ func poisonSingle(t *testing.T, l lab) {
 	v.Identify()
 	r, mine, err := d.OpenFill(l.ctx, fillOf(v))
 	noErr(t, err)
-	if !mine || !r.Single {
+	if mine == nil || !r.Single {
 		t.Fatalf("mine %v, single %v", mine, r.Single)
 	}
 }
@@ -809,9 +833,11 @@ func lastLeaves(t *testing.T, l lab) {
 			noErr(t, a.Land(l.ctx, 0, hashes("x", 1)))
 			noErr(t, finish(d1, a, fillOf(v)))
 			noErr(t, a.Leave(l.ctx))
-			if _, err := d2.JoinFill(l.ctx, fillOf(v)); err != nil {
+			again, err := d2.JoinFill(l.ctx, fillOf(v))
+			if err != nil {
 				t.Fatalf("deleted under a participant: %v", err)
 			}
+			noErr(t, again.Leave(l.ctx))
 			noErr(t, b.Leave(l.ctx))
 			select {
 			case err := <-w.ended:
@@ -820,7 +846,7 @@ func lastLeaves(t *testing.T, l lab) {
 				t.Fatal("the watcher of a deleted board was not told")
 			}
 			wantErr(t, b.Land(l.ctx, 1, hashes("x", 1)), swarmcache.ErrNotFound)
-			_, err := b.Claim(l.ctx, []swarmcache.SpanRecord{free(1)})
+			_, err = b.Claim(l.ctx, []swarmcache.SpanRecord{free(1)})
 			wantErr(t, err, swarmcache.ErrNotFound)
 			_, err = d1.JoinFill(l.ctx, fillOf(v))
 			wantErr(t, err, swarmcache.ErrNotFound)
@@ -912,6 +938,37 @@ func claimFirst(t *testing.T, l lab) {
 	})
 }
 
+// Who waits for a claim is told as soon as there is a fill to join.
+func claimFirstFill(t *testing.T, l lab) {
+	a, b := l.node(1), l.node(2)
+	v := version("http://o/a", `"1"`, noon)
+	release, _, err := a.ClaimFirst(l.ctx, v.Key)
+	noErr(t, err)
+	other, _, err := a.ClaimFirst(l.ctx, "http://o/b")
+	noErr(t, err)
+	defer other()
+	waited := make(chan error, 1)
+	go func() {
+		_, _, err := b.ClaimFirst(l.ctx, v.Key)
+		waited <- err
+	}()
+	_, _, err = a.OpenFill(l.ctx, fillOf(v))
+	noErr(t, err)
+	var held *swarmcache.ClaimedError
+	if err := <-waited; !errors.As(err, &held) {
+		t.Fatalf("waited: %v", err)
+	}
+	if _, fill, err := b.Lookup(l.ctx, v.Key); err != nil || fill == nil {
+		t.Fatalf("no fill: %v", err)
+	}
+	release() // of nothing
+	brief, cancel := context.WithTimeout(l.ctx, 100*time.Millisecond)
+	defer cancel()
+	if _, _, err := b.ClaimFirst(brief, "http://o/b"); !errors.As(err, &held) {
+		t.Fatalf("the claim on another key is gone: %v", err)
+	}
+}
+
 func claimFirstKnown(t *testing.T, l lab) {
 	a, b := l.node(1), l.node(2)
 	stored, filled := version("http://o/stored", `"1"`, noon), version("http://o/filled", `"1"`, noon)
@@ -936,9 +993,7 @@ func claimFirstKnown(t *testing.T, l lab) {
 	noErr(t, a.Withdraw(l.ctx, stored.Key))
 	granted(stored.Key, true)
 
-	r, _, err := a.OpenFill(l.ctx, swarmcache.FillRecord{Version: filled, MaxSpan: 4, Opener: "node-1"})
-	noErr(t, err)
-	board, err := a.JoinFill(l.ctx, r)
+	r, board, err := a.OpenFill(l.ctx, swarmcache.FillRecord{Version: filled, MaxSpan: 4, Opener: "node-1"})
 	noErr(t, err)
 	refused(filled.Key)
 	r.Ended = swarmcache.EndChanged

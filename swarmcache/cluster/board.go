@@ -23,6 +23,9 @@ type board struct {
 	id  swarmcache.ObjectID
 	key policy.Key
 
+	begin snapshot      // as the board stood when we came; Watch takes it
+	asked chan struct{} // closed when it is decided, for now, whether we are listed
+
 	mu     sync.Mutex // guards the fields below; taken after c.mu
 	mine   map[int]hold
 	listed clientv3.LeaseID // under which we stand among the participants

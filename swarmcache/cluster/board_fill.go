@@ -80,6 +80,10 @@ func update(old, r swarmcache.FillRecord) swarmcache.FillRecord {
 // to whoever collects orphans.
 func (b *board) Leave(ctx context.Context) error {
 	b.forget()
+	select {
+	case <-b.asked:
+	case <-ctx.Done():
+	}
 	b.mu.Lock()
 	b.left = true
 	held := slices.Collect(maps.Keys(b.mine))
@@ -137,12 +141,18 @@ func (b *board) Watch(ctx context.Context, f func(swarmcache.BoardEvent)) error 
 		b: b, tell: f, prefix: b.c.keys.fill(b.id),
 		entries: map[string]item{}, told: map[int]swarmcache.SpanRecord{},
 	}
-	return b.c.follow(ctx, follower{prefix: w.prefix, state: w.state, changed: w.changed, part: b.part})
+	begin := b.begin
+	b.begin = snapshot{}
+	return b.c.follow(ctx, follower{prefix: w.prefix, begin: begin, state: w.state, changed: w.changed, part: b.part})
 }
 
 // part is what to watch of a board: all of it for those who are listed, and all
 // but the participants for others, until they are.
-func (b *board) part() (from string, until <-chan struct{}) {
+func (b *board) part(ctx context.Context) (from string, until <-chan struct{}) {
+	select {
+	case <-b.asked:
+	case <-ctx.Done():
+	}
 	select {
 	case <-b.seated:
 		return b.c.keys.fill(b.id), nil

@@ -80,10 +80,12 @@ func fill(v swarmcache.Version) swarmcache.FillRecord {
 // board opens or joins the fill of v.
 func board(t *testing.T, m *member, v swarmcache.Version) swarmcache.Board {
 	t.Helper()
-	r, _, err := m.OpenFill(t.Context(), fill(v))
+	r, b, err := m.OpenFill(t.Context(), fill(v))
 	noErr(t, err)
-	b, err := m.JoinFill(t.Context(), r)
-	noErr(t, err)
+	if b == nil {
+		b, err = m.JoinFill(t.Context(), r)
+		noErr(t, err)
+	}
 	return b
 }
 
@@ -302,7 +304,7 @@ func TestWipedEtcdKeepsTheSecret(t *testing.T) {
 	if a.ID() != id || !bytes.Equal(a.Secret(), secret) {
 		t.Fatal("another cluster")
 	}
-	if _, mine, err := a.OpenFill(t.Context(), fill(v)); err != nil || !mine {
+	if _, mine, err := a.OpenFill(t.Context(), fill(v)); err != nil || mine == nil {
 		t.Fatal("the fill cannot be opened anew", err)
 	}
 }
@@ -530,12 +532,11 @@ func TestSixteenRaceForOneFill(t *testing.T) {
 	for i := range nodes {
 		m := join(t, config(p, i))
 		wg.Go(func() {
-			r, mine, err := m.OpenFill(t.Context(), fill(v))
-			if err != nil {
-				t.Error(err)
-				return
+			r, b, err := m.OpenFill(t.Context(), fill(v))
+			mine := b != nil
+			if err == nil && !mine {
+				b, err = m.JoinFill(t.Context(), r)
 			}
-			b, err := m.JoinFill(t.Context(), r)
 			if err != nil {
 				t.Error(err)
 				return
@@ -578,8 +579,9 @@ func TestManyParticipantsAreNotAllListed(t *testing.T) {
 	m := run(t, config(p, 1), func(c *cluster.Cluster) { c.RelistEvery(100 * time.Millisecond) })
 	healthy(t, m)
 	v := version("k", `"1"`)
-	_, _, err := m.OpenFill(t.Context(), fill(v))
+	_, b, err := m.OpenFill(t.Context(), fill(v))
 	noErr(t, err)
+	noErr(t, b.Leave(t.Context()))
 	c := raw(t, etcd)
 	members := p + "fills/" + string(v.ID) + "/nodes/"
 	for i := range swarmcache.MaxListed {

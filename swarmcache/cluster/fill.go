@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -77,20 +78,33 @@ func readEntry(r *clientv3.TxnResponse, i int) (entry, error) {
 
 // OpenFill creates the record of a fill and points its key there, both or none.
 // The pointer goes to the fill of the most recent response; one of an older
-// response gets a record all the same.
-func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.FillRecord, bool, error) {
+// response gets a record all the same. The opener is listed and has its first
+// spans with that, and its claim on the first GET ends: clients wait here for
+// their first byte, and on other nodes for that claim, so that this is all one
+// transaction.
+func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
 	recordKey, pointerKey := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key)
-	opened := false
+	var mine *board
 	err := c.do(ctx, opOpen, func(ctx context.Context, client *clientv3.Client) error {
+		b := c.newBoard(r)
+		b.begin.lost = c.health.lost()
 		var at entry // at first we suppose that there is none
 		for {
-			next := at.pointer
+			lease, next := c.leaseID(), at.pointer
 			r.Single = r.Single || next.single(time.Now())
-			then := []clientv3.Op{clientv3.OpPut(recordKey, encode(r))}
+			then := []clientv3.Op{
+				clientv3.OpPut(recordKey, encode(r)),
+				b.list(lease),
+				deleteOurs(c.keys.first(r.Version.Key), lease),
+			}
+			for _, i := range spans {
+				then = append(then, b.claim(swarmcache.SpanRecord{Span: i}, lease))
+			}
 			if old := next.running(); old == nil || !date(old.Version).After(date(r.Version)) {
 				next.Record = &r
 				then = append(then, clientv3.OpPut(pointerKey, encode(next)))
 			}
+			then = append(then, clientv3.OpGet(c.keys.fill(b.id), clientv3.WithPrefix()))
 			t, err := client.Txn(ctx).
 				If(
 					clientv3.Compare(clientv3.CreateRevision(recordKey), "=", 0),
@@ -101,7 +115,16 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmc
 			if err != nil {
 				return err
 			}
-			if opened = t.Succeeded; opened {
+			if t.Succeeded {
+				for k, i := range spans {
+					if t.Responses[3+k].GetResponseTxn().Succeeded {
+						b.set(i, hold{rev: t.Header.Revision, lease: lease})
+					}
+				}
+				b.begin.rev, b.begin.kvs = t.Header.Revision, t.Responses[len(then)-1].GetResponseRange().Kvs
+				b.takeSeat(lease)
+				close(b.asked)
+				mine = b
 				return nil
 			}
 			if kv := only(t, 0); kv != nil {
@@ -113,45 +136,105 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord) (swarmc
 			}
 		}
 	})
-	if err != nil {
-		return swarmcache.FillRecord{}, false, err
+	switch {
+	case err != nil:
+		// For all we know this node has begun it; nobody would go on with that.
+		c.debts.addUnlessIn(r.Version.ID, deleteOurs(c.keys.member(r.Version.ID, c.cfg.Self.ID), c.leaseID()))
+		for _, i := range spans {
+			c.debts.addUnlessIn(r.Version.ID, deleteOurs(c.keys.span(r.Version.ID, i), c.leaseID()))
+		}
+		return swarmcache.FillRecord{}, nil, err
+	case mine == nil:
+		return r, nil, nil
 	}
-	return r, opened, nil
+	c.partake(mine)
+	return r, mine, nil
 }
 
-// JoinFill takes part in a fill; ErrNotFound when its record is gone.
+// JoinFill takes part in a fill; ErrNotFound when its record is gone. It reads
+// what stands there, for Watch, and has this node listed behind its caller's back:
+// a client waits for its first byte.
 func (c *Cluster) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.Board, error) {
-	b := &board{c: c, id: r.Version.ID, key: r.Version.Key, mine: map[int]hold{}, seated: make(chan struct{})}
-	if err := c.do(ctx, opJoin, b.enlist); err != nil {
+	b := c.newBoard(r)
+	b.begin.lost = c.health.lost()
+	members := 0
+	err := c.do(ctx, opRead, func(ctx context.Context, client *clientv3.Client) error {
+		g, err := client.Get(ctx, c.keys.fill(b.id), clientv3.WithPrefix())
+		if err != nil {
+			return err
+		}
+		b.begin.rev, b.begin.kvs = g.Header.Revision, g.Kvs
+		stands := false
+		for _, kv := range g.Kvs {
+			stands = stands || string(kv.Key) == c.keys.fillRecord(b.id)
+			if strings.HasPrefix(string(kv.Key), c.keys.members(b.id)) {
+				members++
+			}
+		}
+		if !stands {
+			return swarmcache.ErrNotFound
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	c.boards[b] = struct{}{}
-	c.mu.Unlock()
+	c.partake(b)
+	go func() {
+		defer close(b.asked)
+		if members < swarmcache.MaxListed {
+			c.do(ctx, opJoin, b.sit) // if it fails, rejoin does it; if the board is gone, Watch tells
+		}
+		b.standUp()
+	}()
 	return b, nil
 }
 
-// enlist lists the participant if there is room, under the lease of now.
+func (c *Cluster) newBoard(r swarmcache.FillRecord) *board {
+	return &board{
+		c: c, id: r.Version.ID, key: r.Version.Key, mine: map[int]hold{},
+		seated: make(chan struct{}), asked: make(chan struct{}),
+	}
+}
+
+// partake puts a board among those that this node takes part in.
+func (c *Cluster) partake(b *board) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.boards[b] = struct{}{}
+}
+
+func (c *Cluster) takesPart(id swarmcache.ObjectID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for b := range c.boards {
+		if b.id == id {
+			return true
+		}
+	}
+	return false
+}
+
+// enlist lists the participant if there is room.
 func (b *board) enlist(ctx context.Context, client *clientv3.Client) error {
-	b.c.mu.Lock()
-	self := b.c.self
-	b.c.mu.Unlock()
-	lease := b.c.leaseID()
-	record := clientv3.Compare(clientv3.CreateRevision(b.c.keys.fillRecord(b.id)), ">", 0)
-	r, err := client.Txn(ctx).If(record).
+	r, err := client.Txn(ctx).If(b.stands()).
 		Then(clientv3.OpGet(b.c.keys.members(b.id), clientv3.WithPrefix(), clientv3.WithCountOnly())).Commit()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if !r.Succeeded {
+	case !r.Succeeded:
 		return swarmcache.ErrNotFound
-	}
-	if r.Responses[0].GetResponseRange().Count >= swarmcache.MaxListed {
+	case r.Responses[0].GetResponseRange().Count >= swarmcache.MaxListed:
 		return nil
 	}
-	me := b.c.keys.member(b.id, self.ID)
-	r, err = client.Txn(ctx).If(record).Then(
-		clientv3.OpPut(me, encode(self), clientv3.WithLease(lease)),
+	return b.sit(ctx, client)
+}
+
+// sit lists the participant, for whom there was room a moment ago.
+func (b *board) sit(ctx context.Context, client *clientv3.Client) error {
+	lease := b.c.leaseID()
+	r, err := client.Txn(ctx).If(b.stands()).Then(
+		b.list(lease),
 		clientv3.OpGet(b.c.keys.members(b.id), clientv3.WithPrefix(), clientv3.WithCountOnly()),
 	).Commit()
 	switch {
@@ -161,16 +244,29 @@ func (b *board) enlist(ctx context.Context, client *clientv3.Client) error {
 		return swarmcache.ErrNotFound
 	case r.Responses[1].GetResponseRange().Count > swarmcache.MaxListed:
 		// Others came between the two: the last ones step back.
-		_, err := client.Txn(ctx).Then(deleteOurs(me, lease)).Commit()
+		_, err := client.Txn(ctx).Then(deleteOurs(b.c.keys.member(b.id, b.c.cfg.Self.ID), lease)).Commit()
 		return err
 	}
+	b.takeSeat(lease)
+	return nil
+}
+
+// list is what puts this node among the participants.
+func (b *board) list(lease clientv3.LeaseID) clientv3.Op {
+	b.c.mu.Lock()
+	defer b.c.mu.Unlock()
+	self := b.c.self
+	return clientv3.OpPut(b.c.keys.member(b.id, self.ID), encode(self), clientv3.WithLease(lease))
+}
+
+// takeSeat notes that this node is listed, under that lease.
+func (b *board) takeSeat(lease clientv3.LeaseID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.listed == clientv3.NoLease {
 		close(b.seated)
 	}
 	b.listed = lease
-	return nil
 }
 
 // rejoin takes up the claims that were lost with an older lease, and lists this
@@ -194,9 +290,14 @@ func (c *Cluster) rejoin(ctx context.Context) {
 		case err != nil:
 			return
 		}
-		if b.hasLeft() {
-			c.debts.add(deleteOurs(c.keys.member(b.id, c.cfg.Self.ID), c.leaseID()))
-		}
+		b.standUp()
+	}
+}
+
+// standUp takes this node off the board if it was listed after it had left.
+func (b *board) standUp() {
+	if b.hasLeft() {
+		b.c.debts.add(deleteOurs(b.c.keys.member(b.id, b.c.cfg.Self.ID), b.c.leaseID()))
 	}
 }
 

@@ -16,11 +16,20 @@ type changes = []*clientv3.Event
 // compacted while this node was away, or when etcd may be another one.
 type follower struct {
 	prefix  string // or a key
+	begin   snapshot
 	state   func(rev int64, kvs []*mvccpb.KeyValue) error
 	changed func(changes) error
 	// part, if it is set, is what to watch of that: from which key on, and until
 	// when, nil being for ever.
-	part func() (from string, until <-chan struct{})
+	part func(context.Context) (from string, until <-chan struct{})
+}
+
+// snapshot is a state that a follower may begin with, where somebody has read it
+// already; lost is closed when the connection of that time is gone.
+type snapshot struct {
+	lost <-chan struct{}
+	rev  int64 // 0: nobody has
+	kvs  []*mvccpb.KeyValue
 }
 
 // follow returns when ctx is done (nil), a callback fails (its error), or Run
@@ -36,13 +45,16 @@ func (c *Cluster) follow(ctx context.Context, f follower) error {
 		if !first {
 			c.m.rereads.Inc()
 		}
-		lost := c.health.lost()
-		rev, kvs, err := c.read(ctx, f.prefix)
+		at, err := f.begin, error(nil)
+		if f.begin = (snapshot{}); at.rev == 0 {
+			at.lost = c.health.lost()
+			at.rev, at.kvs, err = c.read(ctx, f.prefix)
+		}
 		if err == nil {
-			if err := f.state(rev, kvs); err != nil {
+			if err := f.state(at.rev, at.kvs); err != nil {
 				return err
 			}
-			err = c.changes(ctx, lost, f, rev+1)
+			err = c.changes(ctx, at.lost, f, at.rev+1)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -86,7 +98,7 @@ func (c *Cluster) changes(ctx context.Context, lost <-chan struct{}, f follower,
 	defer cancel()
 	first, until := f.prefix, (<-chan struct{})(nil)
 	if f.part != nil {
-		first, until = f.part()
+		first, until = f.part(ctx)
 	}
 	ch := client.Watch(ctx, first, clientv3.WithRange(clientv3.GetPrefixRangeEnd(f.prefix)), clientv3.WithRev(from))
 	for {

@@ -238,18 +238,35 @@ func (c *Cluster) tend(ctx context.Context) {
 // our lease keeps alive.
 type debts struct {
 	mu  sync.Mutex
-	due []clientv3.Op
+	due []debt
+}
+
+// debt is an operation that is owed; that of a fill, if one is named, only while
+// this node does not take part in it.
+type debt struct {
+	op   clientv3.Op
+	fill swarmcache.ObjectID
 }
 
 // maxDebts bounds the queue. What does not fit is freed by the lease, or by
 // others who see no progress.
 const maxDebts = 4096
 
-func (d *debts) add(ops ...clientv3.Op) {
+func (d *debts) add(ops ...clientv3.Op) { d.addUnlessIn("", ops...) }
+
+func (d *debts) addUnlessIn(fill swarmcache.ObjectID, ops ...clientv3.Op) {
+	due := make([]debt, len(ops))
+	for i, op := range ops {
+		due[i] = debt{op, fill}
+	}
+	d.put(due)
+}
+
+func (d *debts) put(l []debt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.due)+len(ops) <= maxDebts {
-		d.due = append(d.due, ops...)
+	if len(d.due)+len(l) <= maxDebts {
+		d.due = append(d.due, l...)
 	}
 }
 
@@ -265,18 +282,27 @@ func (d *debts) pay(ctx context.Context, c *Cluster) {
 	for {
 		d.mu.Lock()
 		n := min(len(d.due), maxNested)
-		ops := d.due[:n:n]
+		some := d.due[:n:n]
 		d.due = d.due[n:]
 		d.mu.Unlock()
 		if n == 0 {
 			return
+		}
+		var ops []clientv3.Op
+		for _, x := range some {
+			if x.fill == "" || !c.takesPart(x.fill) {
+				ops = append(ops, x.op)
+			}
+		}
+		if len(ops) == 0 {
+			continue
 		}
 		err := c.do(ctx, opRelease, func(ctx context.Context, client *clientv3.Client) error {
 			_, err := client.Txn(ctx).Then(ops...).Commit()
 			return err
 		})
 		if err != nil {
-			d.add(ops...)
+			d.put(some)
 			return
 		}
 	}

@@ -244,6 +244,14 @@ type mortal struct {
 	refuses atomic.Int32
 }
 
+func (m *mortal) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
+	r, b, err := m.Directory.OpenFill(ctx, r, spans...)
+	if b == nil {
+		return r, nil, err
+	}
+	return r, mortalBoard{b, m}, err
+}
+
 func (m *mortal) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmcache.Board, error) {
 	if m.refuses.Add(-1) >= 0 {
 		return nil, swarmcache.ErrUnavailable
