@@ -461,11 +461,11 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 		if spare {
 			s.stop()
 		}
-	case !t.turn(i, now):
+	case t.inDebt(now) && !t.turn(i, now):
 		if left <= 0 && spare {
 			s.stop()
 		}
-	default:
+	default: // in turn or not: what is on its way would be lost if the body had to wait
 		t.ask(ctx, t.runFrom(i))
 	}
 }
@@ -477,6 +477,7 @@ func (t *transfer) startStream(ctx context.Context, run []int) {
 	origin := t.latestOrigin()
 	s := newStream(t, first, last+1)
 	s.beginAt(t.firstMissing(t.plan.Span(first)))
+	s.proves = !t.rangesWork
 	bytes := t.plan.Bytes(layout.Range{From: s.from, To: t.plan.Span(last).To})
 	if t.rec.Single {
 		// The only way to any byte is the whole body.
@@ -505,11 +506,13 @@ func (t *transfer) firstMissing(pieces layout.Range) int64 {
 
 // startFirst reads the spans at the start from the response that opened the
 // fill.
-func (t *transfer) startFirst(ctx context.Context) {
-	s := newStream(t, 0, 1)
+func (t *transfer) startFirst(ctx context.Context, spans []int) {
+	s := newStream(t, 0, len(spans))
 	s.endless = true
 	t.streams[s] = true
-	t.setMine(0, true)
+	for _, i := range spans {
+		t.setMine(i, true)
+	}
 	body := t.body
 	t.body = nil
 	t.background.Go(func() {

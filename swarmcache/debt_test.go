@@ -18,7 +18,8 @@ func turns(length int64, others ...NodeID) (*transfer, *peers) {
 		wants: map[*want]bool{}, nodes: map[NodeID]Member{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
 	}
 	t.file.init(v.Layout().Pieces())
-	t.spanBook = newSpanBook("m", layout.PlanFor(v.Layout(), 0))
+	rec := newFill("opener", v, false, nil)
+	t.spanBook = newSpanBook("m", &rec)
 	for _, id := range others {
 		t.nodes[id] = Member{Node: Node{ID: id}}
 	}
@@ -130,5 +131,27 @@ func TestStuckNodeHelpsItself(t *testing.T) {
 	tr.put(SpanRecord{Span: 20}, now)
 	if tr.findOrphans(now); !tr.orphans.has(7) {
 		t.Error("nothing came for so long, and nothing is done")
+	}
+}
+
+// The opener's body goes on where the next span is free, in turn or not: what the
+// origin sends while it waits is lost. One that is in debt waits for its turn.
+func TestOpenerGoesOnOutOfTurn(t *testing.T) {
+	for _, debt := range []bool{false, true} {
+		tr, _ := turns(64<<20, "a", "b", "z") // span 4 is the turn of a
+		now := time.Now()
+		tr.c.now = func() time.Time { return now }
+		tr.board, tr.asked, tr.events = aloneBoard{}, true, make(chan any, 1)
+		tr.wants[newWant(layout.Range{To: int64(tr.plan.Pieces())}, 0)] = true
+		tr.debt.checked, tr.debt.deep = now, debt
+		s := newStream(tr, 0, firstRun)
+		s.endless = true
+		s.beginAt(tr.plan.Span(firstRun).From)
+		tr.streams[s] = true
+		tr.extend(t.Context(), s, now)
+		tr.background.Wait()
+		if tr.turn(firstRun, now) || s.stopped() || tr.claiming == debt {
+			t.Errorf("in debt: %v; stopped: %v, asked for more: %v", debt, s.stopped(), tr.claiming)
+		}
 	}
 }

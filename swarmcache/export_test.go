@@ -61,7 +61,8 @@ func Schedule(length int64) (time.Duration, error) {
 		wants: map[*want]bool{}, nodes: map[NodeID]Member{"other": {}}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
 	}
 	t.file.init(n)
-	t.spanBook = newSpanBook("me", layout.PlanFor(v.Layout(), 0))
+	rec := newFill("opener", v, false, nil)
+	t.spanBook = newSpanBook("me", &rec)
 	w := newWant(layout.Range{To: int64(n)}, 0)
 	t.wants[w] = true
 	began := time.Now()

@@ -26,13 +26,13 @@ func (t *transfer) joinSealed() {
 // joinFill takes part in the fill t.rec: its board, its torrent, its body. It
 // does not wait for the directory.
 func (t *transfer) joinFill(ctx context.Context) error {
-	t.spanBook = newSpanBook(t.c.cfg.Node.ID, t.rec.Plan())
+	t.spanBook = newSpanBook(t.c.cfg.Node.ID, t.rec)
 	t.lander = newLander(t)
 	t.lander.start(ctx)
 	var first []int
 	if t.body != nil {
-		first = firstSpans(t.body)
-		t.startFirst(ctx) // before all else: a client waits for its first byte
+		first = t.rec.firstSpans()
+		t.startFirst(ctx, first) // before all else: a client waits for its first byte
 	}
 	if !t.alone && t.begun == nil {
 		t.joinBoard(ctx, first, 0) // then the board, for which the other nodes' clients wait
@@ -101,9 +101,6 @@ func (t *transfer) onBoarded(ctx context.Context, e boarded) {
 		t.alone = true
 		t.useBoard(ctx, aloneBoard{}, false)
 	default:
-		if e.begun {
-			t.c.metrics.claims.WithLabelValues("won").Inc()
-		}
 		t.useBoard(ctx, e.board, e.begun)
 		t.background.Go(func() {
 			err := e.board.Watch(ctx, func(e BoardEvent) { t.send(e) })
@@ -120,7 +117,11 @@ func (t *transfer) useBoard(ctx context.Context, b Board, begun bool) {
 	t.board = b
 	t.lander.use(b)
 	if s := t.endlessStream(); s != nil && !t.claiming && !begun {
-		t.ask(ctx, t.runFrom(s.first)) // what it reads already, and some more
+		var run []SpanRecord
+		for i := s.first; i < s.limitNow(); i++ {
+			run = append(run, t.spans[i].SpanRecord)
+		}
+		t.ask(ctx, run)
 	}
 	if t.alone {
 		t.caught = true
@@ -277,7 +278,7 @@ func (t *transfer) escalate(ctx context.Context, now time.Time) {
 	t.claiming = true
 	v := t.file.Version()
 	t.background.Go(func() {
-		b, err := t.c.openFill(ctx, v, v.Validator == "", origin)
+		b, err := t.c.openFill(ctx, v, v.Validator == "", origin, false)
 		if err == nil && b.rec.Version.ID != v.ID {
 			err = errSuperseded
 		}

@@ -130,7 +130,7 @@ func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCl
 	b := beginning{rec: newFill(c.cfg.Node.ID, v, single, o), opener: true}
 	if !c.openUnder(b.rec.Version) {
 		var err error
-		if b, err = c.openFill(ctx, v, single, o, firstSpans(body)...); err != nil {
+		if b, err = c.openFill(ctx, v, single, o, body != nil); err != nil {
 			return nil, err
 		}
 	}
@@ -158,12 +158,19 @@ type beginning struct {
 	board  Board // that was opened already; nil: it is still to come
 }
 
-// firstSpans are those that the opener has from the start: a body begins there.
-func firstSpans(body io.ReadCloser) []int {
-	if body == nil {
-		return nil
+// firstRun is how many spans the opener has from the start, for its body begins
+// there: the small ones, which are read before others have come.
+const firstRun = 4
+
+func (r *FillRecord) firstSpans() []int {
+	if r.Flat {
+		return []int{0}
 	}
-	return []int{0}
+	l := make([]int, min(firstRun, r.Plan().Spans()))
+	for i := range l {
+		l[i] = i
+	}
+	return l
 }
 
 // unbegun takes back what a fill began with that this node does not go on with.
@@ -251,12 +258,17 @@ func (c *Cache) record(ctx context.Context, r FillRecord, spans []int) (stands F
 	}
 }
 
-// openFill creates the fill's record, with a claim on these spans, or finds the
-// one that stands. A fill that ended is begun again, with one claimer.
-func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin, spans ...int) (b beginning, err error) {
+// openFill creates the fill's record, with a claim on its first spans if there is
+// a body, or finds the one that stands. A fill that ended is begun again, with one
+// claimer.
+func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin, body bool) (b beginning, err error) {
 	for last := v.Attempt + maxAttempts; v.Attempt < last; v.Attempt++ {
 		v.Identify()
 		mine := newFill(c.cfg.Node.ID, v, single || v.Attempt > 0, o)
+		var spans []int
+		if body {
+			spans = mine.firstSpans()
+		}
 		b.rec, b.board, err = c.cfg.Directory.OpenFill(ctx, mine, spans...)
 		switch b.opener = b.board != nil; {
 		case errors.Is(err, ErrUnavailable):

@@ -3,9 +3,11 @@ package swarmcache_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cachetest"
+	"shatabdi/swarmcache/layout"
 )
 
 // slowIndex is a catalogue whose writes wait while the disk is busy.
@@ -283,3 +286,62 @@ func TestClaimAfterAFillThatEnded(t *testing.T) {
 		t.Errorf("attempt %d, want the second", got)
 	}
 }
+
+// halting is an origin whose ranges halt after some bytes, until the test ends.
+type halting struct {
+	memory
+	after int64
+	done  <-chan struct{}
+}
+
+func (h halting) Get(ctx context.Context, r layout.Range, validator string) (*http.Response, error) {
+	res, err := h.memory.Get(ctx, r, validator)
+	rest := res.Body
+	res.Body = io.NopCloser(io.MultiReader(io.LimitReader(rest, h.after), until(h.done), rest))
+	return res, err
+}
+
+// until is a reader that has nothing, and ends when a channel is closed.
+type until <-chan struct{}
+
+func (u until) Read([]byte) (int, error) { <-u; return 0, io.EOF }
+
+// The opener's body waits until somebody has read a range. The first piece of the
+// first one is told at once, so that it does not wait for long.
+func TestFirstRangeIsToldAtOnce(t *testing.T) {
+	dirs := cachetest.NewDirectory()
+	m := newMemory("a", 32<<20)
+	v := identified(m)
+	rec, opener, err := dirs.Node(swarmcache.Node{ID: "a"}).OpenFill(t.Context(), swarmcache.FillRecord{Version: v, MaxSpan: 4, Opener: "a"}, 0, 1, 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := openWith(t, "b", cachetest.NewIndex(), dirs.Node(swarmcache.Node{ID: "b"}), 0)
+	done := make(chan struct{})
+	defer close(done) // before b is closed
+	obj, err := b.Lookup(t.Context(), v.Key, halting{m, v.PieceLen + 1000, done})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer obj.Close()
+	r := obj.NewReader(t.Context(), 0, v.Length)
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var told []byte
+	opener.Watch(ctx, func(e swarmcache.BoardEvent) {
+		if e.Span != nil && e.Span.Owner == "b" && len(e.Span.Hashes) > 0 {
+			told = e.Span.Hashes
+			plan := rec.Plan()
+			if at := plan.Piece(int(plan.Span(e.Span.Span).From)); !bytes.Equal(told, sha1Of(m.data[at.From:at.To])) {
+				t.Errorf("span %d: another hash than that of its first piece", e.Span.Span)
+			}
+			cancel()
+		}
+	})
+	if told == nil {
+		t.Error("nothing was told before the range was over")
+	}
+}
+
+func sha1Of(b []byte) []byte { sum := sha1.Sum(b); return sum[:] }

@@ -14,7 +14,7 @@ import (
 // 13,000 of them, and run is woken by each event of each: what is asked often
 // is kept up to date instead of counted again.
 type spanBook struct {
-	me         NodeID
+	me, opener NodeID
 	plan       layout.Plan
 	spans      []spanState
 	free       bitset               // neither landed, nor claimed, nor here
@@ -22,7 +22,7 @@ type spanBook struct {
 	checked    time.Time            // when orphans were last looked for
 	owners     map[NodeID]int       // spans claimed, by node
 	heard      map[NodeID]time.Time // when a node last claimed, published or landed
-	rangesWork bool                 // another node read a span
+	rangesWork bool                 // another node than the opener read a part of a span
 	full       time.Time            // when the object last had all the streams that it may have
 	interest   []layout.Range       // spans that readers here want, in order, disjoint; nil: not known now
 }
@@ -37,8 +37,9 @@ type spanState struct {
 	isHere  bool
 }
 
-func newSpanBook(me NodeID, p layout.Plan) spanBook {
-	b := spanBook{me: me, plan: p, spans: make([]spanState, p.Spans()), owners: map[NodeID]int{}, heard: map[NodeID]time.Time{}}
+func newSpanBook(me NodeID, r *FillRecord) spanBook {
+	p := r.Plan()
+	b := spanBook{me: me, opener: r.Opener, plan: p, spans: make([]spanState, p.Spans()), owners: map[NodeID]int{}, heard: map[NodeID]time.Time{}}
 	b.free, b.orphans = newBitset(p.Spans()), newBitset(p.Spans())
 	for i := range b.spans {
 		b.spans[i].Span = i
@@ -60,7 +61,7 @@ func (b *spanBook) put(r SpanRecord, now time.Time) {
 	}
 	if who := cmp.Or(r.Owner, r.By); who != "" {
 		b.heard[who] = now
-		b.rangesWork = b.rangesWork || who != b.me && len(r.Hashes) > 0
+		b.rangesWork = b.rangesWork || who != b.opener && len(r.Hashes) > 0
 	}
 	s.SpanRecord, s.since, s.lostAt = r, now, time.Time{}
 	b.orphans.clear(r.Span)

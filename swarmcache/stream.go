@@ -50,6 +50,7 @@ type stream struct {
 	first   int
 	from    int64 // the piece it begins with: those before it in the first span are here
 	endless bool  // the body goes on behind limit: the claim may be extended
+	proves  bool  // that the origin has ranges, for which the opener's body waits
 	pos     atomic.Int64
 	next    int // the first span that was not read to its end; like news, read after the stream ended
 	news    bool
@@ -255,13 +256,15 @@ func (s *stream) span(r *pieceReader, i int) error {
 		hashes = append(hashes, s.t.file.hashesOf(layout.Range{From: pieces.From, To: s.from})...)
 	}
 	published := time.Now()
-	if s.t.plan.Flat {
-		published = time.Time{} // such a span takes long: its first piece is told at once
+	first := s.t.plan.Flat || s.proves // its first piece is told at once: it takes long, or others wait
+	if s.proves = false; first {
+		published = time.Time{}
 	}
 	for p := max(pieces.From, s.from); p < pieces.To; p++ {
 		had := s.t.file.Has(int(p))
 		more := r.read(int(p))
-		sums, err := r.take(!more || p+1 == pieces.To)
+		sums, err := r.take(!more || first || p+1 == pieces.To)
+		first = false
 		if hashes = append(hashes, sums...); err != nil {
 			return err
 		}
