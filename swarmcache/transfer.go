@@ -263,10 +263,10 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 		}
 	case opened:
 		t.claiming = false
-		if e.err != nil {
+		if t.begun = e.board; e.err != nil {
 			return e.err
 		}
-		t.rec, t.alone, t.begun = &e.rec, e.alone, e.board
+		t.rec, t.alone = &e.rec, e.alone
 		return t.joinFill(ctx)
 	case poisoned:
 		return t.end(ctx, EndPoisoned)
