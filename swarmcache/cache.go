@@ -150,8 +150,10 @@ func (c *Cache) goWork(f func()) bool {
 }
 
 // path is where the body of id is.
-func (c *Cache) path(id ObjectID) string {
-	return filepath.Join(c.cfg.Dir, string(id[:2]), string(id))
+func (c *Cache) path(id ObjectID) string { return pathOf(c.cfg.Dir, id) }
+
+func pathOf(dir string, id ObjectID) string {
+	return filepath.Join(dir, string(id[:2]), string(id))
 }
 
 // Local finds what key selects on this node alone, without asking anybody. The

@@ -56,7 +56,7 @@ also uploads to the others. Small responses pass straight through.`,
 	root.AddCommand(
 		serveCommand(), configCommand(), envCommand(),
 		statusCommand(), nodesCommand(), modeCommand(), limitsCommand(), lsCommand(), infoCommand(), priorityCommand(), purgeCommand(),
-		versionCommand(), fleetCommand(), rawCommand(), stockCommand(),
+		checkCommand(), versionCommand(), fleetCommand(), rawCommand(), stockCommand(),
 	)
 	return root, started
 }

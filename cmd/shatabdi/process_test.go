@@ -103,6 +103,10 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	if out := startProcess(t, second).exits(exitFailure); !strings.Contains(out, "is locked by another process (pid ") {
 		t.Errorf("same data directory:\n%s", out)
 	}
+	check, err := exec.CommandContext(t.Context(), "shatabdi", "check", "--data-dir", c.DataDir, "--repair").CombinedOutput()
+	if err == nil || !strings.Contains(string(check), "is locked by another process (pid ") {
+		t.Errorf("check of a directory in use: %v\n%s", err, check)
+	}
 	second = testConfig(t)
 	second.Admin.Listen = c.Admin.Listen
 	if out := startProcess(t, second).exits(exitFailure); !strings.Contains(out, "admin listener: "+c.Admin.Listen+" is taken by another program") {
