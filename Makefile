@@ -6,10 +6,11 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST1013
 FUZZTIME    ?= 5s
 BENCH       ?=
 SOAK        ?= 1h
+KILLS       ?= 500
 E2E         ?= .
 PACKAGES    ?= ./...
 
-.PHONY: help build run demo test race lint fuzz bench soak e2e check clean
+.PHONY: help build run demo test race lint fuzz bench soak kill e2e check clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ bench: build ## measure against the physical limit and nginx (root); BENCH='-qui
 
 soak: build ## fill, read and evict for SOAK (1h), and see that nothing grows (root)
 	go run ./e2e/bench -soak $(SOAK)
+
+kill: build ## kill a node under load KILLS (500) times, and check its store each time (root)
+	SHATABDI_KILLS=$(KILLS) go test -tags e2e -count=1 -timeout 3h -v -run TestKilledAtAnyInstant ./e2e
 
 e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2); E2E=REGEX
 	go test -tags e2e -count=1 -p 1 -timeout 20m -v -run '$(E2E)' ./e2e/...

@@ -22,6 +22,7 @@ import (
 // comes. The results are valid when it has ended.
 type Client struct {
 	Name      string // machine and program
+	URL       string
 	FirstByte time.Duration
 	Time      time.Duration
 	Bytes     int64
@@ -45,22 +46,22 @@ type Client struct {
 
 // Wget prepares wget with http_proxy set to proxy; "" is none.
 func (m *Machine) Wget(proxy, url string, args ...string) *Client {
-	return m.client(proxy, append(append([]string{"wget", "-nv", "-O", "-"}, args...), url))
+	return m.client(proxy, url, append([]string{"wget", "-nv", "-O", "-"}, args...))
 }
 
 // Curl prepares curl likewise. It fails on an HTTP error status.
 func (m *Machine) Curl(proxy, url string, args ...string) *Client {
-	return m.client(proxy, append(append([]string{"curl", "-sSf"}, args...), url))
+	return m.client(proxy, url, append([]string{"curl", "-sSf"}, args...))
 }
 
 // client starts a shell that says on descriptor 3 that it is there and becomes
 // the program when its input ends. Many clients then start in one instant, with
 // the cost of making processes behind them.
-func (m *Machine) client(proxy string, args []string) *Client {
+func (m *Machine) client(proxy, url string, args []string) *Client {
 	m.lab.Helper()
 	const waiting = `echo >&3; exec 3>&-; read -r _; exec "$@" </dev/null`
-	c := &Client{Name: m.Name + " " + args[0], machine: m, done: make(chan struct{})}
-	c.cmd = m.command(append([]string{"sh", "-c", waiting, "sh"}, args...)...)
+	c := &Client{Name: m.Name + " " + args[0], URL: url, machine: m, done: make(chan struct{})}
+	c.cmd = m.command(append(append([]string{"sh", "-c", waiting, "sh"}, args...), url)...)
 	ctx, cancel := context.WithTimeout(context.Background(), m.lab.Deadline)
 	context.AfterFunc(ctx, c.kill)
 	c.ctx, c.cancel = ctx, cancel
@@ -132,6 +133,16 @@ func (c *Client) Progress() int64 { return c.got.Load() }
 
 // Wait waits for the client's end.
 func (c *Client) Wait() *Client { <-c.done; return c }
+
+// Ended reports whether the client's end has come.
+func (c *Client) Ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
 
 // Stderr is what the program said; valid when it has ended.
 func (c *Client) Stderr() string { return strings.TrimSpace(c.stderr.String()) }

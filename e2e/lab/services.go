@@ -152,8 +152,14 @@ func (n *Node) Answers() bool {
 // Restart starts the node again, which must have ended, with the flags it had.
 func (n *Node) Restart() {
 	n.Machine.lab.Helper()
-	n.Process = n.Machine.Start("shatabdi", n.args...)
+	n.RestartUnready()
 	n.UntilReady(30 * time.Second)
+}
+
+// RestartUnready is Restart for a node that will not be waited for.
+func (n *Node) RestartUnready() {
+	n.Machine.lab.Helper()
+	n.Process = n.Machine.Start("shatabdi", n.args...)
 }
 
 // Wget and Curl prepare downloads through the node by a client on its machine.
