@@ -38,6 +38,10 @@ type Config struct {
 	// Priority says which objects go first where a link is limited; default normal
 	// for all. It may be called under locks: no I/O.
 	Priority func(Version) policy.Priority
+	// ScrubRate is how many bytes a second are read back to verify them, of each
+	// object once in ScrubEvery, by default a week; 0: none.
+	ScrubRate  int64
+	ScrubEvery time.Duration
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -92,6 +96,7 @@ func Open(cfg Config) (*Cache, error) {
 	if cfg.Streams == 0 {
 		cfg.Streams = 4
 	}
+	cfg.ScrubEvery = cmp.Or(cfg.ScrubEvery, 7*24*time.Hour)
 	c := &Cache{
 		cfg: cfg, log: cfg.Logger.With("component", "cache"), now: cfg.Now,
 		metrics: newMetrics(cfg.Registerer), rates: rates{m: map[string]float64{}},
@@ -124,6 +129,9 @@ func Open(cfg Config) (*Cache, error) {
 		cfg.Swarm.Offer(c)
 	}
 	c.goWork(func() { cfg.Directory.Purges(c.ctx, c.obey) })
+	if cfg.ScrubRate > 0 {
+		c.goWork(c.scrub)
+	}
 	return c, nil
 }
 
@@ -217,8 +225,15 @@ func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, 
 	return obj.handle(o), nil
 }
 
-// open returns an object that this node has, with a reference on its file.
+// open returns an object that this node has, with a reference on its file, for
+// somebody who uses it.
 func (c *Cache) open(id ObjectID) (*object, error) {
+	c.touch(id)
+	return c.look(id)
+}
+
+// look is open for upkeep, which does not count as a use.
+func (c *Cache) look(id ObjectID) (*object, error) {
 	if o, err := c.inMemory(id); o != nil || err != nil {
 		return o, err
 	}
@@ -256,6 +271,7 @@ func (c *Cache) admit(v Version) (*object, error) {
 		}
 		return nil, err
 	}
+	c.touch(v.ID)
 	o.learn(v.InfoHash)
 	c.select_(o)
 	return o, nil
@@ -305,7 +321,7 @@ func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, erro
 		return nil, err
 	}
 	f.SetPriority(c.PriorityOf(*rec))
-	o := &object{c: c, file: f, added: rec.Added, pinned: rec.Pinned, priority: rec.Priority, recorded: recorded}
+	o := &object{c: c, file: f, added: rec.Added, pinned: rec.Pinned, priority: rec.Priority, verified: rec.Verified, recorded: recorded}
 	f.onClose = func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -336,7 +352,6 @@ func (c *Cache) inMemory(id ObjectID) (*object, error) {
 	if c.closed {
 		return nil, errClosing
 	}
-	c.touchLocked(id)
 	if o := c.objects[id]; o != nil && o.file.Acquire() {
 		return o, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cachetest"
@@ -17,14 +18,17 @@ import (
 type shelf struct {
 	dir   string
 	index *cachetest.Index
+	scrub int64            // bytes a second
+	now   func() time.Time // nil: time.Now
 }
 
-func newShelf(t *testing.T) shelf { return shelf{t.TempDir(), cachetest.NewIndex()} }
+func newShelf(t *testing.T) shelf { return shelf{dir: t.TempDir(), index: cachetest.NewIndex()} }
 
 func (s shelf) open(t *testing.T) *swarmcache.Cache {
 	self := swarmcache.Node{ID: "me"}
 	c, err := swarmcache.Open(swarmcache.Config{
 		Dir: s.dir, Index: s.index, Directory: cachetest.NewDirectory().Node(self), Node: self,
+		ScrubRate: s.scrub, ScrubEvery: time.Minute, Now: s.now,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {

@@ -94,7 +94,11 @@ type Record struct {
 	Hashes []byte `json:"hashes,omitempty"`
 	// Untold is set while the directory has not been told that this is complete:
 	// it was away, or this node stopped before.
-	Untold   bool            `json:"untold,omitempty"`
+	Untold bool `json:"untold,omitempty"`
+	// Suspect is set while a piece was found damaged and the others were not looked
+	// at since: each is verified before it counts.
+	Suspect  bool            `json:"suspect,omitempty"`
+	Verified int64           `json:"verified,omitempty"` // Unix seconds: when all of it last had its hashes
 	Pinned   bool            `json:"pinned,omitempty"`
 	Priority policy.Priority `json:"priority,omitempty"` // that an operator set; empty: the configuration decides
 	Hits     int64           `json:"hits,omitempty"`

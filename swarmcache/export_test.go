@@ -111,3 +111,6 @@ func ReadPieces(f *File, body io.Reader) (hashes []byte, err error) {
 	}
 	return hashes, nil
 }
+
+// Suspect tells c that a piece is damaged.
+func Suspect(c *Cache, id ObjectID, piece int) { c.suspect(id, piece) }

@@ -43,7 +43,10 @@ type File struct {
 
 	state []atomic.Uint32 // From of each piece
 	known []atomic.Bool   // the piece's hash is known
-	ours  []atomic.Bool   // an origin stream of this node is writing the piece
+	ours  []atomic.Bool   // an origin stream of this node is writing the piece, or nobody may
+
+	doubted []atomic.Bool // pieces that count once they are verified; nil: none
+	doubts  atomic.Int32  // how many
 
 	// A peer's chunk is written under its piece's read lock, a piece becomes
 	// complete under its write lock.
@@ -153,7 +156,11 @@ func (f *File) restore(rec *Record) {
 		}
 	}
 	for i := range n {
-		if rec.Complete || (i/8 < len(rec.Pieces) && rec.Pieces[i/8]&(1<<(i%8)) != 0) {
+		switch {
+		case !rec.has(i):
+		case rec.Suspect:
+			f.doubt(i)
+		default:
 			f.mark(i, FromStore)
 		}
 	}
@@ -275,8 +282,12 @@ func (f *File) hash(i int) (h [sha1.Size]byte, ok bool) {
 	return [sha1.Size]byte(f.hashes[i*sha1.Size : (i+1)*sha1.Size]), f.known[i].Load()
 }
 
-// ReadPieceAt reads from piece i, off bytes into it.
+// ReadPieceAt reads from piece i, off bytes into it. A piece that was lost is not
+// given to peers.
 func (f *File) ReadPieceAt(i int, b []byte, off int64) (int, error) {
+	if !f.Has(i) {
+		return 0, errLost
+	}
 	return f.f.ReadAt(b, f.layout.Piece(i).From+off)
 }
 
@@ -545,6 +556,8 @@ func (f *File) await(ctx context.Context, off int64) (n int64, from From, err er
 		switch {
 		case n > 0:
 			return n, from, nil
+		case f.settle(f.layout.PieceAt(off)):
+			continue // it was in doubt
 		case failed != nil:
 			return 0, Missing, failed
 		}
@@ -557,7 +570,7 @@ func (f *File) await(ctx context.Context, off int64) (n int64, from From, err er
 }
 
 // snapshot flushes the bytes and returns the pieces that were complete before
-// the flush began: what may be recorded as durable. changed is false when
+// the flush began, or are in doubt: what may be recorded as durable. changed is false when
 // nothing new became complete since the last call.
 func (f *File) snapshot() (pieces []byte, complete, changed bool, err error) {
 	f.mu.Lock()
@@ -566,7 +579,7 @@ func (f *File) snapshot() (pieces []byte, complete, changed bool, err error) {
 	complete = f.left == 0
 	pieces = make([]byte, (len(f.state)+7)/8)
 	for i := range f.state {
-		if f.Has(i) {
+		if f.Has(i) || f.doubts.Load() > 0 && f.doubted[i].Load() {
 			pieces[i/8] |= 1 << (i % 8)
 		}
 	}

@@ -15,6 +15,8 @@ type metrics struct {
 	streamErrors prometheus.Counter
 	mismatches   prometheus.Counter
 	purges       prometheus.Counter
+	scrubbed     prometheus.Counter
+	damaged      prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -35,10 +37,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		originBytes:  counter("fill_origin_bytes_total", "Body bytes that fills read from origins."),
 		streamErrors: counter("fill_stream_errors_total", "Origin streams of fills that broke."),
 		mismatches:   counter("digest_mismatches_total", "Complete objects that were dropped because the cluster has other bytes under the same validator."),
+		scrubbed:     counter("scrub_bytes_total", "Bytes that were read back and compared with their hashes."),
+		damaged:      counter("scrub_damaged_pieces_total", "Stored pieces that were not what was stored, and were dropped."),
 		purges:       counter("purges_total", "Purges, ordered on other nodes, that this one obeyed."),
 	}
 	if r != nil {
-		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.orphans, m.evicted, m.originBytes, m.streamErrors, m.mismatches, m.purges)
+		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.orphans, m.evicted, m.originBytes, m.streamErrors, m.mismatches, m.purges, m.scrubbed, m.damaged)
 	}
 	return m
 }

@@ -26,6 +26,7 @@ type object struct {
 	recorded  bool       // the catalogue knows the object
 	pinned    bool
 	priority  policy.Priority // that was set; empty: none
+	verified  int64           // see Record
 
 	mu       sync.Mutex // guards the fields below; taken before transfer.mu and File.mu
 	transfer *transfer
@@ -252,7 +253,8 @@ func (o *object) putLocked(r Record) error {
 		return nil
 	}
 	r.Added, r.Pinned, r.Priority = o.added, o.pinned, o.priority
-	r.LastUsed = o.c.now().Unix()
+	r.Suspect, r.Verified = o.file.doubts.Load() > 0, o.verified
+	r.LastUsed = o.c.lastUsed(o.file.version.ID)
 	r.Version = o.file.Version() // as of now: its digest may have come meanwhile
 	err := o.c.cfg.Index.Put(r)
 	o.recorded = o.recorded || err == nil

@@ -18,6 +18,7 @@ type entry struct {
 	lastUsed int64 // Unix nanoseconds, or seconds*1e9 from the catalogue
 	infoHash InfoHash
 	pinned   bool
+	verified int64 // Unix seconds, see Record; 0: it is not complete
 }
 
 // load fills the entries from the catalogue, and makes files and records agree:
@@ -38,6 +39,9 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 		}
 		if r.Complete && !v.InfoHash.IsZero() {
 			c.sealed[v.InfoHash] = v.ID
+		}
+		if r.Complete {
+			c.entries[v.ID].verified = max(r.Verified, r.Added)
 		}
 		if r.Complete && r.Untold {
 			untold = append(untold, v.ID)
@@ -65,11 +69,23 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 	})
 }
 
-// touchLocked marks an object as used now.
-func (c *Cache) touchLocked(id ObjectID) {
+// touch marks an object as used now.
+func (c *Cache) touch(id ObjectID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if e := c.entries[id]; e != nil {
 		e.lastUsed = c.now().UnixNano()
 	}
+}
+
+// lastUsed is when an object was used, in Unix seconds.
+func (c *Cache) lastUsed(id ObjectID) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[id]; e != nil {
+		return e.lastUsed / 1e9
+	}
+	return c.now().Unix()
 }
 
 // fits reports ErrNoSpace for an object that could never be kept.
@@ -129,11 +145,16 @@ func (c *Cache) victimsLocked(n int64) (victims []ObjectID, ok bool) {
 	return victims, free >= n
 }
 
-// sealedNow lets peers find v by its infohash.
+// sealedNow notes that v is complete, and lets peers find it by its infohash.
 func (c *Cache) sealedNow(v Version) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[v.ID]; e != nil && !v.InfoHash.IsZero() {
+	e := c.entries[v.ID]
+	if e == nil {
+		return
+	}
+	e.verified = c.now().Unix()
+	if !v.InfoHash.IsZero() {
 		e.infoHash = v.InfoHash
 		c.sealed[v.InfoHash] = v.ID
 	}

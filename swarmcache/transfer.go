@@ -133,6 +133,7 @@ type (
 	landed    struct{ landing }
 	told      struct{ landing } // to peers, for the board is away
 	rehashed  struct{}
+	settled   struct{ piece int }
 	damaged   struct{ err error }
 	recorded  struct{ err error }
 	seen      struct{ infoHash InfoHash }
@@ -204,6 +205,7 @@ func (t *transfer) run(ctx context.Context) {
 
 // begin joins what there is to join.
 func (t *transfer) begin(ctx context.Context) error {
+	defer t.settle(ctx)
 	if t.rec == nil {
 		t.joinSealed()
 		t.resume(ctx)
@@ -278,6 +280,8 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 		t.onLanded(e.landing)
 	case rehashed:
 		t.landStored()
+	case settled:
+		t.pieceChanged(e.piece)
 	case damaged:
 		return e.err
 	case recorded:

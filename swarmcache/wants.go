@@ -72,14 +72,15 @@ func (t *transfer) introduce(w *want) {
 
 // followReaders moves the windows to where readers are, and forgets the readers
 // that are gone. What a gone reader wanted is still fetched when most of the
-// object is here: finishing costs less than what was spent.
+// object is here: finishing costs less than what was spent. Not so where nobody
+// can ask the origin, as it might never end.
 func (t *transfer) followReaders() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for w := range t.wants {
 		if w.ended.Load() {
 			w.close()
-			if !t.mostIsHere() || t.covers(w) {
+			if !t.mostIsHere() || t.covers(w) || t.origin == nil {
 				delete(t.wants, w)
 				t.interest = nil
 			}

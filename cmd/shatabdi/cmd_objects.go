@@ -68,6 +68,9 @@ func stateText(o api.Object) string {
 	if o.Complete {
 		state = "complete"
 	}
+	if o.Suspect {
+		state += ", being verified"
+	}
 	if o.Pinned {
 		state += ", pinned"
 	}
@@ -139,6 +142,7 @@ func writeObject(w io.Writer, o api.ObjectDetail) {
 		{"infohash", orDash(o.InfoHash)},
 		{"added", timeText(o.Added)},
 		{"last used", timeText(o.LastUsed)},
+		{"verified", timeText(o.Verified)},
 		{"response", fmt.Sprintf("%d, %s", o.Response.Status, timeText(o.Response.Time))},
 	}
 	for _, name := range sortedKeys(o.Response.Header) {

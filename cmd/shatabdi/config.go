@@ -22,6 +22,7 @@ type Config struct {
 	Tracker      Tracker       `yaml:"tracker"`
 	Peer         Peer          `yaml:"peer"`
 	Cache        Cache         `yaml:"cache"`
+	Scrub        Scrub         `yaml:"scrub"`
 	Origin       Origin        `yaml:"origin"`
 	Resolver     Resolver      `yaml:"resolver"`
 	Etcd         Etcd          `yaml:"etcd"`
@@ -110,6 +111,12 @@ const (
 	SmallCache = "cache" // kept on this node
 )
 
+// Scrub is how what is stored is verified.
+type Scrub struct {
+	Rate  Pace          `yaml:"rate"`
+	Every time.Duration `yaml:"every"`
+}
+
 // Origin is how origins are talked to.
 type Origin struct {
 	Streams               int           `yaml:"streams"`
@@ -175,6 +182,7 @@ func DefaultConfig() Config {
 			SwarmThreshold: Size(policy.DefaultThreshold),
 			Small:          SmallPass,
 		},
+		Scrub: Scrub{Rate: 10 << 20, Every: 7 * 24 * time.Hour},
 		Origin: Origin{
 			Streams:               policy.DefaultStreams,
 			StreamsPerHost:        16,

@@ -164,6 +164,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
 		Size: size, Priority: p.priority, Streams: cfg.Origin.Streams,
+		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
 		Logger: d.log, Registerer: d.reg,
 	})

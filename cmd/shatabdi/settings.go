@@ -52,6 +52,9 @@ var settings = []setting{
 	{"cache.swarm_threshold", "swarm-threshold", "SIZE", "responses from this size on are shared through the swarm"},
 	{"cache.small", "small", "pass|cache", "smaller responses: pass them through; caching them is not built yet"},
 
+	{"scrub.rate", "", "RATE", "how fast stored objects are read back and verified while nobody asks for them, a quarter of it while bytes come in; off: not at all"},
+	{"scrub.every", "", "DURATION", "how long an object that was verified is left alone"},
+
 	{"origin.streams", "", "N", "connections to the origin for one object, over the whole cluster"},
 	{"origin.streams_per_host", "", "N", "connections of this node to one origin, for all objects that fill the cache"},
 	{"origin.cluster_streams_per_host", "", "N", "the same, over the whole cluster"},

@@ -65,6 +65,31 @@ func (r Rate) String() string {
 	return formatBytes(int64(r)) + "/s"
 }
 
+// Pace is a rate of something that may also not be done at all: zero.
+type Pace int64
+
+// UnmarshalText reads a rate, or "off".
+func (p *Pace) UnmarshalText(b []byte) error {
+	text := strings.TrimSpace(string(b))
+	var r Rate
+	err := r.UnmarshalText([]byte(text))
+	if text != "off" && text != "0" && (err != nil || r == 0) {
+		return fmt.Errorf("%q is not a pace; want bytes or bits a second such as 10MiB/s, or off", b)
+	}
+	*p = Pace(r)
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (p Pace) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+func (p Pace) String() string {
+	if p == 0 {
+		return "off"
+	}
+	return Rate(p).String()
+}
+
 // rates reads and writes rates for the API.
 type rates struct{}
 

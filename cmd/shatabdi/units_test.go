@@ -62,6 +62,21 @@ func TestRate(t *testing.T) {
 	}
 }
 
+func TestPace(t *testing.T) {
+	for text, want := range map[string]string{"10MiB/s": "10MiB/s", "80Mbit/s": "10MB/s", "off": "off", "0": "off"} {
+		var p Pace
+		if err := p.UnmarshalText([]byte(text)); err != nil || p.String() != want {
+			t.Errorf("%q = %s, %v; want %s", text, p, err, want)
+		}
+	}
+	for _, text := range []string{"", "unlimited", "none", "slow", "-1"} {
+		var p Pace
+		if err := p.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was read as %s", text, p)
+		}
+	}
+}
+
 func TestShare(t *testing.T) {
 	for _, tt := range []struct {
 		text string

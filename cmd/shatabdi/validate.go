@@ -23,6 +23,7 @@ func (c *Config) Validate() []problem {
 	v.proxy(c.Proxy)
 	v.peer(c.Peer)
 	v.cache(c.Cache)
+	v.require(c.Scrub.Every >= time.Second, "scrub.every", "%s; want at least 1s", c.Scrub.Every)
 	v.origin(c.Origin)
 	v.etcd(c.Etcd, c.Node.Name)
 	v.rules(c)

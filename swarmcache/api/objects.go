@@ -23,16 +23,18 @@ type Object struct {
 	Added    time.Time           `json:"added"`
 	LastUsed time.Time           `json:"last_used,omitzero"`
 	Pinned   bool                `json:"pinned"`
+	Suspect  bool                `json:"suspect,omitempty" doc:"A piece of it was found damaged, and the others are being verified."`
 }
 
 // ObjectDetail is what is known of one object.
 type ObjectDetail struct {
 	Object
-	Validator   string   `json:"validator,omitempty" doc:"Strong entity tag or Last-Modified; without one spans cannot be fetched apart."`
-	SHA256      string   `json:"sha256,omitempty"`
-	PieceLength int64    `json:"piece_length" doc:"Bytes of a piece of its torrents, all but the last."`
-	Priority    string   `json:"priority" enum:"low,normal,high" doc:"Its share of this node's limits while other objects want them too: an object of high priority gets four times as much as a normal one, and that as a low one."`
-	Response    Response `json:"response"`
+	Validator   string    `json:"validator,omitempty" doc:"Strong entity tag or Last-Modified; without one spans cannot be fetched apart."`
+	SHA256      string    `json:"sha256,omitempty"`
+	PieceLength int64     `json:"piece_length" doc:"Bytes of a piece of its torrents, all but the last."`
+	Verified    time.Time `json:"verified,omitzero" doc:"When all of it was last read back and had its hashes."`
+	Priority    string    `json:"priority" enum:"low,normal,high" doc:"Its share of this node's limits while other objects want them too: an object of high priority gets four times as much as a normal one, and that as a low one."`
+	Response    Response  `json:"response"`
 }
 
 // Response is the head of the stored response.
@@ -167,7 +169,7 @@ func object(r swarmcache.Record) Object {
 	v := r.Version
 	o := Object{
 		ID: v.ID, Key: string(v.Key), URL: shown(v.URL, string(v.Key)), Length: v.Length,
-		Complete: r.Complete, Pinned: r.Pinned, Added: time.Unix(r.Added, 0).UTC(),
+		Complete: r.Complete, Pinned: r.Pinned, Suspect: r.Suspect, Added: time.Unix(r.Added, 0).UTC(),
 	}
 	if !v.InfoHash.IsZero() {
 		o.InfoHash = v.InfoHash.String()
@@ -184,6 +186,9 @@ func (s *service) detail(r swarmcache.Record) ObjectDetail {
 		Object: object(r), Validator: v.Validator, SHA256: v.SHA256, PieceLength: v.PieceLen,
 		Priority: string(s.Cache.PriorityOf(r)),
 		Response: Response{v.Stored.Status, v.Stored.Header, v.Stored.ResponseTime.UTC()},
+	}
+	if r.Verified != 0 {
+		d.Verified = time.Unix(r.Verified, 0).UTC()
 	}
 	if d.Response.Header == nil {
 		d.Response.Header = map[string][]string{}

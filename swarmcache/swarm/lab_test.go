@@ -138,6 +138,7 @@ type lab struct {
 	tracker string  // announce URL; empty: none
 	size    int64   // of each node's cache; 0: no bound
 	budget  int     // streams from an origin, of all nodes; 0: the default
+	scrub   int64   // bytes a second that each node reads back
 	haste   float64 // how many times faster the clock of nodes started from now on runs; 0: as it is
 
 	mu    sync.Mutex
@@ -201,6 +202,7 @@ func (l *lab) start(t *testing.T, i int, index *cachetest.Index, dir string) *la
 	wire := &mortal{Directory: l.dir.Node(self)}
 	c, err := swarmcache.Open(swarmcache.Config{
 		Dir: dir, Index: index, Directory: wire, Swarm: s, Node: self, Logger: logger, Size: l.size, ClusterHostStreams: l.budget, Now: hasty(l.haste),
+		ScrubRate: l.scrub, ScrubEvery: time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
