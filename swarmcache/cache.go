@@ -81,7 +81,9 @@ type Cache struct {
 	current map[policy.Key]ObjectID // what keys select; each has an entry
 	leaving map[ObjectID]*leaving   // forgotten, but still on the disk
 	sealed  map[InfoHash]ObjectID
-	used    int64 // bytes reserved by entries
+	used    int64 // bytes reserved by entries and spools
+	going   int64 // bytes of those that are leaving
+	evict   *policy.Eviction[ObjectID]
 	firsts  map[policy.Key]*first
 
 	spools spools
@@ -101,7 +103,7 @@ func Open(cfg Config) (*Cache, error) {
 		cfg: cfg, log: cfg.Logger.With("component", "cache"), now: cfg.Now,
 		metrics: newMetrics(cfg.Registerer), rates: rates{m: map[string]float64{}},
 		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, current: map[policy.Key]ObjectID{},
-		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{},
+		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{}, evict: policy.NewEviction[ObjectID](cfg.Size),
 		spools: spools{open: map[*Spool]struct{}{}},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -250,6 +252,7 @@ func (c *Cache) look(id ObjectID) (*object, error) {
 // is told behind the back of the client who waits: until then the file belongs
 // to no object, and a crash leaves nothing of it.
 func (c *Cache) admit(v Version) (*object, error) {
+	defer c.untilRoom()
 	c.files.Lock()
 	defer c.files.Unlock()
 	c.untilGone(v.ID) // its file has the same name
@@ -261,7 +264,7 @@ func (c *Cache) admit(v Version) (*object, error) {
 		if !v.InfoHash.IsZero() {
 			rec.Version = v // the directory's facts are as fresh or fresher
 		}
-	} else if err := c.reserve(v); err != nil {
+	} else if err := c.reserve(v, 0); err != nil {
 		return nil, err
 	}
 	o, err := c.openLocked(rec.Version, &rec, known)

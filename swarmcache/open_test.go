@@ -93,8 +93,8 @@ func wantBytes(t *testing.T, obj *swarmcache.Object, m memory) {
 	}
 }
 
-// A client waits for no write to the catalogue: not that of its object, and not
-// those that forget what must go for it.
+// A client is held up by no write to the catalogue: not that of its object, and not
+// for long by those that forget what must go for it.
 func TestReadersDoNotWaitForTheCatalogue(t *testing.T) {
 	x := &slowIndex{Index: cachetest.NewIndex()}
 	c := openWith(t, "me", x, cachetest.NewDirectory().Node(swarmcache.Node{ID: "me"}), 12<<20)

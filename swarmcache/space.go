@@ -1,11 +1,14 @@
 package swarmcache
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"shatabdi/policy"
 )
@@ -51,6 +54,7 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c.restoreEviction()
 	for _, v := range lost {
 		c.log.Warn("an object's file is gone", "object", v.ID)
 		if err := c.cfg.Index.Delete(v.ID); err != nil {
@@ -73,8 +77,27 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 func (c *Cache) touch(id ObjectID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[id]; e != nil {
-		e.lastUsed = c.now().UnixNano()
+	e := c.entries[id]
+	if e == nil {
+		return
+	}
+	now := c.now().UnixNano()
+	if now-e.lastUsed > int64(oneUse) {
+		c.evict.Use(id)
+	}
+	e.lastUsed = now
+}
+
+// oneUse is how soon after each other requests are parts of one download: many
+// clients ask for range after range.
+const oneUse = 10 * time.Second
+
+// restoreEviction tells what was stored before, what was not used for longest
+// first.
+func (c *Cache) restoreEviction() {
+	byUse := func(a, b ObjectID) int { return cmp.Compare(c.entries[a].lastUsed, c.entries[b].lastUsed) }
+	for _, id := range slices.SortedFunc(maps.Keys(c.entries), byUse) {
+		c.evict.Restore(id, c.entries[id].size)
 	}
 }
 
@@ -96,27 +119,94 @@ func (c *Cache) fits(n int64) error {
 	return nil
 }
 
-// reserve makes room for v, evicting what was not used for longest. Objects in
-// use and pinned ones stay.
-func (c *Cache) reserve(v Version) error {
+// reserve makes room for v, evicting what is least likely to be used again. Objects
+// in use and pinned ones stay. Of its bytes had are reserved already. Nothing may
+// be written before untilRoom.
+func (c *Cache) reserve(v Version, had int64) error {
 	c.mu.Lock()
 	if c.entries[v.ID] != nil {
 		c.mu.Unlock()
 		return nil
 	}
-	victims, ok := c.victimsLocked(v.Length)
-	if !ok {
-		c.mu.Unlock()
-		return ErrNoSpace
+	away, err := c.makeRoomLocked(v.Length - had)
+	if err == nil {
+		c.entries[v.ID] = &entry{key: v.Key, size: v.Length, lastUsed: c.now().UnixNano()}
+		c.evict.Add(v.ID, v.Length)
+		c.used += v.Length - had
 	}
-	c.entries[v.ID] = &entry{key: v.Key, size: v.Length, lastUsed: c.now().UnixNano()}
-	c.used += v.Length
 	c.mu.Unlock()
+	away()
+	return err
+}
+
+// reserveMore makes room for the next n bytes of a spool, and waits for it.
+func (c *Cache) reserveMore(n int64) error {
+	c.mu.Lock()
+	away, err := c.makeRoomLocked(n)
+	if err == nil {
+		c.used += n
+	}
+	c.mu.Unlock()
+	away()
+	c.untilRoom()
+	return err
+}
+
+// free gives reserved bytes back.
+func (c *Cache) free(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used -= n
+}
+
+// patienceRoom is how long a client waits for what must go. It takes a write to the
+// catalogue, some milliseconds; where a disk takes far longer for it, the cache
+// has too much for a moment rather than the client nothing.
+const patienceRoom = time.Second
+
+// untilRoom waits until what is reserved has room beside what has not left the
+// disk yet.
+func (c *Cache) untilRoom() {
+	late := time.NewTimer(patienceRoom)
+	defer late.Stop()
+	for {
+		var l *leaving
+		c.mu.Lock()
+		if c.cfg.Size > 0 && c.used+c.going > c.cfg.Size {
+			for _, l = range c.leaving {
+				break
+			}
+		}
+		c.mu.Unlock()
+		if l == nil {
+			return
+		}
+		select {
+		case <-l.gone:
+		case <-late.C:
+			return
+		}
+	}
+}
+
+// makeRoomLocked takes what must go for n more bytes out of the books. away, without
+// mu, has it removed.
+func (c *Cache) makeRoomLocked(n int64) (away func(), err error) {
+	victims, ok := c.victimsLocked(n)
+	if !ok {
+		return func() {}, ErrNoSpace
+	}
+	var all []func()
 	for _, id := range victims {
 		c.metrics.evicted.Inc()
-		c.forget(id)
+		_, f := c.leaveLocked(id)
+		all = append(all, f)
 	}
-	return nil
+	return func() {
+		for _, f := range all {
+			f()
+		}
+	}, nil
 }
 
 // victimsLocked picks what must go for n more bytes.
@@ -124,19 +214,21 @@ func (c *Cache) victimsLocked(n int64) (victims []ObjectID, ok bool) {
 	if c.cfg.Size <= 0 || c.used+n <= c.cfg.Size {
 		return nil, true
 	}
-	var idle []ObjectID
+	free, idle := c.cfg.Size-c.used, map[ObjectID]bool{}
+	room := free
 	for id, e := range c.entries {
 		// An idle torrent may have the file open: it leaves when the object goes.
 		if o := c.objects[id]; !e.pinned && (o == nil || o.users.Load() == 0) {
-			idle = append(idle, id)
+			idle[id] = true
+			room += e.size
 		}
 	}
-	slices.SortFunc(idle, func(a, b ObjectID) int {
-		return int(max(-1, min(1, c.entries[a].lastUsed-c.entries[b].lastUsed)))
-	})
-	free := c.cfg.Size - c.used
-	for _, id := range idle {
-		if free >= n {
+	if room < n {
+		return nil, false
+	}
+	for free < n {
+		id, ok := c.evict.Next(func(id ObjectID) bool { return idle[id] })
+		if !ok {
 			break
 		}
 		free += c.entries[id].size
@@ -175,25 +267,26 @@ func (l *leaving) wait() error {
 // caller's back from the catalogue and the disk. Who reads it keeps an open file.
 func (c *Cache) forget(id ObjectID) *leaving {
 	c.mu.Lock()
+	l, away := c.leaveLocked(id)
+	c.mu.Unlock()
+	away()
+	return l
+}
+
+// leaveLocked takes an object out of the books. away, without mu, has it removed.
+func (c *Cache) leaveLocked(id ObjectID) (l *leaving, away func()) {
 	e, o, l := c.entries[id], c.objects[id], c.leaving[id]
 	if e == nil {
-		c.mu.Unlock()
 		if l == nil { // it is gone
 			l = &leaving{gone: make(chan struct{})}
 			close(l.gone)
 		}
-		return l
+		return l, func() {}
 	}
 	l = &leaving{gone: make(chan struct{})}
 	c.leaving[id] = l
+	c.going += e.size
 	c.dropLocked(id, e)
-	c.mu.Unlock()
-	if o != nil {
-		o.file.condemned.Store(true)
-	}
-	if s := c.cfg.Swarm; s != nil && !e.infoHash.IsZero() {
-		s.Withdraw(e.infoHash)
-	}
 	remove := func() {
 		defer close(l.gone)
 		if o != nil {
@@ -202,15 +295,23 @@ func (c *Cache) forget(id ObjectID) *leaving {
 		}
 		l.err = c.remove(id, e)
 	}
-	if !c.goWork(remove) {
-		remove()
+	return l, func() {
+		if o != nil {
+			o.file.condemned.Store(true)
+		}
+		if s := c.cfg.Swarm; s != nil && !e.infoHash.IsZero() {
+			s.Withdraw(e.infoHash)
+		}
+		if !c.goWork(remove) {
+			remove()
+		}
 	}
-	return l
 }
 
 // dropLocked takes an object out of the books.
 func (c *Cache) dropLocked(id ObjectID, e *entry) {
 	c.used -= e.size
+	c.evict.Remove(id)
 	delete(c.entries, id)
 	delete(c.objects, id)
 	if c.current[e.key] == id {
@@ -241,8 +342,10 @@ func (c *Cache) remove(id ObjectID, e *entry) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.leaving, id)
+	c.going -= e.size
 	if err != nil {
 		c.entries[id] = e
+		c.evict.Restore(id, e.size)
 		c.used += e.size
 	}
 	return err

@@ -24,7 +24,8 @@ type Spool struct {
 	f    *os.File // nil before the first bytes
 	w    *bufio.Writer
 	n    int64
-	void bool // its key was forgotten since; guarded by spools.mu
+	room int64 // reserved for them
+	void bool  // its key was forgotten since; guarded by spools.mu
 }
 
 // spools are those that are open. What is forgotten must not come back out of one
@@ -54,11 +55,24 @@ func (c *Cache) Spool(v Version) *Spool {
 	return s
 }
 
+// spoolStep is how much is reserved at a time.
+const spoolStep = 1 << 20
+
 // Write takes the next bytes of the body; ErrNoSpace when they grow beyond what
 // the cache may hold.
 func (s *Spool) Write(b []byte) (int, error) {
 	if err := s.c.fits(s.n + int64(len(b))); err != nil {
 		return 0, err
+	}
+	if more := s.n + int64(len(b)) - s.room; more > 0 {
+		more = max(more, spoolStep)
+		if s.c.fits(s.room+more) != nil {
+			more = s.n + int64(len(b)) - s.room
+		}
+		if err := s.c.reserveMore(more); err != nil {
+			return 0, err
+		}
+		s.room += more
 	}
 	if s.f == nil {
 		f, err := os.CreateTemp(s.c.cfg.Dir, "spool-*")
@@ -82,6 +96,8 @@ func (s *Spool) Abort() {
 		os.Remove(s.f.Name())
 		s.f = nil
 	}
+	s.c.free(s.room)
+	s.room = 0
 }
 
 // Commit is called after the last byte of a body that ended as it should.
@@ -131,7 +147,7 @@ func pieceHashes(f *os.File, v Version) ([]byte, error) {
 // adopt makes the finished file the object v, unless it is void.
 func (s *Spool) adopt(ctx context.Context, v Version, hashes []byte) error {
 	c := s.c
-	o, err := c.place(v, s.f.Name(), hashes)
+	o, err := c.place(v, s, hashes)
 	switch {
 	case err != nil:
 		return err
@@ -173,20 +189,21 @@ func (c *Cache) renew(ctx context.Context, v Version) error {
 
 // place gives a finished file its name and opens it; nil when the object is here
 // already.
-func (c *Cache) place(v Version, file string, hashes []byte) (*object, error) {
+func (c *Cache) place(v Version, s *Spool, hashes []byte) (*object, error) {
 	c.files.Lock()
 	defer c.files.Unlock()
 	c.untilGone(v.ID)
 	if c.has(v.ID) {
 		return nil, nil
 	}
-	if err := c.reserve(v); err != nil {
+	if err := c.reserve(v, s.room); err != nil {
 		return nil, err
 	}
+	s.room = 0 // it is the object's now
 	path := c.path(v.ID)
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
-		err = os.Rename(file, path)
+		err = os.Rename(s.f.Name(), path)
 	}
 	var o *object
 	if err == nil {

@@ -22,6 +22,10 @@ var errLost = fmt.Errorf("%w: stored bytes are damaged", ErrFillEnded)
 // comes when somebody asks for it, who knows how to ask the origin.
 const repairPatience = 30 * time.Second
 
+// doubtPatience is how long the verifying of a large object may keep a reader from
+// what is lost of it.
+const doubtPatience = 5 * time.Second
+
 // doubt keeps a piece that is on disk from readers, peers and the engine until it
 // is settled. Without its hash it is lost. It is called before the file is shared.
 func (f *File) doubt(i int) {
@@ -92,6 +96,12 @@ func (t *transfer) settle(ctx context.Context) {
 	})
 }
 
+// doubts reports whether to wait for what is being verified before the origin is
+// asked.
+func (t *transfer) doubts(now time.Time) bool {
+	return t.file.doubts.Load() > 0 && now.Sub(t.started) < doubtPatience
+}
+
 // suspect drops a piece that is not what was stored, and has the object verified
 // and completed from peers.
 func (c *Cache) suspect(id ObjectID, piece int) {
@@ -122,6 +132,9 @@ func (o *object) retire(piece int) error {
 		rec.Suspect, rec.LastUsed, rec.Hashes = true, c.lastUsed(id), nil // those that stand stay
 		err = c.cfg.Index.Put(rec)
 	}
+	if err == nil {
+		o.file.condemned.Store(true) // nothing that is recorded of it counts from here on
+	}
 	o.recording.Unlock()
 	if err != nil {
 		return err
@@ -130,7 +143,6 @@ func (o *object) retire(piece int) error {
 	defer c.files.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o.file.condemned.Store(true)
 	if c.objects[id] == o {
 		delete(c.objects, id)
 	}

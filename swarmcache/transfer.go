@@ -316,9 +316,11 @@ func (t *transfer) step(ctx context.Context, now time.Time) error {
 	t.flush(now)
 	t.offer(now)
 	t.complain(now)
-	if t.rec == nil {
+	switch {
+	case t.doubts(now): // most of what seems to be missing may be here
+	case t.rec == nil:
 		t.escalate(ctx, now)
-	} else {
+	default:
 		t.claim(ctx, now)
 	}
 	return nil
