@@ -291,6 +291,8 @@ func (c *Cache) select_(o *object) {
 		return
 	}
 	c.current[key] = id
+	pinned := was && c.entries[old].pinned
+	c.entries[id].pinned = c.entries[id].pinned || pinned
 	c.mu.Unlock()
 	if was {
 		c.forget(old)
@@ -298,7 +300,7 @@ func (c *Cache) select_(o *object) {
 	o.file.Acquire() // it stays in memory until the catalogue knows it
 	record := func() {
 		defer o.file.Release()
-		if err := o.enter(); err != nil {
+		if err := o.enter(pinned); err != nil {
 			c.log.Warn("an object will not be kept", "object", id, "error", err)
 			o.condemn()
 		}

@@ -137,7 +137,9 @@ func TestEviction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Pin(obj.Version().ID)
+	if err := c.SetPinned(obj.Version().ID, true); err != nil {
+		t.Fatal(err)
+	}
 	obj.Close()
 	body := strings.NewReader("untouched")
 	if _, err := c.Fill(t.Context(), e.version(), true, io.NopCloser(body), e); !errors.Is(err, swarmcache.ErrNoSpace) {

@@ -42,13 +42,6 @@ func BreakFlush(f *File) (first, second error) {
 // FileOf is the file of o.
 func FileOf(o *Object) *File { return o.o.file }
 
-// Pin keeps o from eviction.
-func (c *Cache) Pin(id ObjectID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.entries[id].pinned = true
-}
-
 // Schedule plays a whole fill of that many bytes by another node to the
 // scheduling of a transfer, and returns how long it took.
 func Schedule(length int64) (time.Duration, error) {

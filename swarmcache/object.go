@@ -160,14 +160,21 @@ func (o *object) transferEnded(t *transfer) {
 	}
 }
 
-// enter makes the catalogue know a new object, and that its key selects it.
-func (o *object) enter() error {
+// enter makes the catalogue know a new object, and that its key selects it. It is
+// pinned if the version was whose place it takes.
+func (o *object) enter(pinned bool) error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
+	inherits := pinned && !o.pinned
+	o.pinned = o.pinned || pinned
+	var err error
 	if !o.recorded {
-		if err := o.putLocked(Record{}); err != nil {
-			return err
-		}
+		err = o.putLocked(Record{})
+	} else if inherits {
+		err = o.rewriteLocked()
+	}
+	if err != nil {
+		return err
 	}
 	c, v := o.c, &o.file.version
 	c.selecting.Lock()
@@ -237,8 +244,12 @@ func (o *object) freshen(s policy.Stored) error {
 func (o *object) rewrite() error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
+	return o.rewriteLocked()
+}
+
+func (o *object) rewriteLocked() error {
 	if !o.recorded {
-		return nil // they will be entered with it
+		return nil // it will be entered with them
 	}
 	rec, err := o.c.cfg.Index.Get(o.file.version.ID)
 	if err != nil {

@@ -33,6 +33,28 @@ func (c *Cache) PriorityOf(r Record) policy.Priority {
 // SetPriority gives an object another priority on this node, at once and for as
 // long as it is kept; empty leaves it to the configuration. ErrNotFound.
 func (c *Cache) SetPriority(id ObjectID, p policy.Priority) error {
+	return c.amend(id, func(o *object) {
+		o.priority = p
+		o.file.SetPriority(c.PriorityOf(Record{Version: o.file.Version(), Priority: p}))
+	})
+}
+
+// SetPinned keeps an object from eviction, or no longer. A version that takes
+// its place is pinned too; a purge, and whatever else makes this node forget it,
+// takes the pin along. ErrNotFound.
+func (c *Cache) SetPinned(id ObjectID, pinned bool) error {
+	return c.amend(id, func(o *object) {
+		o.pinned = pinned
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if e := c.entries[id]; e != nil {
+			e.pinned = pinned
+		}
+	})
+}
+
+// amend records what an operator says of an object.
+func (c *Cache) amend(id ObjectID, change func(*object)) error {
 	if !c.has(id) {
 		return ErrNotFound
 	}
@@ -43,14 +65,6 @@ func (c *Cache) SetPriority(id ObjectID, p policy.Priority) error {
 	defer o.file.Release()
 	o.recording.Lock()
 	defer o.recording.Unlock()
-	o.priority = p
-	o.file.SetPriority(c.PriorityOf(Record{Version: o.file.Version(), Priority: p}))
-	if !o.recorded {
-		return nil // it will be entered with it
-	}
-	rec, err := c.cfg.Index.Get(id)
-	if err != nil {
-		return err
-	}
-	return o.putLocked(rec)
+	change(o)
+	return o.rewriteLocked()
 }

@@ -185,3 +185,41 @@ request asks the origin.`,
 	}
 	return cmd
 }
+
+func pinCommand() *cobra.Command {
+	cmd := pinning(http.MethodPut, "pinned")
+	cmd.Use, cmd.Short = "pin URL|ID", "Keep an object on this node"
+	cmd.Long = `Keep an object on this node when space is short, and every version that takes
+its place. A purge takes the pin along.`
+	cmd.Example = `  shatabdi pin http://example.com/large.iso`
+	return cmd
+}
+
+func unpinCommand() *cobra.Command {
+	cmd := pinning(http.MethodDelete, "not pinned")
+	cmd.Use, cmd.Short = "unpin URL|ID", "Let an object go when space is short"
+	return cmd
+}
+
+// pinning is the command that sends method to an object's pin.
+func pinning(method, done string) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{Args: cobra.ExactArgs(1)}
+	admin := adminFlag(cmd)
+	outputFlag(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := newClient(*admin)
+		if err != nil {
+			return err
+		}
+		o, err := c.object(cmd.Context(), args[0])
+		if err == nil {
+			err = c.do(cmd.Context(), method, "objects/"+string(o.ID)+"/pin", nil, nil, &o)
+		}
+		if err != nil {
+			return err
+		}
+		return printAs(cmd.OutOrStdout(), output, o, func(w io.Writer) { fmt.Fprintf(w, "%s: %s\n", o.URL, done) })
+	}
+	return cmd
+}

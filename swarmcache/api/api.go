@@ -62,6 +62,8 @@ type Cache interface {
 	// leaves it to the configuration. ErrNotFound when the object is not here.
 	PriorityOf(swarmcache.Record) policy.Priority
 	SetPriority(swarmcache.ObjectID, policy.Priority) error
+	// SetPinned keeps an object from eviction, or no longer. ErrNotFound.
+	SetPinned(swarmcache.ObjectID, bool) error
 }
 
 // Cluster is what the API must know of the cluster. State, Leader and Mode do

@@ -176,9 +176,9 @@ func TestDocument(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"delete /api/v1/objects/{id}", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
+		"delete /api/v1/objects/{id}", "delete /api/v1/objects/{id}/pin", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
 		"get /api/v1/objects/{id}", "get /api/v1/status",
-		"patch /api/v1/limits", "patch /api/v1/objects/{id}", "post /api/v1/purge", "put /api/v1/mode",
+		"patch /api/v1/limits", "patch /api/v1/objects/{id}", "post /api/v1/purge", "put /api/v1/mode", "put /api/v1/objects/{id}/pin",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("operations %q", got)
@@ -335,6 +335,28 @@ func TestObjectsByURL(t *testing.T) {
 		t.Errorf("%+v", page)
 	}
 	n.ask("GET", "/api/v1/objects?url=origin.test", "", 422, nil)
+}
+
+func TestPin(t *testing.T) {
+	n := newNode(t, 3)
+	path := "/api/v1/objects/" + string(id(2))
+	for _, step := range []struct {
+		method string
+		pinned bool
+	}{{"PUT", true}, {"PUT", true}, {"DELETE", false}, {"DELETE", false}} {
+		var o api.ObjectDetail
+		n.ask(step.method, path+"/pin", "", 200, &o)
+		if o.ID != id(2) || o.Pinned != step.pinned {
+			t.Errorf("%s: told %v", step.method, o.Pinned)
+		}
+		n.ask("GET", path, "", 200, &o)
+		if o.Pinned != step.pinned {
+			t.Errorf("%s: %v", step.method, o.Pinned)
+		}
+	}
+	n.ask("PUT", "/api/v1/objects/"+strings.Repeat("f", 64)+"/pin", "", 404, nil)
+	n.ask("DELETE", "/api/v1/objects/"+string(id(1))[:8]+"/pin", "", 409, nil)
+	n.ask("PUT", path+"/pin", "", 403, nil, "Origin", "http://evil.test")
 }
 
 func TestDelete(t *testing.T) {

@@ -22,7 +22,7 @@ type Object struct {
 	InfoHash string              `json:"infohash,omitempty" pattern:"^[0-9a-f]{40}$" doc:"Of the sealed torrent."`
 	Added    time.Time           `json:"added"`
 	LastUsed time.Time           `json:"last_used,omitzero"`
-	Pinned   bool                `json:"pinned"`
+	Pinned   bool                `json:"pinned" doc:"It stays when space is short."`
 	Suspect  bool                `json:"suspect,omitempty" doc:"A piece of it was found damaged, and the others are being verified."`
 }
 
@@ -102,6 +102,23 @@ func (s *service) registerObjects(api huma.API) {
 		r.Priority = p
 		return &struct{ Body ObjectDetail }{s.detail(r)}, nil
 	})
+
+	pin := operation("pin-object", http.MethodPut, "objects/{id}/pin", "Keep an object on this node")
+	pin.Description = "It stays when space is short, and so does a version that takes its place. A purge takes the pin along."
+	unpin := operation("unpin-object", http.MethodDelete, "objects/{id}/pin", "Let an object go when space is short")
+	for pinned, op := range map[bool]huma.Operation{true: pin, false: unpin} {
+		huma.Register(api, op, func(_ context.Context, in *named) (*struct{ Body ObjectDetail }, error) {
+			r, err := s.find(in.ID)
+			if err == nil {
+				r.Pinned = pinned
+				err = s.Cache.SetPinned(r.Version.ID, pinned)
+			}
+			if err != nil {
+				return nil, problem(err)
+			}
+			return &struct{ Body ObjectDetail }{s.detail(r)}, nil
+		})
+	}
 
 	remove := operation("delete-object", http.MethodDelete, "objects/{id}", "Remove an object from this node")
 	remove.Description = "The cluster may hold it elsewhere, and this node may fetch it again; to withdraw it, purge its URL."

@@ -19,6 +19,9 @@ import (
 // against it that owes nothing to what made it.
 type document map[string]any
 
+// ids are the paths of single things.
+var ids = regexp.MustCompile("^/api/v1/(objects)/[^/]+")
+
 // at follows a path of names.
 func (d document) at(path ...string) map[string]any {
 	node := map[string]any(d)
@@ -31,10 +34,7 @@ func (d document) at(path ...string) map[string]any {
 // check reports what of a response the document does not promise.
 func (d document) check(t *testing.T, r *http.Request, w *httptest.ResponseRecorder) {
 	t.Helper()
-	path := r.URL.Path
-	if rest, ok := strings.CutPrefix(path, "/api/v1/objects/"); ok && rest != "" {
-		path = "/api/v1/objects/{id}"
-	}
+	path := ids.ReplaceAllString(r.URL.Path, "/api/v1/$1/{id}")
 	operation := d.at("paths", path, strings.ToLower(r.Method))
 	if operation == nil {
 		if w.Code != http.StatusNotFound && w.Code != http.StatusMethodNotAllowed {
