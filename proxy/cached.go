@@ -134,7 +134,10 @@ const patienceTold = 5 * time.Second
 // A request whose answer is for nobody else neither claims nor waits.
 func (p *Proxy) find(v *visit) (obj object, err error) {
 	large := v.route.ExpectLarge
-	if v.seen.known {
+	switch {
+	case v.inside != nil:
+		large = true
+	case v.seen.known:
 		large = v.seen.large
 	}
 	obj, err = p.cache.Local(v.route.Key, v.source)

@@ -56,7 +56,8 @@ type exchange struct {
 	// failed may answer when the origin does not, and reports whether it did.
 	failed func(error) bool
 
-	detached bool // the end is somebody else's to call
+	detached bool    // the end is somebody else's to call
+	inside   *inside // who asks, if that is this daemon itself
 }
 
 // sourceBytes are bytes of bodies by where they came from.
@@ -87,6 +88,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		start:   p.cfg.Now(),
 		outcome: outcomeBypass,
 	}
+	x.inside, _ = w.(*inside)
 	x.r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	return x
 }

@@ -67,6 +67,7 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 		return
 	}
 	r := asking(v.r.Method, reply, ver.Length)
+	v.inside.answers(obj)
 	if obj.Complete() {
 		if f, err := obj.Open(); err == nil {
 			defer f.Close()
@@ -128,6 +129,7 @@ func rangeField(ranges []httpheader.Range) string {
 // bypassed sends v to the origin after the cache could not deliver.
 func (v *visit) bypassed(p *Proxy) {
 	v.prepare, v.failed, v.outcome, v.bytes = nil, nil, outcomeMiss, sourceBytes{}
+	v.inside.answers(nil)
 	v.respond = func(res *http.Response) error {
 		p.cacheStatus(res.Header, cacheStatus{CacheStatus: policy.CacheStatus{
 			Word: "MISS", Fwd: policy.ReasonURIMiss, FwdStatus: res.StatusCode, Detail: "unavailable",

@@ -53,6 +53,7 @@ func writeStatus(w io.Writer, s api.Status) {
 		{"node", s.Node.Name + " (" + string(s.Node.ID) + ")"},
 		{"version", s.Node.Version},
 		{"up", shortDuration((time.Duration(s.Uptime) * time.Second))},
+		{"proxy", s.Proxy},
 		{"mode", modeText(s.Mode)},
 		{"cache", usageText(s.Cache)},
 		{"leader", leaderText(s.Leader)},

@@ -24,6 +24,8 @@ type Config struct {
 	Cache        Cache         `yaml:"cache"`
 	Scrub        Scrub         `yaml:"scrub"`
 	Origin       Origin        `yaml:"origin"`
+	Downloads    Downloads     `yaml:"downloads"`
+	Warmup       Warmup        `yaml:"warmup"`
 	Resolver     Resolver      `yaml:"resolver"`
 	Etcd         Etcd          `yaml:"etcd"`
 	Log          Log           `yaml:"log"`
@@ -128,6 +130,22 @@ type Origin struct {
 	StallTimeout          time.Duration `yaml:"stall_timeout"`
 }
 
+// Downloads are what the REST API is told to fetch.
+type Downloads struct {
+	Directories []string `yaml:"directories"`
+}
+
+// Warmup is what this node fetches when it starts.
+type Warmup struct {
+	URLs     []string      `yaml:"urls"`
+	Manifest string        `yaml:"manifest"`
+	Gate     bool          `yaml:"gate"`
+	Deadline time.Duration `yaml:"deadline"`
+}
+
+// wanted reports whether there is anything to fetch.
+func (w Warmup) wanted() bool { return len(w.URLs) > 0 || w.Manifest != "" }
+
 // Resolver overrides name resolution for origins.
 type Resolver struct {
 	Hosts map[string]netip.Addr `yaml:"hosts"`
@@ -192,6 +210,7 @@ func DefaultConfig() Config {
 			HeaderTimeout:         5 * time.Minute, // long polls
 			StallTimeout:          time.Minute,
 		},
+		Warmup: Warmup{Deadline: 5 * time.Minute},
 		Etcd: Etcd{
 			ListenClient: []string{"http://127.0.0.1:2379"},
 			ListenPeer:   []string{"http://127.0.0.1:2380"},

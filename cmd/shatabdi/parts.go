@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/proxy"
 	"shatabdi/proxy/origin"
@@ -33,6 +34,8 @@ type parts struct {
 	swarm   *swarm.Swarm
 	cluster *cluster.Cluster
 	cache   *swarmcache.Cache
+
+	downloads *download.Downloads
 
 	node   swarmcache.Node
 	rules  *policy.Rules
@@ -173,7 +176,6 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 	d.stack.push("transfers", func(context.Context) error { return p.cache.Close() })
 
-	d.mountAPI(p)
 	return d.startProxy(ctx, p, trackerLn)
 }
 
@@ -193,6 +195,7 @@ func (d *daemon) mountAPI(p *parts) {
 		Ready: d.ready.report, LocalMode: func() string { return d.cfg.Mode },
 		Rules: func() *policy.Rules { return p.rules },
 		Cache: p.cache, Cluster: p.cluster, Limiter: p.swarm, Rates: rates{},
+		Downloads: p.downloads, Proxy: func() string { return dialable(d.proxyAddr) },
 	})
 	d.admin.api.Store(&h)
 }
@@ -236,6 +239,8 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 		return err
 	}
 	d.stack.push("tunnels", func(context.Context) error { px.Close(); return nil })
+	d.startDownloads(p, px)
+	d.mountAPI(p)
 	srv := px.Server()
 	srv.ReadHeaderTimeout, srv.IdleTimeout = cfg.Proxy.HeaderTimeout, cfg.Proxy.IdleTimeout
 	srv.MaxHeaderBytes = int(cfg.Proxy.MaxHeader)

@@ -30,7 +30,7 @@ type check struct {
 	name     string
 	required bool
 	until    time.Time // helpful: waited for until then
-	met      bool      // was ok at least once
+	met      bool      // was ok at least once, or is not waited for
 	err      error     // why it is not ok; nil: ok
 }
 
@@ -65,11 +65,16 @@ func (r *readiness) add(c *check) *check {
 }
 
 // report tells the state of the check: nil is ok.
-func (c *check) report(err error) {
+func (c *check) report(err error) { c.set(err, err == nil) }
+
+// settle tells its last state: it is not waited for any longer.
+func (c *check) settle(err error) { c.set(err, true) }
+
+func (c *check) set(err error, met bool) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	c.err = err
-	c.met = c.met || err == nil
+	c.met = c.met || met
 	c.r.changedLocked()
 }
 

@@ -59,6 +59,28 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// askAPI sends a request to the API of the daemon at $ADMIN, must get that status,
+// and prints the answer: api 201 POST downloads {"url":"..."}
+func askAPI(ts *testscript.TestScript, _ bool, args []string) {
+	var body io.Reader
+	if len(args) > 3 {
+		body = strings.NewReader(args[3])
+	}
+	req, err := http.NewRequest(args[1], "http://"+ts.Getenv("ADMIN")+"/api/v1/"+args[2], body)
+	ts.Check(err)
+	req.Header.Set("Content-Type", "application/json")
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	ts.Stdout().Write(b)
+	if fmt.Sprint(resp.StatusCode) != args[0] {
+		ts.Fatalf("%s, want %s: %s", resp.Status, args[0], b)
+	}
+}
+
 // eventually runs a command until it succeeds and prints what matches:
 // eventually REGEXP COMMAND [ARG...]
 func eventually(ts *testscript.TestScript, _ bool, args []string) {

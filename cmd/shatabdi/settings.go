@@ -63,6 +63,13 @@ var settings = []setting{
 	{"origin.header_timeout", "", "DURATION", "time an origin has to begin its response"},
 	{"origin.stall_timeout", "", "DURATION", "how long a stream that fills the cache may stand still; what passes through is not bound"},
 
+	{"downloads.directories", "", "DIRS", "where the REST API may write files, as this daemon's user; none: it downloads into the cache only"},
+
+	{"warmup.urls", "", "URLS", "what this node fetches when it starts, from peers first"},
+	{"warmup.manifest", "", "URL", "of a list of more, one URL a line"},
+	{"warmup.gate", "", "true|false", "not ready before that is done, or the deadline is over"},
+	{"warmup.deadline", "", "DURATION", "how long the gate waits at most"},
+
 	{"resolver.hosts", "", "NAME=IP", "addresses of names, used before DNS"},
 
 	{"etcd.endpoints", "etcd-endpoints", "URLS", "an existing etcd cluster; without it one runs inside this process (repeatable)"},

@@ -5,11 +5,13 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"shatabdi/download"
 	"shatabdi/policy"
 )
 
@@ -25,6 +27,8 @@ func (c *Config) Validate() []problem {
 	v.cache(c.Cache)
 	v.require(c.Scrub.Every >= time.Second, "scrub.every", "%s; want at least 1s", c.Scrub.Every)
 	v.origin(c.Origin)
+	v.directories("downloads.directories", c.Downloads.Directories)
+	v.warmup(c.Warmup)
 	v.etcd(c.Etcd, c.Node.Name)
 	v.rules(c)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -147,6 +151,27 @@ func (v *validator) origin(o Origin) {
 	v.require(o.TLSTimeout > 0, "origin.tls_timeout", "want a duration above 0s")
 	v.require(o.HeaderTimeout > 0, "origin.header_timeout", "want a duration above 0s")
 	v.require(o.StallTimeout > 0, "origin.stall_timeout", "want a duration above 0s")
+}
+
+// directories are given to others, so that "/" or a relative path is a slip.
+func (v *validator) directories(key string, dirs []string) {
+	for i, dir := range dirs {
+		v.require(filepath.IsAbs(dir) && filepath.Clean(dir) != "/", fmt.Sprintf("%s[%d]", key, i), "%q; want the absolute path of a directory below /", dir)
+	}
+}
+
+func (v *validator) warmup(w Warmup) {
+	for i, raw := range w.URLs {
+		v.fetchable(fmt.Sprintf("warmup.urls[%d]", i), raw)
+	}
+	if w.Manifest != "" {
+		v.fetchable("warmup.manifest", w.Manifest)
+	}
+	v.require(w.Deadline > 0, "warmup.deadline", "want a duration above 0s: without one a fleet that restarts waits for itself")
+}
+
+func (v *validator) fetchable(key, raw string) {
+	v.require(download.CheckURL(raw) == nil, key, "%q; want http:// or https:// and a host, without a user", redact(raw))
 }
 
 func (v *validator) etcd(e Etcd, self string) {

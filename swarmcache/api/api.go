@@ -20,6 +20,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
 )
@@ -43,6 +44,9 @@ type Config struct {
 	Cluster   Cluster
 	Limiter   Limiter
 	Rates     Rates
+	Downloads *download.Downloads
+	// Proxy tells the address that clients of this node connect to.
+	Proxy func() string
 }
 
 // Cache is the part of a *swarmcache.Cache that the API needs.
@@ -102,6 +106,8 @@ func New(cfg Config) http.Handler {
 	s.registerLimits(api)
 	s.registerObjects(api)
 	s.registerPurge(api)
+	s.registerDownloads(api)
+	s.registerWarmups(api)
 
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
@@ -40,6 +41,9 @@ type node struct {
 	local   string // mode of its configuration
 	limits  fakeLimits
 	rules   policy.Rules
+
+	downloads *download.Downloads
+	files     string // where they may go
 }
 
 type fakeCluster struct {
@@ -112,6 +116,14 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nd.cache.Close() })
+	nd.files = t.TempDir()
+	nd.downloads = download.New(download.Config{
+		Transport: &http.Transport{DisableKeepAlives: true}, Directories: []string{nd.files},
+		Prioritize: func(object, priority string) error {
+			return nd.cache.SetPriority(swarmcache.ObjectID(object), policy.Priority(priority))
+		},
+	})
+	t.Cleanup(nd.downloads.Close)
 	nd.handler = api.New(api.Config{
 		Node: self, Name: "first", Started: time.Now().Add(-90 * time.Second),
 		Ready: func() api.Readiness {
@@ -119,6 +131,7 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		},
 		LocalMode: func() string { return nd.local }, Rules: func() *policy.Rules { return &nd.rules },
 		Cache: nd.cache, Cluster: nd.cluster, Limiter: &nd.limits, Rates: fakeRates{},
+		Downloads: nd.downloads, Proxy: func() string { return "127.0.0.1:3128" },
 	})
 	w := httptest.NewRecorder()
 	nd.handler.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/openapi.json", nil))
@@ -176,9 +189,12 @@ func TestDocument(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"delete /api/v1/objects/{id}", "delete /api/v1/objects/{id}/pin", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
-		"get /api/v1/objects/{id}", "get /api/v1/status",
-		"patch /api/v1/limits", "patch /api/v1/objects/{id}", "post /api/v1/purge", "put /api/v1/mode", "put /api/v1/objects/{id}/pin",
+		"delete /api/v1/downloads/{id}", "delete /api/v1/objects/{id}", "delete /api/v1/objects/{id}/pin",
+		"get /api/v1/downloads", "get /api/v1/downloads/{id}", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
+		"get /api/v1/objects/{id}", "get /api/v1/status", "get /api/v1/warmups", "get /api/v1/warmups/{id}",
+		"patch /api/v1/downloads/{id}", "patch /api/v1/limits", "patch /api/v1/objects/{id}",
+		"post /api/v1/downloads", "post /api/v1/downloads/{id}/pause", "post /api/v1/downloads/{id}/resume", "post /api/v1/purge", "post /api/v1/warmups",
+		"put /api/v1/mode", "put /api/v1/objects/{id}/pin",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("operations %q", got)

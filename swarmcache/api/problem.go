@@ -3,10 +3,13 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"net/http"
+	"syscall"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"shatabdi/download"
 	"shatabdi/swarmcache"
 )
 
@@ -29,8 +32,20 @@ func problem(err error) error {
 		return err
 	case errors.Is(err, swarmcache.ErrNotFound):
 		return huma.Error404NotFound("this node has no such object")
-	case errors.Is(err, swarmcache.ErrUnavailable):
+	case errors.Is(err, swarmcache.ErrUnavailable), errors.Is(err, download.ErrTooMany):
 		return huma.Error503ServiceUnavailable(err.Error())
+	case errors.Is(err, download.ErrNotFound):
+		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, download.ErrOutside):
+		return huma.Error403Forbidden(err.Error())
+	case errors.Is(err, fs.ErrExist), errors.Is(err, download.ErrBusy), errors.Is(err, download.ErrState):
+		return huma.Error409Conflict(err.Error())
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return huma.Error403Forbidden("the daemon may not do that: " + err.Error())
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return huma.Error422UnprocessableEntity(err.Error())
+	case errors.Is(err, swarmcache.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return huma.NewError(http.StatusInsufficientStorage, err.Error())
 	}
 	return huma.Error500InternalServerError(err.Error())
 }

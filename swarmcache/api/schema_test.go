@@ -20,7 +20,7 @@ import (
 type document map[string]any
 
 // ids are the paths of single things.
-var ids = regexp.MustCompile("^/api/v1/(objects)/[^/]+")
+var ids = regexp.MustCompile("^/api/v1/(objects|downloads|warmups)/[^/]+")
 
 // at follows a path of names.
 func (d document) at(path ...string) map[string]any {

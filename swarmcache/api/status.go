@@ -16,6 +16,7 @@ type Status struct {
 	Started   time.Time `json:"started"`
 	Uptime    int64     `json:"uptime_seconds"`
 	Readiness Readiness `json:"readiness"`
+	Proxy     string    `json:"proxy" doc:"Where clients of this node connect: the address for http_proxy."`
 	Mode      Mode      `json:"mode"`
 	Cache     Usage     `json:"cache"`
 	Directory Directory `json:"directory"`
@@ -75,7 +76,7 @@ func (s *service) status(now time.Time) Status {
 	st := Status{
 		Node:    Self{s.Node.ID, s.Name, s.Node.Version},
 		Started: s.Started.UTC().Truncate(time.Second), Uptime: int64(now.Sub(s.Started) / time.Second),
-		Readiness: s.Ready(), Mode: s.mode(),
+		Readiness: s.Ready(), Proxy: "http://" + s.Proxy(), Mode: s.mode(),
 		Cache:     Usage{books.Bytes, books.Objects, books.Limit},
 		Directory: Directory{Healthy: true},
 	}

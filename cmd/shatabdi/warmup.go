@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"shatabdi/download"
+	"shatabdi/policy"
+	"shatabdi/proxy"
+	"shatabdi/swarmcache"
+)
+
+// startDownloads lets the operator, and the configuration's warm-up, fetch through
+// px.
+func (d *daemon) startDownloads(p *parts, px *proxy.Proxy) {
+	p.downloads = download.New(download.Config{
+		Transport: px, Directories: d.cfg.Downloads.Directories,
+		Prioritize: func(object, priority string) error {
+			return p.cache.SetPriority(swarmcache.ObjectID(object), policy.Priority(priority))
+		},
+		Logger: d.log.With("component", "downloads"), Registerer: d.reg,
+	})
+	d.stack.push("downloads", func(context.Context) error { p.downloads.Close(); return nil })
+	if w := d.cfg.Warmup; w.wanted() {
+		gate := func(error) {}
+		if w.Gate {
+			gate = d.ready.helpful("warm-up", w.Deadline).settle
+		}
+		d.run("warm-up", func(ctx context.Context) error {
+			gate(d.warmUp(ctx, p))
+			return nil
+		})
+	}
+}
+
+// warmUp fetches what the configuration lists, once the directory can say who has
+// it: a fleet that starts must not go to the origin each for itself.
+func (d *daemon) warmUp(ctx context.Context, p *parts) error {
+	select {
+	case <-p.cluster.FirstContact():
+	case <-time.After(d.patience):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	log := d.log.With("component", "warm-up")
+	urls, err := d.warmupList(ctx, p.downloads)
+	if err != nil && len(urls) == 0 {
+		log.Warn("nothing to warm up", "error", err)
+		return err
+	}
+	began := time.Now()
+	w, warming := p.downloads.Warm(urls)
+	if warming == nil {
+		w, warming = p.downloads.Warmed(ctx, w.ID)
+	}
+	if err = errors.Join(err, warming, w.Err()); err != nil {
+		log.Warn("not everything is warm", "objects", w.Objects, "done", w.Done, "failed", w.Failed, "error", err)
+		return err
+	}
+	log.Info("warm", "objects", w.Objects, "bytes", w.Bytes, "from_peers", w.From.Peers, "from_origin", w.From.Origin,
+		"took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// warmupList is what the configuration lists. The manifest is asked for until it
+// comes or the gate's deadline is over: who has it may be starting too.
+func (d *daemon) warmupList(ctx context.Context, downloads *download.Downloads) (urls []string, err error) {
+	w := d.cfg.Warmup
+	urls = w.URLs
+	if w.Manifest == "" {
+		return urls, nil
+	}
+	for wait, until := time.Second, time.Now().Add(w.Deadline); ; wait = min(2*wait, time.Minute) {
+		var more []string
+		if more, err = downloads.Manifest(ctx, w.Manifest); err == nil {
+			return append(urls, more...), nil
+		}
+		if time.Now().Add(wait).After(until) {
+			return urls, fmt.Errorf("the manifest %s: %w", redact(w.Manifest), err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return urls, context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,453 @@
+package download
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config of the downloads of a daemon. Transport is required.
+type Config struct {
+	Transport http.RoundTripper
+	// Directories are where destinations may be; none: what is downloaded is kept
+	// by the cache only.
+	Directories []string
+	// Prioritize gives an object of the cache another priority.
+	Prioritize func(object, priority string) error
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Spec is what is asked for.
+type Spec struct {
+	URL         string
+	Destination string // absolute path; empty: only the cache is to have it
+	SHA256      string
+	Limit       int64 // bytes a second; 0: none
+	Priority    string
+	Header      http.Header
+}
+
+// The states of a download.
+const (
+	Queued   = "queued"
+	Running  = "running"
+	Paused   = "paused"
+	Done     = "done"
+	Failed   = "failed"
+	canceled = "canceled" // and forgotten
+)
+
+// States are all that are shown.
+var States = []string{Queued, Running, Paused, Done, Failed}
+
+// Status is a download as it stands.
+type Status struct {
+	ID string
+	Spec
+	State   string
+	Err     error // why it failed
+	Created time.Time
+	Ended   time.Time // zero: not yet
+	Progress
+}
+
+var (
+	// ErrNotFound: there is no such download.
+	ErrNotFound = errors.New("no such download")
+	// ErrState: what was ordered does not suit the download's state.
+	ErrState = errors.New("not in this state")
+	// ErrTooMany: so many downloads wait already.
+	ErrTooMany = errors.New("too many downloads wait already")
+	// ErrBusy: another download writes to this destination.
+	ErrBusy = errors.New("another download writes there")
+
+	errPaused  = errors.New("paused")
+	errCancel  = errors.New("canceled")
+	errClosing = errors.New("the daemon stops")
+)
+
+// Bounds of what is under way and of what is remembered.
+const (
+	parallel   = 8
+	maxWaiting = 10_000
+	maxEnded   = 1_000
+)
+
+// Downloads are those of one daemon. They live as long as it does.
+type Downloads struct {
+	cfg   Config
+	slots chan struct{}
+	work  sync.WaitGroup
+
+	mu      sync.Mutex // guards the fields below, and those of each download that say so
+	closed  bool
+	all     map[string]*download
+	warmups map[string]*warmup
+	changed chan struct{} // closed and renewed at every change of a state
+}
+
+type download struct {
+	id      string
+	spec    Spec
+	created time.Time
+	get     *Get
+	file    *file // nil: the cache only; used by the run, otherwise under Downloads.mu
+
+	// Guarded by Downloads.mu.
+	state  string
+	err    error
+	ended  time.Time
+	cancel context.CancelCauseFunc // of the run; nil: it does not run
+	over   chan struct{}           // closed when the run has ended
+}
+
+// New returns the downloads of a daemon; there are none yet.
+func New(cfg Config) *Downloads {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Downloads{
+		cfg: cfg, slots: make(chan struct{}, parallel),
+		all: map[string]*download{}, warmups: map[string]*warmup{}, changed: make(chan struct{}),
+	}
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(collector{d})
+	}
+	return d
+}
+
+// Close cancels all downloads. Files that are not whole go.
+func (m *Downloads) Close() {
+	m.mu.Lock()
+	m.closed = true
+	for _, d := range m.all {
+		m.stopLocked(d, errClosing)
+	}
+	m.mu.Unlock()
+	m.work.Wait()
+}
+
+// Create begins a download. An error is about the destination: ErrOutside,
+// ErrBusy, or what the system says of the file.
+func (m *Downloads) Create(s Spec) (Status, error) {
+	d := &download{id: newID(), spec: s, created: time.Now(), state: Queued}
+	d.get = &Get{Transport: m.cfg.Transport, URL: s.URL, Header: s.Header, SHA256: s.SHA256, Sink: nothing{}, Keep: s.Destination == ""}
+	d.get.SetLimit(s.Limit)
+	d.get.Head = func(body Traced, total int64) error { return m.head(d, body, total) }
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.admitLocked(s); err != nil {
+		return Status{}, err
+	}
+	if s.Destination != "" {
+		f, err := newFile(m.cfg.Directories, s.Destination)
+		if err != nil {
+			return Status{}, err
+		}
+		d.file, d.get.Sink = f, f
+	}
+	m.all[d.id] = d
+	m.forgetLocked()
+	m.startLocked(d)
+	return m.statusLocked(d), nil
+}
+
+// admitLocked says why s may not begin now.
+
+func (m *Downloads) admitLocked(s Spec) error {
+	waiting := 0
+	for _, other := range m.all {
+		if !other.ended.IsZero() && other.state != Failed {
+			continue
+		}
+		waiting++
+		if s.Destination != "" && other.file != nil && other.spec.Destination == s.Destination {
+			return fmt.Errorf("%w: %s", ErrBusy, other.id)
+		}
+	}
+	switch {
+	case m.closed:
+		return errClosing
+	case waiting >= maxWaiting:
+		return ErrTooMany
+	}
+	return nil
+}
+
+// forgetLocked drops the oldest of those that have ended.
+func (m *Downloads) forgetLocked() {
+	var ended []*download
+	for _, d := range m.all {
+		if !d.ended.IsZero() {
+			ended = append(ended, d)
+		}
+	}
+	if len(ended) <= maxEnded {
+		return
+	}
+	slices.SortFunc(ended, func(a, b *download) int { return a.ended.Compare(b.ended) })
+	for _, d := range ended[:len(ended)-maxEnded] {
+		m.dropLocked(d)
+	}
+}
+
+// dropLocked forgets a download that does not run.
+func (m *Downloads) dropLocked(d *download) {
+	delete(m.all, d.id)
+	d.discardLocked()
+}
+
+// discardLocked removes what was written of a file that is not whole.
+func (d *download) discardLocked() {
+	if d.file != nil {
+		d.file.abort()
+		d.file = nil
+	}
+}
+
+func (m *Downloads) startLocked(d *download) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	d.state, d.err, d.ended, d.cancel, d.over = Queued, nil, time.Time{}, cancel, make(chan struct{})
+	m.work.Go(func() {
+		defer cancel(nil)
+		m.run(ctx, d)
+	})
+}
+
+// run waits for its turn, gets the bytes, and says what came of it.
+func (m *Downloads) run(ctx context.Context, d *download) {
+	var err error
+	select {
+	case m.slots <- struct{}{}:
+		m.mu.Lock()
+		d.state = Running
+		m.changedLocked()
+		m.mu.Unlock()
+		err = d.get.Run(ctx)
+		<-m.slots
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	whole := err == nil && d.file != nil
+	if whole {
+		err = d.file.commit()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.changedLocked()
+	defer close(d.over)
+	d.cancel = nil
+	if whole {
+		d.file = nil
+	}
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		d.state, d.ended = Done, time.Now()
+		return
+	case cause == errPaused:
+		d.state = Paused
+		return
+	case cause != nil:
+		d.state, err = canceled, cause
+		d.discardLocked()
+	default:
+		d.state = Failed
+		if !resumable(err) {
+			d.discardLocked()
+		}
+	}
+	d.err, d.ended = err, time.Now()
+	m.cfg.Logger.Info("a download ended", "download", d.id, "state", d.state, "error", err)
+}
+
+// resumable reports whether what came before err is worth keeping.
+func resumable(err error) bool {
+	var partial *PartialError
+	return errors.As(err, &partial)
+}
+
+// head is told of a response that is taken.
+func (m *Downloads) head(d *download, body Traced, total int64) error {
+	if body != nil && body.Object() != "" && m.cfg.Prioritize != nil {
+		m.mu.Lock()
+		priority := d.spec.Priority
+		m.mu.Unlock()
+		if priority != "" {
+			if err := m.cfg.Prioritize(body.Object(), priority); err != nil {
+				m.cfg.Logger.Debug("a download's priority", "download", d.id, "error", err)
+			}
+		}
+	}
+	if d.file != nil && total >= 0 {
+		return d.file.room(total - d.get.Progress().Bytes)
+	}
+	return nil
+}
+
+// stopLocked ends the run of d, if it runs. Otherwise nothing is left of it.
+func (m *Downloads) stopLocked(d *download, cause error) {
+	if d.cancel != nil {
+		d.cancel(cause)
+	} else if cause != errPaused {
+		d.discardLocked()
+	}
+}
+
+// Cancel ends a download and forgets it. When it returns, what was written of a
+// file that is not whole is gone.
+func (m *Downloads) Cancel(id string) error {
+	m.mu.Lock()
+	d := m.all[id]
+	if d == nil {
+		m.mu.Unlock()
+		return ErrNotFound
+	}
+	delete(m.all, id)
+	m.stopLocked(d, errCancel)
+	over := d.over
+	m.mu.Unlock()
+	<-over
+	return nil
+}
+
+// Pause makes a download stand still until Resume. What the cache fills for
+// others goes on.
+func (m *Downloads) Pause(id string) (Status, error) {
+	m.mu.Lock()
+	d := m.all[id]
+	switch {
+	case d == nil:
+		m.mu.Unlock()
+		return Status{}, ErrNotFound
+	case d.state != Paused && d.cancel == nil:
+		defer m.mu.Unlock()
+		return m.statusLocked(d), fmt.Errorf("%w: it is %s", ErrState, d.state)
+	}
+	m.stopLocked(d, errPaused)
+	over := d.over
+	m.mu.Unlock()
+	<-over
+	return m.Status(id)
+}
+
+// Resume lets a download go on that was paused or broke off.
+func (m *Downloads) Resume(id string) (Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.all[id]
+	switch {
+	case d == nil:
+		return Status{}, ErrNotFound
+	case m.closed:
+		return Status{}, errClosing
+	case d.state == Running || d.state == Queued:
+		return m.statusLocked(d), nil
+	case d.state != Paused && (d.state != Failed || d.spec.Destination != "" && d.file == nil):
+		return m.statusLocked(d), fmt.Errorf("%w: it is %s, with nothing to go on from", ErrState, d.state)
+	}
+	m.startLocked(d)
+	return m.statusLocked(d), nil
+}
+
+// Change gives a download another limit or priority; nil: as it is.
+func (m *Downloads) Change(id string, limit *int64, priority *string) (Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.all[id]
+	if d == nil {
+		return Status{}, ErrNotFound
+	}
+	if limit != nil {
+		d.spec.Limit = *limit
+		d.get.SetLimit(*limit)
+	}
+	if priority != nil {
+		d.spec.Priority = *priority
+		if object := d.get.Progress().Object; object != "" && m.cfg.Prioritize != nil {
+			if err := m.cfg.Prioritize(object, *priority); err != nil {
+				return m.statusLocked(d), err
+			}
+		}
+	}
+	return m.statusLocked(d), nil
+}
+
+// Status tells of one download.
+func (m *Downloads) Status(id string) (Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.all[id]
+	if d == nil {
+		return Status{}, ErrNotFound
+	}
+	return m.statusLocked(d), nil
+}
+
+// List tells of up to n downloads in the order of their making, after the one
+// with that id, which need not exist.
+func (m *Downloads) List(after string, n int) []Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var some []*download
+	for id, d := range m.all {
+		if id > after {
+			some = append(some, d)
+		}
+	}
+	slices.SortFunc(some, func(a, b *download) int { return cmp.Compare(a.id, b.id) })
+	list := make([]Status, 0, min(n, len(some)))
+	for _, d := range some[:min(n, len(some))] {
+		list = append(list, m.statusLocked(d))
+	}
+	return list
+}
+
+func (m *Downloads) changedLocked() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+func (m *Downloads) statusLocked(d *download) Status {
+	s := Status{ID: d.id, Spec: d.spec, State: d.state, Err: d.err, Created: d.created, Ended: d.ended, Progress: d.get.Progress()}
+	if d.state != Running {
+		s.Rate = 0
+	}
+	return s
+}
+
+// newID sorts by time.
+func newID() string {
+	var b [2]byte
+	rand.Read(b[:])
+	return fmt.Sprintf("%016x", time.Now().UnixNano()) + hex.EncodeToString(b[:])
+}
+
+// collector counts downloads by state.
+type collector struct{ m *Downloads }
+
+var described = prometheus.NewDesc("shatabdi_downloads", "Downloads ordered over the API that are remembered, by state.", []string{"state"}, nil)
+
+func (collector) Describe(ch chan<- *prometheus.Desc) { ch <- described }
+
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	count := map[string]int{}
+	c.m.mu.Lock()
+	for _, d := range c.m.all {
+		count[d.state]++
+	}
+	c.m.mu.Unlock()
+	for _, s := range States {
+		ch <- prometheus.MustNewConstMetric(described, prometheus.GaugeValue, float64(count[s]), s)
+	}
+}

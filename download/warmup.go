@@ -1,0 +1,215 @@
+package download
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxManifest bounds a list of URLs, in bytes.
+const maxManifest = 4 << 20
+
+// warmup is a list of downloads for the cache alone.
+type warmup struct {
+	id        string
+	created   time.Time
+	downloads []*download
+}
+
+// Warmup is a list of objects that the cache is to have, as far as it has come.
+type Warmup struct {
+	ID        string
+	Created   time.Time
+	Over      bool
+	Objects   int
+	Done      int
+	Passed    int // of those done: the response passed through, too small for the cache or not to be stored
+	Failed    int
+	Bytes     int64
+	Total     int64 // of those whose length is known
+	From      Sources
+	Failures  []Failure // the first ones
+	Remaining int
+}
+
+// Failure is an object that could not be had.
+type Failure struct {
+	URL string
+	Err error
+}
+
+// maxFailures are shown.
+const maxFailures = 20
+
+// Err says that not everything could be had; nil: it could, or is coming.
+func (w Warmup) Err() error {
+	if w.Failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d objects: %s: %w", w.Failed, w.Objects, w.Failures[0].URL, w.Failures[0].Err)
+}
+
+// ReadList reads URLs, one a line; # begins a comment.
+func ReadList(r io.Reader) (urls []string, err error) {
+	limited := &io.LimitedReader{R: r, N: maxManifest + 1}
+	for lines := bufio.NewScanner(limited); ; {
+		if !lines.Scan() {
+			err = lines.Err()
+			break
+		}
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if err := CheckURL(line); err != nil {
+			return nil, err
+		}
+		urls = append(urls, line)
+	}
+	if limited.N <= 0 {
+		return nil, fmt.Errorf("the list is longer than %d bytes", maxManifest)
+	}
+	return urls, err
+}
+
+// CheckURL says what is wrong with a URL to download from.
+func CheckURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return fmt.Errorf("%q is no absolute http:// or https:// URL without a user", raw)
+	}
+	return nil
+}
+
+// Manifest gets a list of URLs.
+func (m *Downloads) Manifest(ctx context.Context, from string) ([]string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := (&http.Client{Transport: m.cfg.Transport}).Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, &StatusError{res.StatusCode, textOf(res)}
+	}
+	return ReadList(res.Body)
+}
+
+// Warm makes the cache have what is at urls.
+func (m *Downloads) Warm(urls []string) (Warmup, error) {
+	w := &warmup{id: newID(), created: time.Now()}
+	for _, u := range urls {
+		st, err := m.Create(Spec{URL: u})
+		m.mu.Lock()
+		d := m.all[st.ID]
+		m.mu.Unlock()
+		if err != nil {
+			for _, d := range w.downloads {
+				m.Cancel(d.id)
+			}
+			return Warmup{}, err
+		}
+		if d != nil { // else it was canceled already
+			w.downloads = append(w.downloads, d)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.warmups[w.id] = w
+	if len(m.warmups) > maxWarmups {
+		delete(m.warmups, slices.Min(m.warmupIDsLocked()))
+	}
+	return m.warmupLocked(w), nil
+}
+
+// maxWarmups are remembered.
+const maxWarmups = 100
+
+func (m *Downloads) warmupIDsLocked() (ids []string) {
+	for id := range m.warmups {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Warmups tells of all that are remembered, in the order of their making.
+func (m *Downloads) Warmups() []Warmup {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []Warmup
+	for _, id := range m.warmupIDsLocked() {
+		all = append(all, m.warmupLocked(m.warmups[id]))
+	}
+	return all
+}
+
+// Warmup tells of one.
+func (m *Downloads) Warmup(id string) (Warmup, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w := m.warmups[id]
+	if w == nil {
+		return Warmup{}, ErrNotFound
+	}
+	return m.warmupLocked(w), nil
+}
+
+// Warmed returns when a warm-up is over, or ctx is.
+func (m *Downloads) Warmed(ctx context.Context, id string) (Warmup, error) {
+	for {
+		m.mu.Lock()
+		w, changed := m.warmups[id], m.changed
+		if w == nil {
+			m.mu.Unlock()
+			return Warmup{}, ErrNotFound
+		}
+		st := m.warmupLocked(w)
+		m.mu.Unlock()
+		if st.Over {
+			return st, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return st, context.Cause(ctx)
+		}
+	}
+}
+
+func (m *Downloads) warmupLocked(w *warmup) Warmup {
+	st := Warmup{ID: w.id, Created: w.created, Objects: len(w.downloads)}
+	for _, d := range w.downloads {
+		p := d.get.Progress()
+		st.Bytes += p.Bytes
+		st.Total += max(p.Total, 0)
+		st.From.Local += p.From.Local
+		st.From.Peers += p.From.Peers
+		st.From.Origin += p.From.Origin
+		switch {
+		case d.state == Done:
+			st.Done++
+			if p.Object == "" {
+				st.Passed++
+			}
+		case !d.ended.IsZero():
+			st.Failed++
+			if len(st.Failures) < maxFailures {
+				st.Failures = append(st.Failures, Failure{d.spec.URL, d.err})
+			}
+		default:
+			st.Remaining++
+		}
+	}
+	st.Over = st.Remaining == 0
+	return st
+}

@@ -1,0 +1,127 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"shatabdi/download"
+)
+
+// Warmup is a list of objects that this node's cache is to have, as far as it has
+// come.
+type Warmup struct {
+	ID       string          `json:"id" pattern:"^[0-9a-f]{20}$"`
+	State    string          `json:"state" enum:"running,done,partial" doc:"partial: it is over, and not everything could be had."`
+	Objects  int             `json:"objects" minimum:"0"`
+	Done     int             `json:"done" minimum:"0"`
+	Passed   int             `json:"passed" minimum:"0" doc:"Of those done: responses that passed through, too small for the cache or not to be stored."`
+	Failed   int             `json:"failed" minimum:"0"`
+	Bytes    int64           `json:"bytes" minimum:"0"`
+	Total    int64           `json:"total_bytes" minimum:"0" doc:"Of those whose length is known by now."`
+	From     From            `json:"from"`
+	Failures []WarmupFailure `json:"failures" nullable:"false" doc:"The first twenty."`
+	Created  time.Time       `json:"created"`
+}
+
+// WarmupFailure is an object that could not be had.
+type WarmupFailure struct {
+	URL   string `json:"url"`
+	Error string `json:"error"`
+}
+
+// Warmups are those that are remembered.
+type Warmups struct {
+	Warmups []Warmup `json:"warmups" nullable:"false"`
+}
+
+// WarmupOrder is a list of objects to have.
+type WarmupOrder struct {
+	URLs     []string `json:"urls,omitempty" maxItems:"10000"`
+	Manifest string   `json:"manifest,omitempty" maxLength:"8192" doc:"URL of a list, one URL a line, # begins a comment; instead of urls, or beside them."`
+}
+
+func (s *service) registerWarmups(api huma.API) {
+	create := operation("create-warmup", http.MethodPost, "warmups", "Make this node's cache have a list of objects")
+	create.Description = "They come from peers first, and from the origin once for the whole cluster. Each is a download of its own."
+	create.DefaultStatus = http.StatusCreated
+	create.MaxBodyBytes = 16 << 20
+	huma.Register(api, create, func(ctx context.Context, in *struct{ Body WarmupOrder }) (*struct{ Body Warmup }, error) {
+		urls, err := s.listed(ctx, in.Body)
+		if err != nil {
+			return nil, err
+		}
+		w, err := s.Downloads.Warm(urls)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &struct{ Body Warmup }{s.warmup(w)}, nil
+	})
+
+	list := operation("list-warmups", http.MethodGet, "warmups", "The warm-ups of this node")
+	list.Description = "In the order of their making; the one of the configuration, if any, is among them. The last hundred since the daemon started."
+	huma.Register(api, list, func(context.Context, *struct{}) (*struct{ Body Warmups }, error) {
+		all := Warmups{[]Warmup{}}
+		for _, w := range s.Downloads.Warmups() {
+			all.Warmups = append(all.Warmups, s.warmup(w))
+		}
+		return &struct{ Body Warmups }{all}, nil
+	})
+
+	get := operation("get-warmup", http.MethodGet, "warmups/{id}", "One warm-up")
+	huma.Register(api, get, func(_ context.Context, in *struct {
+		ID string `path:"id" pattern:"^[0-9a-f]{20}$"`
+	}) (*struct{ Body Warmup }, error) {
+		w, err := s.Downloads.Warmup(in.ID)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &struct{ Body Warmup }{s.warmup(w)}, nil
+	})
+}
+
+// listed are the URLs of an order. Its errors are problems.
+func (s *service) listed(ctx context.Context, o WarmupOrder) (urls []string, err error) {
+	for i, raw := range o.URLs {
+		u, err := s.fetchable(raw, fmt.Sprintf("body.urls[%d]", i))
+		if err != nil {
+			return nil, err
+		}
+		urls = append(urls, u)
+	}
+	if o.Manifest != "" {
+		from, err := s.fetchable(o.Manifest, "body.manifest")
+		if err != nil {
+			return nil, err
+		}
+		more, err := s.Downloads.Manifest(ctx, from)
+		if err != nil {
+			return nil, huma.Error502BadGateway("the manifest: " + err.Error())
+		}
+		urls = append(urls, more...)
+	}
+	if len(urls) == 0 {
+		return nil, invalid("body", "give urls, or a manifest that has some")
+	}
+	return urls, nil
+}
+
+func (s *service) warmup(w download.Warmup) Warmup {
+	out := Warmup{
+		ID: w.ID, State: "running", Objects: w.Objects, Done: w.Done, Passed: w.Passed, Failed: w.Failed,
+		Bytes: w.Bytes, Total: w.Total, From: from(w.From), Failures: []WarmupFailure{}, Created: w.Created.UTC().Truncate(time.Millisecond),
+	}
+	switch {
+	case w.Over && w.Failed > 0:
+		out.State = "partial"
+	case w.Over:
+		out.State = "done"
+	}
+	for _, f := range w.Failures {
+		out.Failures = append(out.Failures, WarmupFailure{s.shown(f.URL), f.Err.Error()})
+	}
+	return out
+}
