@@ -144,7 +144,7 @@ func (m *Downloads) Create(s Spec) (Status, error) {
 	d := &download{id: newID(), spec: s, created: time.Now(), state: Queued}
 	d.get = &Get{Transport: m.cfg.Transport, URL: s.URL, Header: s.Header, SHA256: s.SHA256, Sink: nothing{}, Keep: s.Destination == ""}
 	d.get.SetLimit(s.Limit)
-	d.get.Head = func(body Traced, total int64) error { return m.head(d, body, total) }
+	d.get.Head = func(res *http.Response, total int64) error { return m.head(d, res, total) }
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.admitLocked(s); err != nil {
@@ -278,8 +278,8 @@ func resumable(err error) bool {
 }
 
 // head is told of a response that is taken.
-func (m *Downloads) head(d *download, body Traced, total int64) error {
-	if body != nil && body.Object() != "" && m.cfg.Prioritize != nil {
+func (m *Downloads) head(d *download, res *http.Response, total int64) error {
+	if body, ok := res.Body.(Traced); ok && body.Object() != "" && m.cfg.Prioritize != nil {
 		m.mu.Lock()
 		priority := d.spec.Priority
 		m.mu.Unlock()

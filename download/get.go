@@ -56,7 +56,7 @@ type Get struct {
 	Keep bool
 	// Head is told of every response that is taken, before its body is read; total
 	// is the length of the whole, -1: not known.
-	Head func(body Traced, total int64) error
+	Head func(res *http.Response, total int64) error
 
 	limiter rate.Limiter
 
@@ -285,7 +285,7 @@ func (g *Get) take(ctx context.Context, res *http.Response, from int64) error {
 	g.mu.Unlock()
 	defer g.settle()
 	if g.Head != nil {
-		if err := g.Head(traced, total); err != nil {
+		if err := g.Head(res, total); err != nil {
 			return &SinkError{err}
 		}
 	}

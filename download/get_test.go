@@ -125,7 +125,7 @@ func TestGetNeverMixesVersions(t *testing.T) {
 	for _, sink := range []Sink{&buffer{}, &stream{}} {
 		s := newServer(t, first, 300_000)
 		g := s.get(sink, "")
-		g.Head = func(Traced, int64) error { s.set(second, `"2"`); return nil }
+		g.Head = func(*http.Response, int64) error { s.set(second, `"2"`); return nil }
 		err := g.Run(t.Context())
 		switch sink := sink.(type) {
 		case *buffer:

@@ -77,6 +77,40 @@ func (c *Cache) Selected(key policy.Key) (Record, error) {
 	return c.Record(id)
 }
 
+// Arrived are the bytes of an object that are on this node, by where they came
+// from since its file was opened: what was here before counts as stored.
+type Arrived struct{ Stored, Peers, Origin int64 }
+
+// Arrived tells how much of the object of r is here.
+func (c *Cache) Arrived(r Record) (a Arrived) {
+	v := r.Version
+	c.mu.Lock()
+	o := c.objects[v.ID]
+	c.mu.Unlock()
+	if o == nil && r.Complete {
+		return Arrived{Stored: v.Length}
+	}
+	l := v.Layout()
+	for i := range l.Pieces() {
+		from := Missing
+		switch {
+		case o != nil:
+			from = From(o.file.state[i].Load())
+		case i/8 < len(r.Pieces) && r.Pieces[i/8]&(1<<(i%8)) != 0:
+			from = FromStore
+		}
+		switch n := l.Piece(i).Len(); from {
+		case FromStore:
+			a.Stored += n
+		case FromPeer:
+			a.Peers += n
+		case FromOrigin:
+			a.Origin += n
+		}
+	}
+	return a
+}
+
 // Forget removes an object from this node, or returns ErrNotFound. Who reads it
 // keeps what is open; the cluster may hold it elsewhere.
 func (c *Cache) Forget(id ObjectID) error {

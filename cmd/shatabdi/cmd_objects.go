@@ -136,6 +136,7 @@ func writeObject(w io.Writer, o api.ObjectDetail) {
 		{"key", o.Key},
 		{"size", fmt.Sprintf("%s (%d bytes)", humanize.IBytes(uint64(o.Length)), o.Length)},
 		{"state", stateText(o.Object)},
+		{"here", arrivedText(o.Arrived)},
 		{"priority", o.Priority},
 		{"validator", orDash(o.Validator)},
 		{"sha256", orDash(o.SHA256)},
@@ -151,6 +152,15 @@ func writeObject(w io.Writer, o api.ObjectDetail) {
 		}
 	}
 	writeTable(w, rows)
+}
+
+func arrivedText(a api.From) string {
+	bytes := func(n int64) string { return humanize.IBytes(uint64(n)) }
+	text := bytes(a.Local + a.Peers + a.Origin)
+	if a.Peers+a.Origin > 0 {
+		text += fmt.Sprintf(", of late %s from peers and %s from the origin", bytes(a.Peers), bytes(a.Origin))
+	}
+	return text
 }
 
 func purgeCommand() *cobra.Command {

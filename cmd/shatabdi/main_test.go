@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "ports": ports, "origin": testOrigin, "fetch": fetch, "api": askAPI, "eventually": eventually,
+			"exits": exits, "ports": ports, "origin": testOrigin, "fetch": fetch, "api": askAPI, "islarge": isLarge, "head": head, "eventually": eventually,
 		},
 	})
 }

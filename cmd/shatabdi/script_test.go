@@ -1,13 +1,17 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,18 +32,38 @@ func ports(ts *testscript.TestScript, _ bool, names []string) {
 
 const largeLength = 5 << 20
 
-// testOrigin serves /large.bin, which is cacheable, and sets the variable to its
-// address: origin ORIGIN
+var large = strings.Repeat("swarm...", largeLength/8)
+
+// testOrigin serves /large.bin, which is cacheable, /moved, which leads there who
+// wants it, and /torn.bin, which breaks off; it sets the variable to its address:
+// origin ORIGIN
 func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
+	sum := sha256.Sum256([]byte(large))
+	ts.Setenv("LARGE_SHA256", hex.EncodeToString(sum[:]))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/large.bin" {
+		switch r.URL.Path {
+		case "/large.bin":
+		case "/moved":
+			if r.Header.Get("X-Want") != "large" {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			http.Redirect(w, r, "/large.bin", http.StatusFound)
+			return
+		case "/torn.bin":
+			w.Header().Set("ETag", `"v1"`)
+			w.Header().Set("Content-Length", "1000")
+			io.WriteString(w, "torn")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		default:
 			http.NotFound(w, r)
 			return
 		}
 		w.Header().Set("ETag", `"v1"`)
 		w.Header().Set("Cache-Control", "max-age=3600")
 		w.Header().Set("Content-Type", "application/octet-stream")
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(strings.Repeat("swarm...", largeLength/8)))
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(large))
 	}))
 	ts.Defer(s.Close)
 	ts.Setenv(names[0], s.Listener.Addr().String())
@@ -54,9 +78,23 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	ts.Check(err)
-	if resp.StatusCode != 200 || string(body) != strings.Repeat("swarm...", largeLength/8) {
+	if resp.StatusCode != 200 || string(body) != large {
 		ts.Fatalf("%s: %s, %d bytes", args[0], resp.Status, len(body))
 	}
+}
+
+// isLarge checks that a file is the large object: islarge FILE
+func isLarge(ts *testscript.TestScript, _ bool, args []string) {
+	if got := ts.ReadFile(args[0]); got != large {
+		ts.Fatalf("%s: %d bytes, and not those of large.bin", args[0], len(got))
+	}
+}
+
+// head writes the first bytes of one file into another: head TO FROM N
+func head(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(ts.ReadFile(args[1])[:n]), 0o600))
 }
 
 // askAPI sends a request to the API of the daemon at $ADMIN, must get that status,

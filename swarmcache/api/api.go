@@ -57,6 +57,8 @@ type Cache interface {
 	// Record and Selected find one object, or return swarmcache.ErrNotFound.
 	Record(swarmcache.ObjectID) (swarmcache.Record, error)
 	Selected(policy.Key) (swarmcache.Record, error)
+	// Arrived tells how much of an object is here, and where it came from.
+	Arrived(swarmcache.Record) swarmcache.Arrived
 	// Forget removes an object from this node, or returns swarmcache.ErrNotFound.
 	Forget(swarmcache.ObjectID) error
 	// Purge makes every node forget what key selects. When the directory is away it

@@ -306,7 +306,7 @@ func TestObject(t *testing.T) {
 			ID: id(2), Key: "http://origin.test/2", URL: "http://origin.test/2", Length: 2, Complete: true,
 			InfoHash: "0102" + strings.Repeat("0", 36), Added: added, LastUsed: added.Add(time.Minute),
 		},
-		Validator: `"v"`, PieceLength: 128 << 10, Priority: "normal",
+		Validator: `"v"`, PieceLength: 128 << 10, Priority: "normal", Arrived: api.From{Local: 2},
 		Response: api.Response{Status: 200, Header: map[string][]string{"Etag": {`"v"`}}, Time: added},
 	}
 	if !reflect.DeepEqual(o, want) {

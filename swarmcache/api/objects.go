@@ -34,6 +34,7 @@ type ObjectDetail struct {
 	PieceLength int64     `json:"piece_length" doc:"Bytes of a piece of its torrents, all but the last."`
 	Verified    time.Time `json:"verified,omitzero" doc:"When all of it was last read back and had its hashes."`
 	Priority    string    `json:"priority" enum:"low,normal,high" doc:"Its share of this node's limits while other objects want them too: an object of high priority gets four times as much as a normal one, and that as a low one."`
+	Arrived     From      `json:"arrived" doc:"Bytes that are on this node, by where they came from since the file was opened: local is what was here before."`
 	Response    Response  `json:"response"`
 }
 
@@ -201,7 +202,7 @@ func (s *service) detail(r swarmcache.Record) ObjectDetail {
 	v := r.Version
 	d := ObjectDetail{
 		Object: object(r), Validator: v.Validator, SHA256: v.SHA256, PieceLength: v.PieceLen,
-		Priority: string(s.Cache.PriorityOf(r)),
+		Priority: string(s.Cache.PriorityOf(r)), Arrived: arrived(s.Cache.Arrived(r)),
 		Response: Response{v.Stored.Status, v.Stored.Header, v.Stored.ResponseTime.UTC()},
 	}
 	if r.Verified != 0 {
@@ -212,6 +213,8 @@ func (s *service) detail(r swarmcache.Record) ObjectDetail {
 	}
 	return d
 }
+
+func arrived(a swarmcache.Arrived) From { return From{a.Stored, a.Peers, a.Origin} }
 
 // shown is rawURL with the query of its key.
 func shown(rawURL, key string) string {

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"shatabdi/download"
+	"shatabdi/swarmcache/api"
+)
+
+func getCommand() *cobra.Command {
+	var g getting
+	var limit string
+	cmd := &cobra.Command{
+		Use:   "get URL...",
+		Short: "Download through this machine's daemon",
+		Long: `Download through this machine's daemon, which shares the bytes with the others:
+http:// and https:// URLs alike. The file is yours, written in the current
+directory or where -o says; one that is there already is replaced only if -o
+names it.
+
+What was broken off stays as FILE.part, and another run goes on from there if the
+origin still has that version. The exit code is 0 when all is here, 3 when there
+is no such thing, 4 when something was broken off or only a part of several URLs
+could be had, and 5 when there is no daemon.`,
+		Example: `  shatabdi get http://example.com/large.iso
+  shatabdi get https://example.com/model.bin -o /models/ --sha256 2cf24dba...
+  shatabdi get http://example.com/data.tar -o - | tar x`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	admin := adminFlag(cmd)
+	cmd.Flags().StringVarP(&g.output, "output", "o", "", "`FILE` to write, a directory, or - for standard output")
+	cmd.Flags().StringVar(&g.sha256, "sha256", "", "`HEX` digest that it must have; otherwise nothing is left of it")
+	cmd.Flags().StringVar(&limit, "limit", "", "`RATE` at which it is read at most, such as 4MiB/s")
+	cmd.Flags().BoolVar(&g.quiet, "no-progress", false, "tell only what goes wrong")
+	cmd.Flags().StringArrayVarP(&g.headers, "header", "H", nil, "`HEADER` of the request, such as \"Authorization: Bearer ...\" (repeatable)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		if limit != "" {
+			if g.limit, err = (rates{}).Parse(limit); err != nil {
+				return usage("", "--limit: %w", err)
+			}
+		}
+		if err := g.check(args); err != nil {
+			return err
+		}
+		if g.client, err = newClient(*admin); err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return g.run(ctx, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+// getting is one run of the command.
+type getting struct {
+	client  *client
+	output  string
+	sha256  string
+	limit   int64
+	quiet   bool
+	headers []string
+
+	header http.Header
+	via    *through
+	stdout io.Writer
+}
+
+// check looks at the command line.
+func (g *getting) check(urls []string) error {
+	g.header = http.Header{"User-Agent": {"shatabdi/" + buildInfo().Version}}
+	for _, h := range g.headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok || strings.TrimSpace(name) == "" {
+			return usage("", "--header %q; want NAME: VALUE", h)
+		}
+		g.header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	if g.sha256 != "" && !download.ValidSHA256(g.sha256) {
+		return usage("", "--sha256 %q; want 64 hexadecimal digits", g.sha256)
+	}
+	if len(urls) > 1 && (g.sha256 != "" || g.output != "" && !isDir(g.output)) {
+		return usage("with several URLs, -o names a directory", "--sha256 and -o FILE are for one URL")
+	}
+	for _, u := range urls {
+		if err := download.CheckURL(u); err != nil {
+			return usage("", "%w", err)
+		}
+	}
+	return nil
+}
+
+func isDir(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.IsDir()
+}
+
+// atOnce is how many of several URLs are fetched at a time.
+const atOnce = 4
+
+func (g *getting) run(ctx context.Context, urls []string, stdout, stderr io.Writer) error {
+	var status api.Status
+	if err := g.client.get(ctx, "status", nil, &status); err != nil {
+		return err
+	}
+	var err error
+	if g.via, err = newThrough(status.Proxy); err != nil {
+		return err
+	}
+	defer g.via.transport.CloseIdleConnections()
+	g.stdout = stdout
+	show := newShow(stderr, g.quiet, len(urls))
+	errs := make([]error, len(urls))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, u := range urls {
+		group.Go(func() error {
+			errs[i] = g.one(ctx, u, show)
+			return nil
+		})
+	}
+	group.Wait()
+	show.end()
+	return several(errs)
+}
+
+// several is what is to be said of several URLs: all errors, and their exit code if
+// nothing could be had and they agree.
+func several(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	var all []error
+	code := -1
+	for _, err := range errs {
+		if err == nil {
+			code = exitPartial
+			continue
+		}
+		its := exitFailure
+		if ce := (*cliError)(nil); errors.As(err, &ce) {
+			its = ce.code
+		}
+		if code >= 0 && code != its {
+			its = exitPartial
+		}
+		code = its
+		all = append(all, err)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return &cliError{code, errors.Join(all...), ""}
+}
+
+// one gets one URL.
+func (g *getting) one(ctx context.Context, rawURL string, show *show) error {
+	name, sink, err := g.destination(rawURL)
+	if err != nil {
+		return err
+	}
+	get := &download.Get{Transport: g.via, URL: rawURL, Header: g.header, SHA256: g.sha256, Sink: sink}
+	get.SetLimit(g.limit)
+	item := show.begin(name, get, g.client)
+	p, _ := sink.(*part)
+	if p != nil {
+		if err := p.resume(get); err != nil {
+			p.close(true)
+			return err
+		}
+	}
+	get.Head = func(res *http.Response, _ int64) error {
+		item.answered(res)
+		if p == nil {
+			return nil
+		}
+		return p.version(get.Validator())
+	}
+	err = get.Run(ctx)
+	if p != nil {
+		if err == nil {
+			err = p.finish()
+		}
+		var partial *download.PartialError
+		p.close(err == nil || get.Validator() != "" && (errors.As(err, &partial) || ctx.Err() != nil))
+	}
+	item.end(err)
+	return explainGet(rawURL, err, p != nil && get.Validator() != "")
+}
+
+// destination is where the bytes of a URL go.
+func (g *getting) destination(rawURL string) (name string, sink download.Sink, err error) {
+	name = nameOf(rawURL)
+	switch {
+	case g.output == "-":
+		return name, stream{g.stdout}, nil
+	case g.output == "" || isDir(g.output):
+		name = filepath.Join(g.output, name)
+		if _, err := os.Lstat(name); err == nil {
+			return "", nil, failure("remove it, or say -o "+name+" to replace it", "%s is there already", name)
+		}
+	default:
+		name = g.output
+		if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
+			f, err := os.OpenFile(name, os.O_WRONLY, 0) // a device or a pipe
+			return name, stream{f}, err
+		}
+	}
+	p, err := openPart(name, rawURL)
+	if err != nil {
+		return "", nil, err
+	}
+	return name, p, nil
+}
+
+// nameOf is how the file of a URL is called.
+func nameOf(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "index.html"
+	}
+	name := path.Base(u.Path)
+	if name == "/" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return "index.html"
+	}
+	return name
+}
+
+// explainGet gives what went wrong an exit code.
+func explainGet(rawURL string, err error, kept bool) error {
+	if err == nil {
+		return nil
+	}
+	var (
+		status  *download.StatusError
+		partial *download.PartialError
+		code    = exitFailure
+		hint    string
+	)
+	switch {
+	case errors.As(err, &partial), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		code = exitPartial
+		if kept {
+			hint = "the same command goes on from there"
+		}
+	case errors.As(err, &status) && (status.Status == http.StatusNotFound || status.Status == http.StatusGone):
+		code = exitNotFound
+	case errors.As(err, &status) && status.Status == http.StatusGatewayTimeout:
+		code = exitPartial
+	case errors.Is(err, syscall.ECONNREFUSED):
+		code = exitUnreachable
+	}
+	if ue := (*url.Error)(nil); errors.As(err, &ue) {
+		err = ue.Err // without the verb; the URL is told anyhow
+	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	return &cliError{code, fmt.Errorf("%s: %w", redact(rawURL), err), hint}
+}
+
+// tell is a line about what came.
+func tell(name string, p download.Progress, from api.From, took time.Duration) string {
+	rate := float64(p.Bytes) / cmp.Or(max(took, time.Millisecond).Seconds(), 1)
+	return fmt.Sprintf("%s: %s in %s, %s/s%s", name, size(p.Bytes), took.Round(10*time.Millisecond), size(int64(rate)), shareText(from))
+}
