@@ -22,8 +22,8 @@ type visit struct {
 	*exchange
 	req    policy.Request
 	route  policy.Route
-	source *origin.Source // where the object's spans can be fetched
-	seen   sight          // of its key, before
+	source swarmcache.Origin // where the object's spans can be fetched
+	seen   sight             // of its key, before
 
 	claim  func()    // gives the claim on the first GET back; may be called twice
 	asks   *question // that it puts to the origin, and others wait for; nil: none

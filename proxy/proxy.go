@@ -17,6 +17,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -169,6 +170,8 @@ func (p *Proxy) follow(x *exchange) {
 		p.fail(x, refused(http.StatusForbidden, "http_request_denied", "a rule of this proxy denies it"))
 	case p.cache == nil:
 		p.pass(x)
+	case strings.EqualFold(x.r.URL.Hostname(), swarmcache.PutHost):
+		p.put(x, req, route)
 	case route.Kind == policy.Swarm && !p.passing() && !rangeSigned(x.r.Header, x.r.URL):
 		p.cached(x, req, route)
 	default:

@@ -9,7 +9,6 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/policy/httpheader"
-	"shatabdi/proxy/origin"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/layout"
 )
@@ -19,7 +18,7 @@ const maxResumes = 3
 
 // resume continues the body of ver at an exact byte, from the origin: the
 // client has the bytes before it, so nothing but the very same version will do.
-func (p *Proxy) resume(ctx context.Context, src *origin.Source, ver swarmcache.Version, from, to int64) (io.ReadCloser, error) {
+func (p *Proxy) resume(ctx context.Context, src swarmcache.Origin, ver swarmcache.Version, from, to int64) (io.ReadCloser, error) {
 	body, err := p.askResume(ctx, src, ver, from, to)
 	result := "continued"
 	if err != nil {
@@ -29,7 +28,7 @@ func (p *Proxy) resume(ctx context.Context, src *origin.Source, ver swarmcache.V
 	return body, err
 }
 
-func (p *Proxy) askResume(ctx context.Context, src *origin.Source, ver swarmcache.Version, from, to int64) (io.ReadCloser, error) {
+func (p *Proxy) askResume(ctx context.Context, src swarmcache.Origin, ver swarmcache.Version, from, to int64) (io.ReadCloser, error) {
 	if ver.Validator == "" {
 		return nil, fmt.Errorf("resume at %d: no strong validator", from)
 	}

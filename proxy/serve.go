@@ -88,6 +88,10 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 		// origin as if there were no cache.
 		p.degraded("read", v.w.readErr)
 		v.w.readErr = nil
+		if _, none := v.source.(noOrigin); none {
+			p.fail(v.exchange, errNoReplica)
+			return
+		}
 		v.bypassed(p)
 		return
 	}

@@ -88,6 +88,24 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	return c.decode(resp, out)
 }
 
+// stream sends a body of any length, in whatever time it takes.
+func (c *client) stream(ctx context.Context, method, path string, query url.Values, body io.Reader, out any) error {
+	u := c.base.JoinPath(api.Prefix, path)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/octet-stream")
+	patient := http.Client{Transport: c.http.Transport}
+	resp, err := patient.Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	return c.decode(resp, out)
+}
+
 func (c *client) get(ctx context.Context, path string, query url.Values, out any) error {
 	return c.do(ctx, http.MethodGet, path, query, nil, out)
 }

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shatabdi/download"
+	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
 )
 
@@ -30,7 +31,7 @@ func getCommand() *cobra.Command {
 		Use:   "get URL...",
 		Short: "Download through this machine's daemon",
 		Long: `Download through this machine's daemon, which shares the bytes with the others:
-http:// and https:// URLs alike. The file is yours, written in the current
+http:// and https:// URLs, and shatabdi:// addresses of what was put. The file is yours, written in the current
 directory or where -o says; one that is there already is replaced only if -o
 names it.
 
@@ -54,6 +55,9 @@ could be had, and 5 when there is no daemon.`,
 			if g.limit, err = (rates{}).Parse(limit); err != nil {
 				return usage("", "--limit: %w", err)
 			}
+		}
+		for i, raw := range args {
+			args[i] = swarmcache.Resolve(raw)
 		}
 		if err := g.check(args); err != nil {
 			return err

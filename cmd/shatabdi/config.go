@@ -25,6 +25,7 @@ type Config struct {
 	Scrub        Scrub         `yaml:"scrub"`
 	Origin       Origin        `yaml:"origin"`
 	Downloads    Downloads     `yaml:"downloads"`
+	Uploads      Uploads       `yaml:"uploads"`
 	Warmup       Warmup        `yaml:"warmup"`
 	Resolver     Resolver      `yaml:"resolver"`
 	Etcd         Etcd          `yaml:"etcd"`
@@ -132,6 +133,11 @@ type Origin struct {
 
 // Downloads are what the REST API is told to fetch.
 type Downloads struct {
+	Directories []string `yaml:"directories"`
+}
+
+// Uploads are what the REST API is told to put into the cluster.
+type Uploads struct {
 	Directories []string `yaml:"directories"`
 }
 

@@ -195,7 +195,7 @@ func (d *daemon) mountAPI(p *parts) {
 		Ready: d.ready.report, LocalMode: func() string { return d.cfg.Mode },
 		Rules: func() *policy.Rules { return p.rules },
 		Cache: p.cache, Cluster: p.cluster, Limiter: p.swarm, Rates: rates{},
-		Downloads: p.downloads, Proxy: func() string { return dialable(d.proxyAddr) },
+		Downloads: p.downloads, UploadDirectories: d.cfg.Uploads.Directories, Proxy: func() string { return dialable(d.proxyAddr) },
 	})
 	d.admin.api.Store(&h)
 }

@@ -65,6 +65,8 @@ var settings = []setting{
 
 	{"downloads.directories", "", "DIRS", "where the REST API may write files, as this daemon's user; none: it downloads into the cache only"},
 
+	{"uploads.directories", "", "DIRS", "where the REST API may read files, as this daemon's user, to put them into the cluster; none: it takes what clients send"},
+
 	{"warmup.urls", "", "URLS", "what this node fetches when it starts, from peers first"},
 	{"warmup.manifest", "", "URL", "of a list of more, one URL a line"},
 	{"warmup.gate", "", "true|false", "not ready before that is done, or the deadline is over"},

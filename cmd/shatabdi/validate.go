@@ -13,6 +13,7 @@ import (
 
 	"shatabdi/download"
 	"shatabdi/policy"
+	"shatabdi/swarmcache"
 )
 
 // Validate returns every problem of the configuration, by key. It looks at
@@ -28,6 +29,7 @@ func (c *Config) Validate() []problem {
 	v.require(c.Scrub.Every >= time.Second, "scrub.every", "%s; want at least 1s", c.Scrub.Every)
 	v.origin(c.Origin)
 	v.directories("downloads.directories", c.Downloads.Directories)
+	v.directories("uploads.directories", c.Uploads.Directories)
 	v.warmup(c.Warmup)
 	v.etcd(c.Etcd, c.Node.Name)
 	v.rules(c)
@@ -171,7 +173,7 @@ func (v *validator) warmup(w Warmup) {
 }
 
 func (v *validator) fetchable(key, raw string) {
-	v.require(download.CheckURL(raw) == nil, key, "%q; want http:// or https:// and a host, without a user", redact(raw))
+	v.require(download.CheckURL(swarmcache.Resolve(raw)) == nil, key, "%q; want http:// or https:// and a host, without a user, or shatabdi://", redact(raw))
 }
 
 func (v *validator) etcd(e Etcd, self string) {

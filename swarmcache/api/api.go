@@ -13,7 +13,9 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -45,6 +47,8 @@ type Config struct {
 	Limiter   Limiter
 	Rates     Rates
 	Downloads *download.Downloads
+	// UploadDirectories are where files may be read to be put into the cluster.
+	UploadDirectories []string
 	// Proxy tells the address that clients of this node connect to.
 	Proxy func() string
 }
@@ -68,6 +72,8 @@ type Cache interface {
 	// leaves it to the configuration. ErrNotFound when the object is not here.
 	PriorityOf(swarmcache.Record) policy.Priority
 	SetPriority(swarmcache.ObjectID, policy.Priority) error
+	// Put makes the bytes of r an object that has no origin; ErrEmpty, ErrNoSpace.
+	Put(ctx context.Context, name string, key func(*url.URL) policy.Key, r io.Reader) (swarmcache.Record, error)
 	// SetPinned keeps an object from eviction, or no longer. ErrNotFound.
 	SetPinned(swarmcache.ObjectID, bool) error
 }
@@ -110,6 +116,7 @@ func New(cfg Config) http.Handler {
 	s.registerPurge(api)
 	s.registerDownloads(api)
 	s.registerWarmups(api)
+	s.registerUploads(api)
 
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {

@@ -131,7 +131,7 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		},
 		LocalMode: func() string { return nd.local }, Rules: func() *policy.Rules { return &nd.rules },
 		Cache: nd.cache, Cluster: nd.cluster, Limiter: &nd.limits, Rates: fakeRates{},
-		Downloads: nd.downloads, Proxy: func() string { return "127.0.0.1:3128" },
+		Downloads: nd.downloads, UploadDirectories: []string{nd.files}, Proxy: func() string { return "127.0.0.1:3128" },
 	})
 	w := httptest.NewRecorder()
 	nd.handler.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/openapi.json", nil))
@@ -193,7 +193,7 @@ func TestDocument(t *testing.T) {
 		"get /api/v1/downloads", "get /api/v1/downloads/{id}", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
 		"get /api/v1/objects/{id}", "get /api/v1/status", "get /api/v1/warmups", "get /api/v1/warmups/{id}",
 		"patch /api/v1/downloads/{id}", "patch /api/v1/limits", "patch /api/v1/objects/{id}",
-		"post /api/v1/downloads", "post /api/v1/downloads/{id}/pause", "post /api/v1/downloads/{id}/resume", "post /api/v1/purge", "post /api/v1/warmups",
+		"post /api/v1/downloads", "post /api/v1/downloads/{id}/pause", "post /api/v1/downloads/{id}/resume", "post /api/v1/purge", "post /api/v1/uploads", "post /api/v1/warmups",
 		"put /api/v1/mode", "put /api/v1/objects/{id}/pin",
 	}
 	if !slices.Equal(got, want) {

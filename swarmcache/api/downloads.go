@@ -10,6 +10,7 @@ import (
 
 	"shatabdi/download"
 	"shatabdi/policy"
+	"shatabdi/swarmcache"
 )
 
 // Download is one download that was ordered here.
@@ -164,10 +165,11 @@ func (s *service) spec(o DownloadOrder) (download.Spec, error) {
 
 // fetchable is a URL that can be downloaded.
 func (s *service) fetchable(raw, where string) (string, error) {
-	if err := download.CheckURL(raw); err != nil {
-		return "", invalid(where, "want an absolute http:// or https:// URL, without a user")
+	u := swarmcache.Resolve(raw)
+	if err := download.CheckURL(u); err != nil {
+		return "", invalid(where, "want an absolute http:// or https:// URL, without a user, or a shatabdi:// address")
 	}
-	return raw, nil
+	return u, nil
 }
 
 // limit is the rate that is given in either way; nil: none is.

@@ -49,7 +49,7 @@ func (s *service) purge(ctx context.Context, rawURL string) (Purged, error) {
 
 // key is what the rules make of a URL that clients ask for.
 func (s *service) key(rawURL, where string) (policy.Key, error) {
-	u, err := url.Parse(rawURL)
+	u, err := url.Parse(swarmcache.Resolve(rawURL))
 	if err == nil {
 		if key := s.Rules().Route(policy.Request{Method: http.MethodGet, URL: u}).Key; key != "" {
 			return key, nil
