@@ -22,6 +22,8 @@ type Config struct {
 	// Directories are where destinations may be; none: what is downloaded is kept
 	// by the cache only.
 	Directories []string
+	// Resolve says what URL a line of a manifest stands for; nil: itself.
+	Resolve func(string) string
 	// Prioritize gives an object of the cache another priority.
 	Prioritize func(object, priority string) error
 	Logger     *slog.Logger

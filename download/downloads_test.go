@@ -234,7 +234,7 @@ func TestListIsInOrder(t *testing.T) {
 func TestWarm(t *testing.T) {
 	s := newServer(t, data(1000))
 	m := newDownloads(t, plain())
-	urls, err := ReadList(strings.NewReader("# two of them\n" + s.URL + "/a\n\n  http://127.0.0.1:1/b  \n"))
+	urls, err := ReadList(strings.NewReader("# two of them\n"+s.URL+"/a\n\n  http://127.0.0.1:1/b  \n"), nil)
 	if err != nil || len(urls) != 2 {
 		t.Fatalf("%v, %v", urls, err)
 	}
@@ -247,7 +247,7 @@ func TestWarm(t *testing.T) {
 		t.Errorf("%+v, %v", w, err)
 	}
 	for _, bad := range []string{"ftp://a/b", "a", "http://u:p@h/", "http:///x"} {
-		if _, err := ReadList(strings.NewReader(bad)); err == nil {
+		if _, err := ReadList(strings.NewReader(bad), nil); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
 	}

@@ -55,8 +55,9 @@ func (w Warmup) Err() error {
 	return fmt.Errorf("%d of %d objects: %s: %w", w.Failed, w.Objects, w.Failures[0].URL, w.Failures[0].Err)
 }
 
-// ReadList reads URLs, one a line; # begins a comment.
-func ReadList(r io.Reader) (urls []string, err error) {
+// ReadList reads URLs, one a line; # begins a comment. What each stands for is
+// resolve's to say; nil: itself.
+func ReadList(r io.Reader, resolve func(string) string) (urls []string, err error) {
 	limited := &io.LimitedReader{R: r, N: maxManifest + 1}
 	for lines := bufio.NewScanner(limited); ; {
 		if !lines.Scan() {
@@ -66,6 +67,9 @@ func ReadList(r io.Reader) (urls []string, err error) {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || line[0] == '#' {
 			continue
+		}
+		if resolve != nil {
+			line = resolve(line)
 		}
 		if err := CheckURL(line); err != nil {
 			return nil, err
@@ -101,7 +105,7 @@ func (m *Downloads) Manifest(ctx context.Context, from string) ([]string, error)
 	if res.StatusCode != http.StatusOK {
 		return nil, &StatusError{res.StatusCode, textOf(res)}
 	}
-	return ReadList(res.Body)
+	return ReadList(res.Body, m.cfg.Resolve)
 }
 
 // Warm makes the cache have what is at urls.

@@ -16,7 +16,7 @@ import (
 // px.
 func (d *daemon) startDownloads(p *parts, px *proxy.Proxy) {
 	p.downloads = download.New(download.Config{
-		Transport: px, Directories: d.cfg.Downloads.Directories,
+		Transport: px, Directories: d.cfg.Downloads.Directories, Resolve: swarmcache.Resolve,
 		Prioritize: func(object, priority string) error {
 			return p.cache.SetPriority(swarmcache.ObjectID(object), policy.Priority(priority))
 		},
@@ -68,13 +68,15 @@ func (d *daemon) warmUp(ctx context.Context, p *parts) error {
 // comes or the gate's deadline is over: who has it may be starting too.
 func (d *daemon) warmupList(ctx context.Context, downloads *download.Downloads) (urls []string, err error) {
 	w := d.cfg.Warmup
-	urls = w.URLs
+	for _, raw := range w.URLs {
+		urls = append(urls, swarmcache.Resolve(raw))
+	}
 	if w.Manifest == "" {
 		return urls, nil
 	}
 	for wait, until := time.Second, time.Now().Add(w.Deadline); ; wait = min(2*wait, time.Minute) {
 		var more []string
-		if more, err = downloads.Manifest(ctx, w.Manifest); err == nil {
+		if more, err = downloads.Manifest(ctx, swarmcache.Resolve(w.Manifest)); err == nil {
 			return append(urls, more...), nil
 		}
 		if time.Now().Add(wait).After(until) {
