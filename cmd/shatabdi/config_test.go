@@ -158,6 +158,8 @@ func TestProblems(t *testing.T) {
 		{name: "no failure", yaml: "rules:\n- cache_use_stale: [error, http_418]", want: []string{"c.yaml:2:28: rules[0].cache_use_stale[1]: \"http_418\" is not known, want one of error"}},
 		{name: "off and on", yaml: "rules:\n- cache_use_stale: [error, off]", want: []string{"c.yaml:2:3: rules[0].cache_use_stale: off stands alone"}},
 		{name: "half a switch", yaml: "rules:\n- x_accel_expires: maybe", want: []string{"c.yaml:2:20: rules[0].x_accel_expires: \"maybe\" is neither true nor false"}},
+		{name: "directories", yaml: "downloads: {directories: [out, /]}\nuploads: {directories: /srv/in}", want: []string{"c.yaml:1:27: downloads.directories[0]: \"out\"; want the absolute path", "downloads.directories[1]"}},
+		{name: "warm-up", yaml: "warmup: {urls: [ftp://a/b, http://a/b, \"shatabdi://0/b\"], manifest: list, deadline: 0s}", want: []string{"warmup.urls[0]", "warmup.manifest", "warmup.deadline"}},
 		{name: "unknown key", yaml: "proxy:\n  lissten: a", want: []string{"c.yaml:2:3: proxy.lissten: unknown key; did you mean listen?\n     2 |   lissten: a\n           ^"}},
 		{name: "unknown key, far off", yaml: "xyz: 1", want: []string{"unknown key; want one of data_dir, mode"}},
 		{name: "wrong shapes", yaml: "node: 1\nlog: {level: [a]}\nresolver: {hosts: [a]}", want: []string{"1:7: node: want keys (name", "log.level: want one value, not a list", "want NAME: VALUE"}},

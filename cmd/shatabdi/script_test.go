@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,15 +35,19 @@ const largeLength = 5 << 20
 
 var large = strings.Repeat("swarm...", largeLength/8)
 
-// testOrigin serves /large.bin, which is cacheable, /moved, which leads there who
-// wants it, and /torn.bin, which breaks off; it sets the variable to its address:
-// origin ORIGIN
+// testOrigin serves /large.bin, which is cacheable, /sent, how many bytes of it
+// were sent, /moved, which leads there who wants it, and /torn.bin, which breaks
+// off; it sets the variable to its address: origin ORIGIN
 func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
 	sum := sha256.Sum256([]byte(large))
 	ts.Setenv("LARGE_SHA256", hex.EncodeToString(sum[:]))
+	var sent atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/large.bin":
+		case "/sent":
+			fmt.Fprintln(w, sent.Load())
+			return
 		case "/moved":
 			if r.Header.Get("X-Want") != "large" {
 				w.WriteHeader(http.StatusForbidden)
@@ -63,10 +68,22 @@ func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
 		w.Header().Set("ETag", `"v1"`)
 		w.Header().Set("Cache-Control", "max-age=3600")
 		w.Header().Set("Content-Type", "application/octet-stream")
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(large))
+		http.ServeContent(counting{w, &sent}, r, "", time.Time{}, strings.NewReader(large))
 	}))
 	ts.Defer(s.Close)
 	ts.Setenv(names[0], s.Listener.Addr().String())
+}
+
+// counting counts the bytes of bodies.
+type counting struct {
+	http.ResponseWriter
+	sent *atomic.Int64
+}
+
+func (c counting) Write(b []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(b)
+	c.sent.Add(int64(n))
+	return n, err
 }
 
 // fetch downloads the large object through $PROXY: fetch URL
