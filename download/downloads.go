@@ -265,7 +265,7 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 		d.discardLocked()
 	default:
 		d.state = Failed
-		if !resumable(err) {
+		if !resumable(err, d.get.Progress().Bytes) {
 			d.discardLocked()
 		}
 	}
@@ -273,10 +273,14 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 	m.cfg.Logger.Info("a download ended", "download", d.id, "state", d.state, "error", err)
 }
 
-// resumable reports whether what came before err is worth keeping.
-func resumable(err error) bool {
-	var partial *PartialError
-	return errors.As(err, &partial)
+// resumable reports whether the n bytes that came before err are worth keeping: a
+// refusal may be a credential that has run out.
+func resumable(err error, n int64) bool {
+	var (
+		partial *PartialError
+		status  *StatusError
+	)
+	return n > 0 && (errors.As(err, &partial) || errors.As(err, &status))
 }
 
 // head is told of a response that is taken.

@@ -323,7 +323,7 @@ func (g *Get) read(ctx context.Context, body io.Reader) error {
 	for {
 		n, err := body.Read(buf[:min(chunk, max(1, g.burst()))])
 		if n > 0 {
-			if werr := g.limiter.WaitN(ctx, n); werr != nil {
+			if werr := g.wait(ctx, n); werr != nil {
 				return g.partial(werr)
 			}
 			if _, werr := g.Sink.Write(buf[:n]); werr != nil {
@@ -346,6 +346,19 @@ func (g *Get) read(ctx context.Context, body io.Reader) error {
 			return g.partial(err)
 		}
 	}
+}
+
+// wait waits until n bytes may be taken. The limit may change meanwhile.
+func (g *Get) wait(ctx context.Context, n int) error {
+	for n > 0 {
+		k := min(n, g.burst())
+		if err := g.limiter.WaitN(ctx, k); err == nil {
+			n -= k
+		} else if k <= g.burst() {
+			return err
+		}
+	}
+	return nil
 }
 
 func (g *Get) burst() int {

@@ -201,11 +201,20 @@ func (g *getting) one(ctx context.Context, rawURL string, show *show) error {
 		if err == nil {
 			err = p.finish()
 		}
-		var partial *download.PartialError
-		p.close(err == nil || get.Validator() != "" && (errors.As(err, &partial) || ctx.Err() != nil))
+		p.close(err == nil || get.Validator() != "" && worthKeeping(ctx, err))
 	}
 	item.end(err)
 	return explainGet(rawURL, err, p != nil && get.Validator() != "")
+}
+
+// worthKeeping reports whether what came before err may be gone on from: it broke
+// off, or the origin refused to go on, maybe for a credential that has run out.
+func worthKeeping(ctx context.Context, err error) bool {
+	var (
+		partial *download.PartialError
+		status  *download.StatusError
+	)
+	return ctx.Err() != nil || errors.As(err, &partial) || errors.As(err, &status)
 }
 
 // destination is where the bytes of a URL go.
