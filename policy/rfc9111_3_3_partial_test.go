@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -125,5 +126,34 @@ func TestAPartAloneIsNotServed(t *testing.T) {
 	part := with(minute("Content-Range", "bytes 0-1/9"), 206)
 	if v := std.Decide(get(), &part, t0); v.Action != Fetch || v.Reason != ReasonPartial {
 		t.Errorf("got %+v", v)
+	}
+}
+
+func TestWholeLength(t *testing.T) {
+	for _, tt := range []struct {
+		status int
+		fields []string // name, value, ...
+		length int64
+		entire bool
+	}{
+		{200, []string{"Content-Length", "10"}, 10, true},
+		{200, nil, -1, true},
+		{404, []string{"Content-Length", "10"}, 10, true},
+		{204, nil, 0, true},
+		{206, []string{"Content-Range", "bytes 0-9/10", "Content-Length", "10"}, 10, true},
+		{206, []string{"Content-Range", "bytes 0-8/10", "Content-Length", "9"}, 10, false},
+		{206, []string{"Content-Range", "bytes 1-9/10"}, 10, false},
+		{206, []string{"Content-Range", "bytes 0-9/*"}, -1, false},
+		{206, []string{"Content-Range", "bytes 0-9/10", "Content-Length", "9"}, -1, false},
+		{206, nil, -1, false},
+	} {
+		h := http.Header{}
+		for i := 0; i < len(tt.fields); i += 2 {
+			h.Set(tt.fields[i], tt.fields[i+1])
+		}
+		s := Stored{Status: tt.status, Header: h}
+		if length, entire := WholeLength(s), Entire(s); length != tt.length || entire != tt.entire {
+			t.Errorf("%d %v: %d, %v", tt.status, tt.fields, length, entire)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -184,4 +185,31 @@ func TestNormalFormsAreNormal(t *testing.T) {
 			t.Fatalf("%s: %q does not select what it selected", name, line)
 		}
 	})
+}
+
+func TestSameVariant(t *testing.T) {
+	variant := func(vary, language string) *Stored {
+		s := &Stored{Header: http.Header{}}
+		if vary != "" {
+			s.Header["Vary"] = []string{vary}
+			s.Selecting = http.Header{"Accept-Language": {language}}
+		}
+		return s
+	}
+	for _, tt := range []struct {
+		name string
+		a, b *Stored
+		same bool
+	}{
+		{"none varies", variant("", ""), variant("", ""), true},
+		{"one varies", variant("", ""), variant("Accept-Language", "de"), false},
+		{"the same value", variant("Accept-Language", "de"), variant("accept-language", "DE;q=1"), true},
+		{"another value", variant("Accept-Language", "de"), variant("Accept-Language", "fr"), false},
+		{"another field too", variant("Accept-Language", "de"), variant("Accept-Language, Origin", "de"), false},
+		{"on everything", variant("*", "de"), variant("*", "de"), false},
+	} {
+		if SameVariant(tt.a, tt.b) != tt.same || SameVariant(tt.b, tt.a) != tt.same {
+			t.Errorf("%s: want %v", tt.name, tt.same)
+		}
+	}
 }

@@ -65,7 +65,7 @@ func (r *Rules) Route(req Request) Route {
 // the whole body in bytes (for a 206, from Content-Range), -1 when not told. Only
 // responses that could be stored are looked at; a route never becomes deny here.
 func (r *Rules) AtResponse(rt Route, status int, h http.Header, length int64) Route {
-	if rt.Kind != Swarm || status != http.StatusOK && status != http.StatusPartialContent {
+	if rt.Kind != Swarm || neverStored(status) && status != http.StatusPartialContent {
 		return rt
 	}
 	rt.subject.response = true

@@ -106,6 +106,25 @@ func Whole(s Stored) (whole Stored, length int64, ok bool) {
 	return s, -1, false
 }
 
+// WholeLength is the length in bytes of what s is, or of which it is a part; -1
+// when not told.
+func WholeLength(s Stored) int64 {
+	switch s.Status {
+	case http.StatusNoContent:
+		return 0
+	case http.StatusPartialContent:
+		_, length, _ := Whole(s)
+		return length
+	}
+	return contentLength(s.Header)
+}
+
+// Entire reports whether the body of s is that of what Whole makes of it.
+func Entire(s Stored) bool {
+	part, ok := contentRange(s.Header)
+	return s.Status != http.StatusPartialContent || ok && part.Range.Len() == part.Length
+}
+
 // PartOf reports which bytes of whole part carries; ok only when part is a 206
 // of the very same representation: the same strong validator, length in bytes
 // and coding (RFC 9110 §15.3.7.3, RFC 9111 §3.4). Nothing else may be put

@@ -72,6 +72,20 @@ func (c *Caching) Select(req http.Header, stored []Stored) int {
 	return best
 }
 
+// SameVariant reports whether a and b are selected by the same requests, so that
+// one takes the place of the other.
+func SameVariant(a, b *Stored) bool {
+	if !sameVary(a.Header["Vary"], b.Header["Vary"]) || len(a.Selecting) != len(b.Selecting) {
+		return false
+	}
+	for name, lines := range a.Selecting {
+		if !sameSelecting(name, lines, b.Selecting[name]) {
+			return false
+		}
+	}
+	return true
+}
+
 func before(a, b *Stored) bool {
 	if va, vb := len(a.Header["Vary"]) > 0, len(b.Header["Vary"]) > 0; va != vb {
 		return va
