@@ -42,6 +42,11 @@ type Config struct {
 	// object once in ScrubEvery, by default a week; 0: none.
 	ScrubRate  int64
 	ScrubEvery time.Duration
+	// Purged is told of each key that a purge names, so that what is kept elsewhere
+	// on this node goes too; nil: nothing is. Distrusted says that purges may have
+	// been missed. Both must not block.
+	Purged     func(policy.Key)
+	Distrusted func()
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -99,6 +104,12 @@ func Open(cfg Config) (*Cache, error) {
 		cfg.Streams = 4
 	}
 	cfg.ScrubEvery = cmp.Or(cfg.ScrubEvery, 7*24*time.Hour)
+	if cfg.Purged == nil {
+		cfg.Purged = func(policy.Key) {}
+	}
+	if cfg.Distrusted == nil {
+		cfg.Distrusted = func() {}
+	}
 	c := &Cache{
 		cfg: cfg, log: cfg.Logger.With("component", "cache"), now: cfg.Now,
 		metrics: newMetrics(cfg.Registerer), rates: rates{m: map[string]float64{}},

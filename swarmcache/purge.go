@@ -65,6 +65,7 @@ func (o *obedience) saveLocked(x Index) error {
 func (c *Cache) Purge(ctx context.Context, key policy.Key) error {
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.mu.Lock()
+	c.cfg.Purged(key)
 	err := c.forgetKey(key)
 	// Ours is known here: what comes in its place must not go with it.
 	c.obeyed.own = append(c.obeyed.own, p.ID)
@@ -120,6 +121,7 @@ func (c *Cache) obey(standing []Purge) {
 // obeyOne forgets what a purge speaks of, here and, if this node published it
 // after the purge had withdrawn it, in the directory.
 func (c *Cache) obeyOne(p Purge) error {
+	c.cfg.Purged(p.Key)
 	id, had := c.selected(p.Key)
 	if err := c.forgetKey(p.Key); err != nil || !had {
 		return err
@@ -141,6 +143,7 @@ func (c *Cache) distrust() error {
 		return nil
 	}
 	c.log.Warn("away for longer than purges are kept: all objects must be revalidated", "since", c.obeyed.Touch)
+	c.cfg.Distrusted()
 	var all []Record
 	err := c.cfg.Index.Each(func(r Record) bool {
 		if !r.Version.Stored.Invalid {

@@ -2,6 +2,8 @@ package swarmcache_test
 
 import (
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,10 +17,14 @@ type site struct {
 	id    swarmcache.NodeID
 	index *cachetest.Index
 	dir   string
+
+	mu     sync.Mutex // guards the fields below
+	purged []policy.Key
+	doubts int
 }
 
 func newSite(t *testing.T, id swarmcache.NodeID) *site {
-	return &site{id, cachetest.NewIndex(), t.TempDir()}
+	return &site{id: id, index: cachetest.NewIndex(), dir: t.TempDir()}
 }
 
 // start runs the node, by a clock that is ahead, and fast: without a swarm it has
@@ -27,7 +33,17 @@ func (s *site) start(t *testing.T, d *cachetest.Directories, ahead time.Duration
 	self := swarmcache.Node{ID: s.id}
 	c, err := swarmcache.Open(swarmcache.Config{
 		Dir: s.dir, Index: s.index, Directory: d.Node(self), Node: self,
-		Now:    func() time.Time { return began.Add(30 * time.Since(began)).Add(ahead) },
+		Now: func() time.Time { return began.Add(30 * time.Since(began)).Add(ahead) },
+		Purged: func(key policy.Key) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.purged = append(s.purged, key)
+		},
+		Distrusted: func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.doubts++
+		},
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
@@ -35,6 +51,13 @@ func (s *site) start(t *testing.T, d *cachetest.Directories, ahead time.Duration
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// heard reports whether what is kept elsewhere on the node was told of key.
+func (s *site) heard(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.purged, policy.Key(key))
 }
 
 var began = time.Now()
@@ -69,6 +92,11 @@ func TestPurgeReachesEveryNode(t *testing.T) {
 	eventually(t, func() bool { return !here(nodes[1], m) })
 	nodes[2] = sites[2].restart(t, nodes[2], d, 0)
 	eventually(t, func() bool { return !here(nodes[2], m) })
+	for _, s := range sites {
+		if !s.heard(m.name) || s.heard(other.name) {
+			t.Errorf("%s told what is kept elsewhere of %v", s.id, s.purged)
+		}
+	}
 
 	for i, c := range nodes {
 		if !here(c, other) {
@@ -118,6 +146,8 @@ func TestAwayForLongerThanPurgesStand(t *testing.T) {
 		r, err := c.Record(id)
 		if want := away > swarmcache.PurgesStand; err != nil || r.Version.Stored.Invalid != want {
 			t.Errorf("away for %v: invalid: %v, %v", away, r.Version.Stored.Invalid, err)
+		} else if (s.doubts == 1) != want {
+			t.Errorf("away for %v: %d times doubted", away, s.doubts)
 		}
 	}
 }
