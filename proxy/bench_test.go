@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"shatabdi/policy"
 	"shatabdi/proxy/origin"
+	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cachetest"
 )
@@ -86,4 +88,69 @@ func BenchmarkLargePassed(b *testing.B) { benchmark(b, 64<<20, false, false) }
 func BenchmarkLargeHit(b *testing.B)    { benchmark(b, 64<<20, true, false) }
 func BenchmarkRangeHit(b *testing.B) {
 	benchmark(b, 64<<20, true, false, "Range", "bytes=1000000-1000999")
+}
+
+// smallHit is a proxy with one small object, and a request that it answers.
+func smallHit(b *testing.B) (*Proxy, *http.Request) {
+	self := swarmcache.Node{ID: "n"}
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: b.TempDir(), Index: cachetest.NewIndex(), Directory: cachetest.NewDirectory().Node(self), Node: self,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close() })
+	p, err := New(Config{Cache: c, Small: small.New(small.Config{Size: 64 << 20}), Origin: origin.New(origin.Config{})})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(p.Close)
+	r := httptest.NewRequest("GET", "http://origin.test/some/path/to/small.css?v=1", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	r.Header = http.Header{"User-Agent": {"curl/8.0"}, "Accept": {"*/*"}, "Accept-Encoding": {"gzip, br"}}
+	stored := policy.Stored{Status: 200, RequestTime: time.Now(), ResponseTime: time.Now(), Header: http.Header{
+		"Cache-Control": {"max-age=3600"}, "Etag": {etag}, "Content-Type": {"text/css"}, "Vary": {"Accept-Encoding"},
+		"Date": {time.Now().UTC().Format(http.TimeFormat)}, "Server": {"nginx"},
+	}}
+	stored.Selecting, _ = policy.Selecting(r.Header, stored.Header["Vary"])
+	key := keyOf(r.URL.String())
+	if err := p.small.Put(swarmcache.Version{Key: key, Stored: stored, Validator: etag}, []byte(body(10_000)), p.small.Mark(key)); err != nil {
+		b.Fatal(err)
+	}
+	return p, r
+}
+
+// BenchmarkSmallDecision is from a request to the verdict that a stored object
+// answers it: the aim is 5 microseconds.
+func BenchmarkSmallDecision(b *testing.B) {
+	p, r := smallHit(b)
+	req := policy.Request{Method: r.Method, URL: r.URL, Header: r.Header}
+	b.ReportAllocs()
+	for b.Loop() {
+		route := p.rules().Route(req)
+		o, ok := p.small.Find(route.Key, req.Header, &route.Cache)
+		if !ok {
+			b.Fatal("a miss")
+		}
+		ver := o.Version()
+		route = p.rules().AtResponse(route, ver.Stored.Status, ver.Stored.Header, ver.Length)
+		if d := route.Cache.Decide(req, &ver.Stored, p.cfg.Now()); d.Action != policy.Serve {
+			b.Fatal(d)
+		}
+	}
+}
+
+// BenchmarkSmallHit is all that the proxy does for a hit, without a network.
+func BenchmarkSmallHit(b *testing.B) {
+	p, r := smallHit(b)
+	w := nowhere{http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(w.header)
+		p.ServeHTTP(w, r)
+		if w.header.Get("X-Cache-Status") != "HIT" {
+			b.Fatal(w.header)
+		}
+	}
 }

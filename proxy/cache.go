@@ -3,9 +3,10 @@ package proxy
 import (
 	"context"
 	"io"
-	"os"
+	"sync/atomic"
 
 	"shatabdi/policy"
+	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 )
 
@@ -16,18 +17,24 @@ type cache interface {
 	ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error)
 	// Fill leaves body untouched whenever it fails.
 	Fill(ctx context.Context, v swarmcache.Version, ranges bool, body io.ReadCloser, o swarmcache.Origin) (object, error)
-	Refresh(ctx context.Context, obj object, s policy.Stored) error
-	Renew(ctx context.Context, obj object) (news bool, err error)
 	Withdraw(ctx context.Context, key policy.Key) error
 	Spool(v swarmcache.Version) spool
 }
 
+// object is a stored response, or one that is coming in: of the swarm, or small.
 type object interface {
 	Version() swarmcache.Version
 	Complete() bool
-	Open() (*os.File, error)
+	// Open opens the body of a complete object.
+	Open() (io.ReadSeekCloser, error)
+	// NewReader reads bytes as they come.
 	NewReader(ctx context.Context, from, to int64) io.ReadCloser
 	Sources() (local, swarm, origin int64)
+	// Refresh records new freshness facts, and Renew takes over what others know
+	// better. Withdraw makes what selects the object select it no more.
+	Refresh(ctx context.Context, s policy.Stored) error
+	Renew(ctx context.Context) (news bool, err error)
+	Withdraw(ctx context.Context) error
 	Close()
 }
 
@@ -40,37 +47,88 @@ type spool interface {
 // swarmCache gives a *swarmcache.Cache the shape of cache.
 type swarmCache struct{ *swarmcache.Cache }
 
-type swarmObject struct{ *swarmcache.Object }
+func (c swarmCache) wrap(o *swarmcache.Object, err error) (object, error) {
+	if err != nil {
+		return nil, err
+	}
+	return swarmObject{o, c.Cache}, nil
+}
+
+func (c swarmCache) Local(key policy.Key, o swarmcache.Origin) (object, error) {
+	return c.wrap(c.Cache.Local(key, o))
+}
+
+func (c swarmCache) Lookup(ctx context.Context, key policy.Key, o swarmcache.Origin) (object, error) {
+	return c.wrap(c.Cache.Lookup(ctx, key, o))
+}
+
+func (c swarmCache) Fill(ctx context.Context, v swarmcache.Version, ranges bool, body io.ReadCloser, o swarmcache.Origin) (object, error) {
+	return c.wrap(c.Cache.Fill(ctx, v, ranges, body, o))
+}
+
+func (c swarmCache) Spool(v swarmcache.Version) spool { return c.Cache.Spool(v) }
+
+// swarmObject gives a *swarmcache.Object the shape of object.
+type swarmObject struct {
+	*swarmcache.Object
+	c *swarmcache.Cache
+}
+
+func (o swarmObject) Open() (io.ReadSeekCloser, error) {
+	f, err := o.Object.Open()
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
 
 func (o swarmObject) NewReader(ctx context.Context, from, to int64) io.ReadCloser {
 	return o.Object.NewReader(ctx, from, to)
 }
 
-func wrapObject(o *swarmcache.Object, err error) (object, error) {
-	if err != nil {
-		return nil, err
+func (o swarmObject) Refresh(ctx context.Context, s policy.Stored) error {
+	return o.c.Refresh(ctx, o.Object, s)
+}
+
+func (o swarmObject) Renew(ctx context.Context) (bool, error) { return o.c.Renew(ctx, o.Object) }
+
+func (o swarmObject) Withdraw(ctx context.Context) error { return o.c.Withdraw(ctx, o.Version().Key) }
+
+// readAlong is a small object on its way, as one request reads it.
+type readAlong struct {
+	*small.Object
+	n atomic.Int64
+}
+
+func (o *readAlong) NewReader(ctx context.Context, from, to int64) io.ReadCloser {
+	return &counted{o.Object.NewReader(ctx, from, to), &o.n}
+}
+
+func (o *readAlong) Sources() (local, swarm, origin int64) { return 0, 0, o.n.Load() }
+
+type counted struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// smallObject gives a *small.Object the shape of object.
+func smallObject(o *small.Object) object {
+	if o.Complete() {
+		return o
 	}
-	return swarmObject{o}, nil
+	return &readAlong{Object: o}
 }
 
-func (c swarmCache) Local(key policy.Key, o swarmcache.Origin) (object, error) {
-	return wrapObject(c.Cache.Local(key, o))
-}
+// inMemory is what is special about a small object: its body is in one piece.
+type inMemory interface{ Bytes() []byte }
 
-func (c swarmCache) Lookup(ctx context.Context, key policy.Key, o swarmcache.Origin) (object, error) {
-	return wrapObject(c.Cache.Lookup(ctx, key, o))
+func isSmall(obj object) bool {
+	_, is := obj.(inMemory)
+	return is
 }
-
-func (c swarmCache) Fill(ctx context.Context, v swarmcache.Version, ranges bool, body io.ReadCloser, o swarmcache.Origin) (object, error) {
-	return wrapObject(c.Cache.Fill(ctx, v, ranges, body, o))
-}
-
-func (c swarmCache) Refresh(ctx context.Context, obj object, s policy.Stored) error {
-	return c.Cache.Refresh(ctx, obj.(swarmObject).Object, s)
-}
-
-func (c swarmCache) Renew(ctx context.Context, obj object) (bool, error) {
-	return c.Cache.Renew(ctx, obj.(swarmObject).Object)
-}
-
-func (c swarmCache) Spool(v swarmcache.Version) spool { return c.Cache.Spool(v) }

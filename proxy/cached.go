@@ -137,8 +137,11 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 	switch {
 	case v.inside != nil:
 		large = true
-	case v.seen.known:
-		large = v.seen.large
+	case v.seen.what != unknownKind:
+		large = v.seen.what == largeKind
+	}
+	if o, selected := p.findSmall(v); selected {
+		return smallObject(o), nil
 	}
 	obj, err = p.cache.Local(v.route.Key, v.source)
 	partly := err == nil && !obj.Complete()
@@ -149,11 +152,14 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 		return obj, nil
 	case !large: // a small object must not wait for the directory
 		p.missed("look up here", err)
-		return nil, nil
+		return p.await(v)
 	}
 	ctx := v.r.Context()
 	mayClaim := large && v.r.Method == http.MethodGet && !onlyIfCached(v.r.Header) && policy.Shares(v.req, v.route.Store)
 	for round, look := 0, partly || !mayClaim; ; round, look = round+1, true {
+		if o, selected := p.findSmall(v); selected { // it was not large
+			return smallObject(o), nil
+		}
 		if look {
 			if obj, err := p.lookUp(v, round > 0); err == nil {
 				return obj, nil
@@ -217,12 +223,18 @@ func (p *Proxy) degraded(what string, err error) {
 	p.log.Debug("the cache failed; going on without it", "step", what, "error", err)
 }
 
-// withdraw makes the cluster forget what key selects. It does not hang on the
-// client: what it saw at the origin is true for all.
+// withdraw makes the cluster forget what key selects, and supersede an object. It
+// does not hang on the client: what it saw at the origin is true for all.
 func (p *Proxy) withdraw(ctx context.Context, key policy.Key) {
+	p.forgotten(ctx, func(ctx context.Context) error { return p.cache.Withdraw(ctx, key) })
+}
+
+func (p *Proxy) supersede(v *visit, old object) { p.forgotten(v.r.Context(), old.Withdraw) }
+
+func (p *Proxy) forgotten(ctx context.Context, forget func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := p.cache.Withdraw(ctx, key); err != nil {
+	if err := forget(ctx); err != nil {
 		p.missed("withdraw", err)
 	}
 }
@@ -235,6 +247,7 @@ func (p *Proxy) invalidate(ctx context.Context, u *url.URL, h http.Header) {
 	if route.Kind != policy.Swarm {
 		return
 	}
+	p.small.Forget(route.Key)
 	if obj, err := p.cache.Local(route.Key, nil); err == nil {
 		obj.Close()
 		p.withdraw(ctx, route.Key)

@@ -964,14 +964,14 @@ func TestSharedQueryIsNotPublished(t *testing.T) {
 
 func TestSeenForgetsTheOldest(t *testing.T) {
 	s := newSeen()
-	s.note("first", true)
+	s.note("first", largeKind)
 	for i := range 2 * seenMax {
-		s.note(policy.Key(fmt.Sprint(i)), false)
+		s.note(policy.Key(fmt.Sprint(i)), smallKind)
 	}
-	if s.use("first").known {
+	if s.use("first").what != unknownKind {
 		t.Error("remembers too much")
 	}
-	if at := s.use(policy.Key(fmt.Sprint(2*seenMax - 1))); !at.known || at.large || at.uses != 1 {
+	if at := s.use(policy.Key(fmt.Sprint(2*seenMax - 1))); at.what != smallKind || at.uses != 1 {
 		t.Error("forgets too much")
 	}
 	if len(s.young)+len(s.old) > 2*seenMax {

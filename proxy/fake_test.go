@@ -164,16 +164,17 @@ func (c *fakeCache) put(o *fakeObject) {
 	c.objects[o.ver.Key] = o
 }
 
-func (c *fakeCache) Refresh(_ context.Context, obj object, s policy.Stored) error {
-	c.note("refresh")
-	o := obj.(*fakeObject)
+func (o *fakeObject) Refresh(_ context.Context, s policy.Stored) error {
+	o.c.note("refresh")
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ver.Stored = s
 	return nil
 }
 
-func (c *fakeCache) Renew(context.Context, object) (bool, error) { return false, nil }
+func (o *fakeObject) Renew(context.Context) (bool, error) { return false, nil }
+
+func (o *fakeObject) Withdraw(ctx context.Context) error { return o.c.Withdraw(ctx, o.ver.Key) }
 
 func (c *fakeCache) Withdraw(_ context.Context, key policy.Key) error {
 	c.note("withdraw")
@@ -262,7 +263,7 @@ func (o *fakeObject) Complete() bool                        { return o.size() ==
 func (o *fakeObject) Sources() (local, swarm, origin int64) { return 0, 0, 0 }
 func (o *fakeObject) Close()                                {}
 
-func (o *fakeObject) Open() (*os.File, error) {
+func (o *fakeObject) Open() (io.ReadSeekCloser, error) {
 	f, err := os.CreateTemp(o.c.dir, "body-*")
 	if err != nil {
 		return nil, err

@@ -10,12 +10,14 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/policy/httpheader"
+	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 )
 
 // fetch sends the request to the origin and decides by the head of the answer:
-// small or not to be stored, it passes through; large, it becomes the first
-// span of a fill. No byte of the body is read before that. old, if not nil, is
+// not to be stored, it passes through; small, it is kept in memory, if that is
+// wanted; large, it becomes the first span of a fill. No byte of the body is read
+// before that. old, if not nil, is
 // what is stored and will not do; where d says so the origin is asked whether it
 // still stands (RFC 9111 §4.3.1).
 func (p *Proxy) fetch(v *visit, old object, d policy.Verdict) {
@@ -32,10 +34,19 @@ func (p *Proxy) fetch(v *visit, old object, d policy.Verdict) {
 				out.Header[name] = value
 			}
 		}
+	} else if v.wantsWhole(p) {
+		v.prepare = func(out *http.Request) {
+			out.Header.Del("Range")
+			out.Header.Del("If-Range")
+		}
 	}
 	v.failed = func(err error) bool { return p.originFailed(v, old, d, err) }
 	p.get(v, func(f *fetching, res *http.Response) error {
-		defer v.known()
+		defer func() {
+			if !f.overheard {
+				v.known()
+			}
+		}()
 		if v.asks != nil {
 			v.asks.answered = true
 		}
@@ -49,20 +60,28 @@ func (p *Proxy) fetch(v *visit, old object, d policy.Verdict) {
 	})
 }
 
+// wantsWhole reports whether the origin is asked for the whole although the client
+// wants a part: of what is small it can be kept.
+func (v *visit) wantsWhole(p *Proxy) bool {
+	return p.small != nil && v.seen.what == smallKind && len(v.r.Header["Range"]) > 0 && plainGet(v.r)
+}
+
 // verdict decides what becomes of the origin's answer. It returns nil to pass it on.
 func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received policy.Stored, res *http.Response) error {
 	v := f.visit
 	status := cacheStatus{CacheStatus: d.Forwarded(policy.TakeAnswer, res.StatusCode)}
-	_, length, _ := policy.Whole(received)
+	length := policy.WholeLength(received)
 	route := p.rules().AtResponse(v.route, res.StatusCode, res.Header, length)
 	store := route.Store
-	store.Partial = len(v.r.Header["Range"]) > 0
+	store.Partial = len(v.r.Header["Range"]) > 0 && !v.wantsWhole(p)
+	store.AnyStatus = p.small != nil
 	if old != nil {
 		store.Uses = 0 // it was asked for often enough before
 	}
 
 	why := ""
 	ok, reason := route.Cache.Storable(v.req, received, store)
+	forSwarm := received.Status == http.StatusOK || received.Status == http.StatusPartialContent
 	switch {
 	case route.Kind != policy.Swarm:
 		why = "rule"
@@ -70,16 +89,27 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 		why = reason
 	case length < 0:
 		if old != nil && d.Reason != policy.ReasonVaryMiss && !same(old, received) {
-			p.withdraw(v.r.Context(), v.route.Key) // however the body ends, and before the spool, which would be void
+			p.supersede(v, old) // however the body ends, and before the spool, which would be void
 		}
-		why = p.spoolBody(f, res, p.version(route, v.keep(route, received), 0), route.Threshold)
-	case length < route.Threshold:
+		why = p.spoolBody(f, res, p.version(route, v.keep(route, received), 0), route.Threshold, forSwarm)
+	case length >= route.Threshold && !forSwarm:
+		why = policy.NotStatus
+	case length < route.Threshold && !p.small.Takes(length):
 		why = "small"
+	case length < route.Threshold && !policy.Entire(received):
+		why = policy.NotPartial
+		p.seen.note(route.Key, smallKind) // the next one brings the whole
 	default:
 		ver := p.version(route, v.keep(route, received), length)
-		obj, joined, err := p.open(f, res, ver)
+		obj, joined, err := p.open(f, res, ver, route.Threshold)
 		if err == nil {
-			p.seen.note(route.Key, true)
+			switch {
+			case !isSmall(obj):
+				p.seen.note(route.Key, largeKind)
+				p.supersedeSmall(v)
+			case old != nil && !isSmall(old) && d.Reason != policy.ReasonVaryMiss:
+				p.supersede(v, old)
+			}
 			if old != nil && obj.Version().ID == old.Version().ID {
 				// The bytes are here; what the origin says of them is news, as in a 304.
 				joined = false
@@ -125,18 +155,27 @@ func (v *visit) keep(route policy.Route, received policy.Stored) policy.Stored {
 // notStored draws the conclusions from an answer that is passed on only: about
 // what is stored, and about the next request.
 func (p *Proxy) notStored(v *visit, old object, d policy.Verdict, received policy.Stored, why string) {
-	if v.r.Method != http.MethodGet || !policy.Supersedes(received.Status) {
+	if v.r.Method != http.MethodGet {
 		return
 	}
 	ofURL := policy.HitForMiss(why) // it does not lie with this request
-	if ofURL && why != "unavailable" {
-		p.seen.note(v.route.Key, false)
+	if !policy.Supersedes(received.Status) {
+		if ofURL && v.seen.what != largeKind && !v.route.ExpectLarge && plainGet(v.r) {
+			p.seen.note(v.route.Key, passingKind) // until something better is known
+		}
+		return
+	}
+	switch {
+	case why == "small":
+		p.seen.note(v.route.Key, smallKind)
+	case ofURL && why != "unavailable":
+		p.seen.note(v.route.Key, passingKind)
 	}
 	if old == nil || d.Reason == policy.ReasonVaryMiss || why == policy.NotPartial {
 		return
 	}
 	if ofURL || !same(old, received) {
-		p.withdraw(v.r.Context(), v.route.Key)
+		p.supersede(v, old)
 	}
 }
 
@@ -159,8 +198,12 @@ func (p *Proxy) version(route policy.Route, s policy.Stored, length int64) swarm
 
 // open opens or joins the fill of ver. The body of a 206 is not the object's
 // beginning: it is closed unread, and the range comes out of the fill.
-func (p *Proxy) open(f *fetching, res *http.Response, ver swarmcache.Version) (obj object, joined bool, err error) {
+func (p *Proxy) open(f *fetching, res *http.Response, ver swarmcache.Version, threshold int64) (obj object, joined bool, err error) {
 	ctx := f.visit.r.Context()
+	if ver.Length < threshold {
+		obj, err = p.openSmall(f, res, ver)
+		return obj, false, err
+	}
 	if res.StatusCode == http.StatusPartialContent {
 		obj, err = p.cache.Fill(ctx, ver, true, nil, f.visit.source)
 		return obj, false, err // the engine closes the body
@@ -177,6 +220,42 @@ func (p *Proxy) open(f *fetching, res *http.Response, ver swarmcache.Version) (o
 	}
 	res.Body = http.NoBody
 	return obj, body.closed.Load() && !body.read.Load(), nil
+}
+
+// openSmall keeps a small response as its body comes, whoever reads along.
+func (p *Proxy) openSmall(f *fetching, res *http.Response, ver swarmcache.Version) (object, error) {
+	if err := f.keep(); err != nil {
+		return nil, err
+	}
+	o, err := p.small.Open(ver, f.since)
+	if err != nil {
+		f.tie(f.visit.r.Context())
+		return nil, err
+	}
+	p.seen.note(ver.Key, smallKind)
+	body := res.Body
+	res.Body = http.NoBody
+	fill := func() {
+		defer f.cancel()
+		defer body.Close()
+		defer context.AfterFunc(p.ctx, f.cancel)()
+		if err := o.Fill(p.origin.Unstalled(body, o.Read, f.cancel)); err != nil {
+			p.degraded("fill in memory", err)
+		}
+	}
+	if ver.Length == 0 {
+		fill() // nothing to wait for
+	} else {
+		p.work.Go(fill)
+	}
+	return smallObject(o), nil
+}
+
+// supersedeSmall removes what a large object takes the place of.
+func (p *Proxy) supersedeSmall(v *visit) {
+	if o, selected := p.findSmall(v); selected {
+		p.supersede(v, o)
+	}
 }
 
 // keptBody is a response body that has outlived its client's request.
@@ -205,11 +284,14 @@ type fetching struct {
 	cancel context.CancelFunc
 	untie  func() bool
 	kept   bool
+
+	since     small.Mark // from before it was sent
+	overheard bool       // its body tells what others wait for
 }
 
 // get sends v's request and lets respond see the head of the answer.
 func (p *Proxy) get(v *visit, respond func(*fetching, *http.Response) error) {
-	f := &fetching{visit: v, sent: p.cfg.Now()}
+	f := &fetching{visit: v, sent: p.cfg.Now(), since: p.small.Mark(v.route.Key)}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(v.r.Context()))
 	f.cancel = cancel
 	f.tie(v.r.Context())

@@ -62,7 +62,7 @@ func start(t *testing.T, cfg Config, ocfg origin.Config) *node {
 	}
 	n.Proxy = p
 	s := p.Server()
-	s.ReadHeaderTimeout = 300 * time.Millisecond
+	s.ReadHeaderTimeout = 5 * time.Second
 	done := make(chan struct{})
 	go func() { defer close(done); s.Serve(l) }()
 	t.Cleanup(func() {
@@ -214,10 +214,10 @@ func serve(t *testing.T, f http.HandlerFunc) string {
 
 func hostOf(u string) string { return strings.TrimPrefix(u, "http://") }
 
-// eventually waits until ok, for at most five seconds.
+// eventually waits until ok, for at most half a minute.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never happened: %s", what)
 		}

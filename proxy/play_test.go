@@ -12,6 +12,7 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/proxy/origin"
+	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cachetest"
 )
@@ -25,6 +26,7 @@ type play struct {
 	first []change    // how the origin begins: it says max-age=60 and ETag "1", and sends "one"
 	acts  []act       // each asks for /x, unless it says otherwise
 	alone bool        // means nothing where the next request goes to another node
+	swarm bool        // means nothing where everything is small
 }
 
 // act is what happens before a request, the request, and what comes of it.
@@ -144,14 +146,27 @@ func (s *stage) changes(at []change) {
 	}
 }
 
-// cast runs n nodes on one directory.
-func (s *stage) cast(n int, rule policy.Rule) (nodes []*node) {
+// A setting is what the proxies of a play are like.
+type setting struct {
+	name  string
+	nodes int  // on one directory; each request goes to the next
+	small bool // keeps in memory what is below the threshold, and that is everything
+}
+
+var allSmall = setting{"small", 1, true}
+
+// cast runs the nodes.
+func (s *stage) cast(as setting, rule policy.Rule) (nodes []*node) {
 	directory, swarm, yes := cachetest.NewDirectory(), &barter{}, true
 	rules := &policy.Rules{
 		Default: policy.Defaults{Threshold: 1},
 		Rules:   []policy.Rule{rule, {Path: "/**", ExpectLarge: &yes}},
 	}
-	for i := range n {
+	if as.small {
+		rules.Default.Threshold = policy.MiB
+		rules.Rules = rules.Rules[:1]
+	}
+	for i := range as.nodes {
 		self := swarmcache.Node{ID: swarmcache.NodeID(fmt.Sprintf("node-%d", i+1))}
 		c, err := swarmcache.Open(swarmcache.Config{
 			Dir: s.t.TempDir(), Index: cachetest.NewIndex(), Directory: directory.Node(self), Node: self, Swarm: swarm.node(),
@@ -161,7 +176,11 @@ func (s *stage) cast(n int, rule policy.Rule) (nodes []*node) {
 			s.t.Fatal(err)
 		}
 		s.t.Cleanup(func() { c.Close() })
-		nodes = append(nodes, start(s.t, Config{Cache: c, Now: s.clock.Now, Rules: func() *policy.Rules { return rules }}, origin.Config{}))
+		cfg := Config{Cache: c, Now: s.clock.Now, Rules: func() *policy.Rules { return rules }}
+		if as.small {
+			cfg.Small = small.New(small.Config{Size: 8 << 20})
+		}
+		nodes = append(nodes, start(s.t, cfg, origin.Config{}))
 	}
 	return nodes
 }
@@ -190,10 +209,10 @@ func (n *node) quiet(url string, wanted bool) {
 	})
 }
 
-func (p play) run(t *testing.T, nodes int) {
+func (p play) run(t *testing.T, as setting) {
 	s := newStage(t)
 	s.changes(p.first)
-	cast := s.cast(nodes, p.rule)
+	cast := s.cast(as, p.rule)
 	for i, a := range p.acts {
 		n := cast[i%len(cast)]
 		s.clock.pass(a.after)
@@ -230,14 +249,16 @@ func (p play) run(t *testing.T, nodes int) {
 	}
 }
 
-// perform runs plays on one node, and where each request goes to another node.
+// perform runs plays where everything goes through the swarm, on one node and so
+// that each request goes to another one, and where everything is small.
 func perform(t *testing.T, plays []play) {
 	for _, p := range plays {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			p.run(t, 1)
-			if !p.alone {
-				t.Run("three nodes", func(t *testing.T) { p.run(t, 3) })
+			for _, as := range []setting{{"one node", 1, false}, {"three nodes", 3, false}, allSmall} {
+				if (as.nodes == 1 || !p.alone) && !(as.small && p.swarm) {
+					t.Run(as.name, func(t *testing.T) { p.run(t, as) })
+				}
 			}
 		})
 	}
@@ -248,44 +269,46 @@ func perform(t *testing.T, plays []play) {
 func TestNobodyGetsAnothersAnswer(t *testing.T) {
 	for _, directives := range []string{"", "private", "no-store", "no-cache", "max-age=60", "max-age=0", "max-age=60, stale-while-revalidate=60", "private, stale-if-error=60"} {
 		for _, field := range []string{"Authorization", "Cookie"} {
-			t.Run(field+" "+directives, func(t *testing.T) {
-				t.Parallel()
-				s := newStage(t)
-				url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-					if directives != "" {
-						w.Header().Set("Cache-Control", directives)
-					}
-					w.Header().Set("Etag", `"`+r.Header.Get(field)+`"`)
-					http.ServeContent(w, r, "", time.Time{}, strings.NewReader("for "+r.Header.Get(field)))
-				})
-				cast := s.cast(2, policy.Rule{Path: "/none", Route: policy.Pass})
-				var wg sync.WaitGroup
-				for i := range 6 {
-					wg.Go(func() {
-						for range 4 {
-							who := fmt.Sprint("user-", i)
-							n := cast[i%len(cast)]
-							res, err := n.client().Do(request(t, "GET", url+"/x", field+": "+who))
-							if err != nil {
-								t.Error(err)
-								return
-							}
-							got, _ := io.ReadAll(res.Body)
-							res.Body.Close()
-							if string(got) != "for "+who {
-								t.Errorf("%s got %q (%s)", who, got, res.Header.Get("Cache-Status"))
-							}
+			for _, as := range []setting{{"swarm", 2, false}, allSmall} {
+				t.Run(field+" "+directives+" "+as.name, func(t *testing.T) {
+					t.Parallel()
+					s := newStage(t)
+					url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+						if directives != "" {
+							w.Header().Set("Cache-Control", directives)
 						}
+						w.Header().Set("Etag", `"`+r.Header.Get(field)+`"`)
+						http.ServeContent(w, r, "", time.Time{}, strings.NewReader("for "+r.Header.Get(field)))
 					})
-				}
-				wg.Wait()
-				for _, n := range cast {
-					if _, got := n.get(url + "/x"); got != "for " {
-						t.Errorf("an anonymous client got %q", got)
+					cast := s.cast(as, policy.Rule{Path: "/none", Route: policy.Pass})
+					var wg sync.WaitGroup
+					for i := range 6 {
+						wg.Go(func() {
+							for range 4 {
+								who := fmt.Sprint("user-", i)
+								n := cast[i%len(cast)]
+								res, err := n.client().Do(request(t, "GET", url+"/x", field+": "+who))
+								if err != nil {
+									t.Error(err)
+									return
+								}
+								got, _ := io.ReadAll(res.Body)
+								res.Body.Close()
+								if string(got) != "for "+who {
+									t.Errorf("%s got %q (%s)", who, got, res.Header.Get("Cache-Status"))
+								}
+							}
+						})
 					}
-					n.quiet(url+"/x", true) // barter knows no fills
-				}
-			})
+					wg.Wait()
+					for _, n := range cast {
+						if _, got := n.get(url + "/x"); got != "for " {
+							t.Errorf("an anonymous client got %q", got)
+						}
+						n.quiet(url+"/x", true) // barter knows no fills
+					}
+				})
+			}
 		}
 	}
 }

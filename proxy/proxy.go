@@ -26,6 +26,7 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/proxy/origin"
+	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 )
 
@@ -33,6 +34,8 @@ import (
 type Config struct {
 	// Cache keeps large objects; nil: everything passes.
 	Cache *swarmcache.Cache
+	// Small keeps what is too small for Cache; nil: that passes.
+	Small *small.Cache
 	// Rules tells the rules of now, asked at each request; nil: the zero Rules.
 	Rules func() *policy.Rules
 	// Mode tells the mode of now: "pass" turns caching off, and lookups too.
@@ -65,8 +68,11 @@ type Proxy struct {
 	origin    *origin.Client
 	name      any   // of this node, in Cache-Status and Proxy-Status
 	cache     cache // nil: none
+	small     *small.Cache
 	seen      *seen
 	questions questions
+	firsts    firsts
+	patience  time.Duration            // with those
 	engine    *httputil.ReverseProxy   // sends and streams, on every path that reaches an origin
 	tunnel    *goproxy.ProxyHttpServer // CONNECT only
 	log       *slog.Logger
@@ -98,7 +104,8 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		cfg: cfg, origin: cfg.Origin, log: cfg.Logger, metrics: newMetrics(cfg.Registerer),
-		name: fieldName(cfg.Origin.Node()), seen: newSeen(), questions: questions{now: map[swarmcache.ObjectID]*question{}}, background: make(chan struct{}, 64),
+		name: fieldName(cfg.Origin.Node()), small: cfg.Small, seen: newSeen(), background: make(chan struct{}, 64),
+		questions: questions{now: map[swarmcache.ObjectID]*question{}}, firsts: firsts{now: map[string]chan struct{}{}}, patience: defaultPatience,
 	}
 	if cfg.Cache != nil {
 		p.cache = swarmCache{cfg.Cache}

@@ -189,13 +189,13 @@ func (p *Proxy) renew(v *visit, old object, fresh, received policy.Stored) (shar
 	}
 	anybody := policy.Request{Method: http.MethodGet, URL: v.req.URL}
 	if ok, _ := c.Storable(anybody, fresh, store); !ok {
-		p.withdraw(v.r.Context(), v.route.Key)
+		p.supersede(v, old)
 	}
 	return false
 }
 
 func (p *Proxy) record(v *visit, obj object, s policy.Stored) {
-	if err := p.cache.Refresh(v.r.Context(), obj, s); err != nil {
+	if err := obj.Refresh(v.r.Context(), s); err != nil {
 		p.degraded("refresh", err)
 	}
 }
@@ -262,7 +262,7 @@ func (p *Proxy) refresh(v *visit, ver swarmcache.Version, d policy.Verdict) {
 				p.log.Error("a question behind a client's back panicked", "panic", e, "stack", string(debug.Stack()))
 			}
 		}()
-		obj, err := p.cache.Local(v.route.Key, b.source)
+		obj, err := p.here(b)
 		if err != nil {
 			return
 		}
@@ -275,7 +275,7 @@ func (p *Proxy) refresh(v *visit, ver swarmcache.Version, d policy.Verdict) {
 
 // learnt reports whether another node has asked the origin meanwhile.
 func (p *Proxy) learnt(ctx context.Context, obj object) bool {
-	news, err := p.cache.Renew(ctx, obj)
+	news, err := obj.Renew(ctx)
 	if err != nil {
 		p.missed("renew", err)
 	}

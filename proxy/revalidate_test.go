@@ -38,17 +38,21 @@ func herd(t *testing.T, p *node, n int, url string, arrived <-chan struct{}, fie
 	return words
 }
 
-// waiting is how many requests wait for an answer, their own or another's.
-func waiting() (n int) {
+// waitingIn is how many requests wait in a function of ours for what another is
+// told.
+func waitingIn(function string) (n int) {
 	b := make([]byte, 4<<20)
 	for stack := range strings.SplitSeq(string(b[:runtime.Stack(b, true)]), "\n\n") {
 		state, _, _ := strings.Cut(stack, "\n")
-		if strings.Contains(state, "[select") && strings.Contains(stack, "proxy.(*Proxy).ask(") {
+		if strings.Contains(state, "[select") && strings.Contains(stack, function) {
 			n++
 		}
 	}
 	return n
 }
+
+// waiting is how many requests wait for an answer, their own or another's.
+func waiting() int { return waitingIn("proxy.(*Proxy).ask(") }
 
 // slow makes o answer the first question only when all of a herd ask or wait.
 func slow(t *testing.T, o *store, herd int, answer http.HandlerFunc) (arrived chan struct{}, asked *atomic.Int32) {
@@ -171,7 +175,7 @@ func TestSameVersionOfUnknownLength(t *testing.T) {
 		io.WriteString(w, "one")
 		http.NewResponseController(w).Flush()
 	}) + "/x"
-	n := s.cast(1, policy.Rule{})[0]
+	n := s.cast(setting{nodes: 1}, policy.Rule{})[0]
 	for _, word := range []string{"MISS", "EXPIRED", "HIT"} {
 		if word == "EXPIRED" {
 			s.clock.pass(minute)
@@ -385,7 +389,7 @@ func TestImmutableOverTLS(t *testing.T) {
 func TestOutdatedByHeadForAll(t *testing.T) {
 	s := newStage(t)
 	url := s.url + "/x"
-	cast := s.cast(2, policy.Rule{})
+	cast := s.cast(setting{nodes: 2}, policy.Rule{})
 	want := func(n *node, method, want string) {
 		t.Helper()
 		res, got := n.do(request(t, method, url))
@@ -429,7 +433,7 @@ func TestChangedWhileSpooled(t *testing.T) {
 		}
 		io.WriteString(w, body[1:])
 	}) + "/x"
-	n := s.cast(1, policy.Rule{})[0]
+	n := s.cast(setting{nodes: 1}, policy.Rule{})[0]
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if _, got := n.get(url); got != "one" {

@@ -19,9 +19,19 @@ type seen struct {
 }
 
 type sight struct {
-	known, large bool
-	uses         int32
+	what kind
+	uses int32
 }
+
+// kind is what the last answer for a key was.
+type kind int8
+
+const (
+	unknownKind kind = iota
+	largeKind        // stored, and for the swarm
+	smallKind        // too small for that
+	passingKind      // not to be stored, whoever asks: nobody waits for another's (hit-for-miss)
+)
 
 // seenMax bounds each of the two generations; a full one becomes the old one.
 const seenMax = 16 << 10
@@ -35,9 +45,12 @@ func (s *seen) use(key policy.Key) sight {
 	return s.change(key, func(at *sight) { at.uses = min(at.uses+1, 1<<30) })
 }
 
-func (s *seen) note(key policy.Key, large bool) {
-	s.change(key, func(at *sight) { at.known, at.large = true, large })
+func (s *seen) note(key policy.Key, what kind) {
+	s.change(key, func(at *sight) { at.what = what })
 }
+
+// of tells what is known of key.
+func (s *seen) of(key policy.Key) sight { return s.change(key, func(*sight) {}) }
 
 func (s *seen) change(key policy.Key, f func(*sight)) sight {
 	h := maphash.String(s.seed, string(key))

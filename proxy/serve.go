@@ -66,20 +66,17 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 		v.w.WriteHeader(reply.Status)
 		return
 	}
-	r := asking(v.r.Method, reply, ver.Length)
 	v.inside.answers(obj)
-	if obj.Complete() {
-		if f, err := obj.Open(); err == nil {
-			defer f.Close()
-			http.ServeContent(v.w, r, "", time.Time{}, f)
-			v.bytes.local += v.w.bytes
-			p.servedOrBroken(v)
-			return
-		}
+	if obj.Complete() && p.serveComplete(v, obj, s, reply, status) {
+		return
 	}
 	c := p.newContent(v, obj, reply.Ranges)
 	v.w.hold()
-	http.ServeContent(v.w, r, "", time.Time{}, c)
+	if s.Status == http.StatusOK {
+		http.ServeContent(v.w, asking(v.r.Method, reply, ver.Length), "", time.Time{}, c)
+	} else {
+		v.whole(s.Status, ver.Length, func() { v.w.ReadFrom(c) })
+	}
 	c.end()
 	local, swarm, from := obj.Sources()
 	v.bytes = sourceBytes{local: local, swarm: swarm, origin: from + c.resumed}
@@ -96,6 +93,42 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 		return
 	}
 	p.servedOrBroken(v)
+}
+
+// serveComplete answers from a body that is here, if it can be opened.
+func (p *Proxy) serveComplete(v *visit, obj object, s policy.Stored, reply policy.Reply, status cacheStatus) bool {
+	bytes := &v.bytes.local
+	if o, ok := obj.(inMemory); ok {
+		if status.stored { // it came while the head was being looked at
+			bytes = &v.bytes.origin
+		}
+		if reply.Status == s.Status {
+			body := o.Bytes()
+			v.whole(s.Status, int64(len(body)), func() { v.w.Write(body) })
+			*bytes += v.w.bytes
+			return true
+		}
+	}
+	f, err := obj.Open()
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	http.ServeContent(v.w, asking(v.r.Method, reply, obj.Version().Length), "", time.Time{}, f)
+	*bytes += v.w.bytes
+	p.servedOrBroken(v)
+	return true
+}
+
+// whole sends a body as it is, with a status that http.ServeContent may not know.
+func (v *visit) whole(status int, length int64, send func()) {
+	if status != http.StatusNoContent { // RFC 9110 §8.6
+		v.w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
+	}
+	v.w.WriteHeader(status)
+	if v.r.Method != http.MethodHead && length > 0 {
+		send()
+	}
 }
 
 // metPreconditions is req without the conditions that the origin alone can judge.

@@ -106,12 +106,13 @@ type Cache struct {
 	MinFree        Share  `yaml:"min_free"`
 	SwarmThreshold Size   `yaml:"swarm_threshold"`
 	Small          string `yaml:"small"`
+	SmallMemory    Size   `yaml:"small_memory"`
 }
 
 // What happens to responses below the threshold.
 const (
 	SmallPass  = "pass"  // passed through
-	SmallCache = "cache" // kept on this node
+	SmallCache = "cache" // kept in this node's memory
 )
 
 // Scrub is how what is stored is verified.
@@ -205,6 +206,7 @@ func DefaultConfig() Config {
 			MinFree:        Share{Percent: 5},
 			SwarmThreshold: Size(policy.DefaultThreshold),
 			Small:          SmallPass,
+			SmallMemory:    64 << 20,
 		},
 		Scrub: Scrub{Rate: 10 << 20, Every: 7 * 24 * time.Hour},
 		Origin: Origin{

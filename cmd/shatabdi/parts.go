@@ -18,6 +18,7 @@ import (
 	"shatabdi/policy"
 	"shatabdi/proxy"
 	"shatabdi/proxy/origin"
+	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
 	"shatabdi/swarmcache/cluster"
@@ -34,6 +35,7 @@ type parts struct {
 	swarm   *swarm.Swarm
 	cluster *cluster.Cluster
 	cache   *swarmcache.Cache
+	small   *small.Cache // nil: small responses pass
 
 	downloads *download.Downloads
 
@@ -164,11 +166,15 @@ func (d *daemon) startParts(ctx context.Context) error {
 	if size < int64(cfg.Cache.SwarmThreshold) {
 		d.log.Warn("there is no room for objects, all responses pass through", "data_dir", dir, "cache_size", cfg.Cache.Size, "min_free", cfg.Cache.MinFree)
 	}
+	if cfg.Cache.Small == SmallCache {
+		p.small = small.New(small.Config{Size: int64(cfg.Cache.SmallMemory), Registerer: d.reg})
+	}
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
 		Size: size, Priority: p.priority, Streams: cfg.Origin.Streams,
 		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
+		Purged: p.small.Forget, Distrusted: p.small.ForgetAll,
 		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
@@ -225,7 +231,7 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 		ports[i] = int(port)
 	}
 	px, err := proxy.New(proxy.Config{
-		Cache: p.cache, Rules: func() *policy.Rules { return p.rules },
+		Cache: p.cache, Small: p.small, Rules: func() *policy.Rules { return p.rules },
 		Mode: func() string {
 			if cfg.Mode == ModePass {
 				return ModePass

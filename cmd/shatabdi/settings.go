@@ -50,7 +50,8 @@ var settings = []setting{
 	{"cache.size", "cache-size", "SIZE", "disk for objects: bytes, or a percentage of the file system"},
 	{"cache.min_free", "cache-min-free", "SIZE", "disk that is left free for others when the daemon starts: bytes, or a percentage of the file system"},
 	{"cache.swarm_threshold", "swarm-threshold", "SIZE", "responses from this size on are shared through the swarm"},
-	{"cache.small", "small", "pass|cache", "smaller responses: pass them through; caching them is not built yet"},
+	{"cache.small", "small", "pass|cache", "smaller responses: pass them through, or cache them in this node's memory"},
+	{"cache.small_memory", "small-memory", "SIZE", "memory for them, where they are cached; none takes more than a quarter"},
 
 	{"scrub.rate", "", "RATE", "how fast stored objects are read back and verified while nobody asks for them, a quarter of it while bytes come in; off: not at all"},
 	{"scrub.every", "", "DURATION", "how long an object that was verified is left alone"},

@@ -43,8 +43,8 @@ func (c *Config) Validate() []problem {
 // warnings are doubtful choices that are allowed all the same.
 func (c *Config) warnings() []string {
 	var w []string
-	if c.Cache.Small == SmallCache {
-		w = append(w, "cache.small: caching small responses is not built yet, they still pass through")
+	if c.Cache.Small == SmallCache && c.Cache.SmallMemory/4 < c.Cache.SwarmThreshold {
+		w = append(w, fmt.Sprintf("cache.small_memory: responses of more than a quarter of %s and less than cache.swarm_threshold pass through", c.Cache.SmallMemory))
 	}
 	if c.Etcd.Embedded() {
 		var open []string
@@ -137,6 +137,7 @@ func (v *validator) cache(c Cache) {
 	v.require(c.Size.Percent > 0 || c.Size.Bytes > 0, "cache.size", "nothing would fit; want a size such as 50GiB or 80%% (to keep nothing, set mode: pass)")
 	v.require(c.SwarmThreshold > 0, "cache.swarm_threshold", "want a size above 0, such as 4MiB")
 	v.oneOf("cache.small", c.Small, SmallPass, SmallCache)
+	v.require(c.Small != SmallCache || c.SmallMemory >= 1<<20, "cache.small_memory", "%s; want at least 1MiB", c.SmallMemory)
 }
 
 func (v *validator) origin(o Origin) {

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -402,6 +403,21 @@ func TestStalledStreamFails(t *testing.T) {
 			t.Errorf("got %q, %v", b, err)
 		}
 	}
+}
+
+// A body that stands still is given up once nobody waits for it.
+func TestUnstalled(t *testing.T) {
+	c := open(t, Config{StallTimeout: time.Millisecond})
+	r, w := io.Pipe()
+	var asked atomic.Int32
+	awaited := func() bool { return asked.Add(1) < 5 }
+	b := c.Unstalled(r, awaited, func() { r.CloseWithError(errStalled) })
+	go io.WriteString(w, "hello")
+	got, err := io.ReadAll(b)
+	if string(got) != "hello" || KindOf(err) != KindStalled || asked.Load() < 5 {
+		t.Errorf("got %q, %v, asked %d times", got, err, asked.Load())
+	}
+	w.Close()
 }
 
 func TestFailedStreamsAreGivenBack(t *testing.T) {

@@ -116,3 +116,40 @@ func (b *streamBody) Close() error {
 	defer b.done()
 	return b.ReadCloser.Close()
 }
+
+// Unstalled reads body, and calls cancel when it stands still for StallTimeout
+// while nobody waits for it.
+func (c *Client) Unstalled(body io.Reader, awaited func() bool, cancel func()) io.Reader {
+	if c.stall == 0 {
+		return body
+	}
+	return &unstalled{Reader: body, stall: c.stall, awaited: awaited, cancel: cancel}
+}
+
+type unstalled struct {
+	io.Reader
+	stall   time.Duration
+	awaited func() bool
+	cancel  func()
+}
+
+func (u *unstalled) Read(p []byte) (int, error) {
+	over := make(chan struct{})
+	t := time.AfterFunc(u.stall, func() {
+		for u.awaited() {
+			select {
+			case <-over:
+				return
+			case <-time.After(u.stall):
+			}
+		}
+		select {
+		case <-over:
+		default:
+			u.cancel()
+		}
+	})
+	defer t.Stop()
+	defer close(over)
+	return u.Reader.Read(p)
+}

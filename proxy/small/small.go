@@ -1,0 +1,263 @@
+// Package small keeps responses that are not worth a swarm, whole, in the memory
+// of this node.
+//
+// It promises that nothing is found which was forgotten after the request for it
+// went out, that a body which ends early is never taken for a whole one, and that
+// objects and bodies on their way have a bound each. It leaves to policy what may
+// be stored and served, and to proxy the asking of origins. Nothing outlives the
+// process.
+package small
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/maypok86/otter/v2/stats"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+)
+
+var (
+	// ErrForgotten: what the key selects was forgotten since the request went out.
+	ErrForgotten = errors.New("forgotten meanwhile")
+	// ErrNoSpace: the object is too large, or too many are on their way.
+	ErrNoSpace = errors.New("no space in memory")
+)
+
+// maxVariants bounds what is kept under one key: each is compared with a request
+// that selects. The one that came first goes first.
+const maxVariants = 32
+
+// overhead is what an object is taken to cost besides its body and its header.
+const overhead = 1 << 10
+
+// Config of a Cache.
+type Config struct {
+	Size       int64                 // bytes of objects, and of bodies on their way
+	Registerer prometheus.Registerer // nil: metrics are not registered
+}
+
+// Cache holds small objects, several variants to a key. A nil one holds none.
+type Cache struct {
+	size    int64
+	entries *otter.Cache[policy.Key, variants]
+	coming  atomic.Int64 // bytes of bodies on their way
+	seed    maphash.Seed
+
+	mu        sync.Mutex // orders changes of entries; finding needs no lock
+	forgotten [1 << 10]atomic.Uint32
+}
+
+// variants are what one key selects, the newest last. A slice is never changed,
+// but replaced.
+type variants []*Object
+
+// New returns an empty cache.
+func New(cfg Config) *Cache {
+	c := &Cache{size: cfg.Size, seed: maphash.MakeSeed()}
+	evictions := prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "shatabdi", Name: "small_evictions_total",
+		Help: "Keys whose small objects made room for others.",
+	})
+	c.entries = otter.Must(&otter.Options[policy.Key, variants]{
+		MaximumWeight: uint64(cfg.Size), Weigher: weight, StatsRecorder: &recorder{evictions: evictions},
+	})
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(evictions,
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Namespace: "shatabdi", Name: "small_bytes", Help: "Bytes of small objects in memory, with what they cost besides their bodies.",
+			}, func() float64 { return float64(c.entries.WeightedSize()) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Namespace: "shatabdi", Name: "small_keys", Help: "URLs of which small objects are in memory.",
+			}, func() float64 { return float64(c.entries.EstimatedSize()) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Namespace: "shatabdi", Name: "small_coming_bytes", Help: "Bytes of small bodies on their way from origins.",
+			}, func() float64 { return float64(c.coming.Load()) }))
+	}
+	return c
+}
+
+type recorder struct {
+	stats.NoopRecorder
+	evictions prometheus.Counter
+}
+
+func (r *recorder) RecordEviction(uint32) { r.evictions.Inc() }
+
+func weight(key policy.Key, vs variants) uint32 {
+	n := int64(len(key))
+	for _, o := range vs {
+		n += o.weight
+	}
+	return uint32(min(n, 1<<32-1))
+}
+
+// Takes reports whether a body of that many bytes could be kept. One that is
+// larger than a quarter of the cache would cost too many others their place.
+func (c *Cache) Takes(length int64) bool { return c != nil && length <= c.size/4 }
+
+// Most is the length of the largest body that could be kept.
+func (c *Cache) Most() int64 {
+	if c == nil {
+		return 0
+	}
+	return c.size / 4
+}
+
+// Reserve and Release count a body on its way whose length is not known.
+func (c *Cache) Reserve(n int64) bool {
+	if c.coming.Add(n) > c.size {
+		c.coming.Add(-n)
+		return false
+	}
+	return true
+}
+
+// Release takes back what was reserved.
+func (c *Cache) Release(n int64) { c.coming.Add(-n) }
+
+// Coming is how many bytes of bodies are on their way.
+func (c *Cache) Coming() int64 { return c.coming.Load() }
+
+// Find returns the object that answers a request for key with these fields. If
+// there are only other variants it returns one of them, and false.
+func (c *Cache) Find(key policy.Key, h http.Header, rules *policy.Caching) (o *Object, selected bool) {
+	if c == nil {
+		return nil, false
+	}
+	vs, ok := c.entries.GetIfPresent(key)
+	if !ok {
+		return nil, false
+	}
+	if len(vs) == 1 {
+		return vs[0], rules.SelectedBy(*vs[0].stored.Load(), h)
+	}
+	stored := make([]policy.Stored, len(vs))
+	for i, o := range vs {
+		stored[i] = *o.stored.Load()
+	}
+	if i := rules.Select(h, stored); i >= 0 {
+		return vs[i], true
+	}
+	return vs[len(vs)-1], false
+}
+
+// Mark is a moment in the life of a key.
+type Mark uint32
+
+// Mark returns the present moment; take it before a request goes out.
+func (c *Cache) Mark(key policy.Key) Mark {
+	if c == nil {
+		return 0
+	}
+	return Mark(c.epoch(key).Load())
+}
+
+// epoch counts how often a key, or one of those that share its place, was
+// forgotten.
+func (c *Cache) epoch(key policy.Key) *atomic.Uint32 {
+	return &c.forgotten[maphash.String(c.seed, string(key))%uint64(len(c.forgotten))]
+}
+
+// Open keeps a response whose body is about to come: v.Length bytes, by Fill.
+// Whoever finds the object reads along. since is from before the request.
+func (c *Cache) Open(v swarmcache.Version, since Mark) (*Object, error) {
+	if !c.Takes(v.Length) || !c.Reserve(v.Length) {
+		return nil, ErrNoSpace
+	}
+	o := newObject(c, v)
+	if err := c.enter(o, since); err != nil {
+		c.Release(v.Length)
+		return nil, err
+	}
+	return o, nil
+}
+
+// Put keeps a response that is here, with its whole body.
+func (c *Cache) Put(v swarmcache.Version, body []byte, since Mark) error {
+	if v.Length = int64(len(body)); !c.Takes(v.Length) {
+		return ErrNoSpace
+	}
+	o := newObject(c, v)
+	o.data = body
+	o.done.Store(true)
+	return c.enter(o, since)
+}
+
+// enter puts o in the place of what selects the same.
+func (c *Cache) enter(o *Object, since Mark) error {
+	key, s := o.version.Key, o.stored.Load()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if Mark(c.epoch(key).Load()) != since {
+		return fmt.Errorf("%s: %w", key, ErrForgotten)
+	}
+	old, _ := c.entries.GetIfPresent(key)
+	vs := make(variants, 0, len(old)+1)
+	for _, other := range old {
+		if !policy.SameVariant(s, other.stored.Load()) {
+			vs = append(vs, other)
+		}
+	}
+	if len(vs) == maxVariants {
+		vs = vs[1:]
+	}
+	c.entries.Set(key, append(vs, o))
+	return nil
+}
+
+// Forget removes everything that key selects, and keeps what is on its way from
+// being stored.
+func (c *Cache) Forget(key policy.Key) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch(key).Add(1)
+	c.entries.Invalidate(key)
+}
+
+// ForgetAll removes everything, as Forget does.
+func (c *Cache) ForgetAll() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.forgotten {
+		c.forgotten[i].Add(1)
+	}
+	c.entries.InvalidateAll()
+}
+
+// remove removes one object.
+func (c *Cache) remove(o *Object) {
+	key := o.version.Key
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old, ok := c.entries.GetIfPresent(key)
+	if !ok {
+		return
+	}
+	vs := make(variants, 0, len(old))
+	for _, other := range old {
+		if other != o {
+			vs = append(vs, other)
+		}
+	}
+	switch len(vs) {
+	case len(old):
+	case 0:
+		c.entries.Invalidate(key)
+	default:
+		c.entries.Set(key, vs)
+	}
+}

@@ -1,0 +1,221 @@
+package small
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var rules policy.Caching
+
+// version of key, in a language if one is named.
+func version(key policy.Key, length int64, language string) swarmcache.Version {
+	s := policy.Stored{Status: 200, Header: http.Header{"Etag": {`"1"`}}, ResponseTime: time.Now()}
+	if language != "" {
+		s.Header.Set("Vary", "Accept-Language")
+		s.Selecting = http.Header{"Accept-Language": {language}}
+	}
+	return swarmcache.Version{Key: key, Stored: s, Length: length, Validator: `"1"`}
+}
+
+func asking(language string) http.Header { return http.Header{"Accept-Language": {language}} }
+
+func put(t *testing.T, c *Cache, key policy.Key, body, language string) {
+	t.Helper()
+	if err := c.Put(version(key, 0, language), []byte(body), c.Mark(key)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// found is the body of what answers, "-" for none, "other" for another variant.
+func found(c *Cache, key policy.Key, h http.Header) string {
+	switch o, selected := c.Find(key, h, &rules); {
+	case selected:
+		return string(o.Bytes())
+	case o != nil:
+		return "other"
+	}
+	return "-"
+}
+
+func TestVariants(t *testing.T) {
+	c := New(Config{Size: 1 << 20})
+	put(t, c, "k", "de", "de")
+	put(t, c, "k", "fr", "fr")
+	put(t, c, "k", "de again", "de")
+	for language, want := range map[string]string{"de": "de again", "fr": "fr", "en": "other"} {
+		if got := found(c, "k", asking(language)); got != want {
+			t.Errorf("%s: %q, want %q", language, got, want)
+		}
+	}
+	o, _ := c.Find("k", asking("de"), &rules)
+	o.Withdraw(t.Context())
+	if de, fr := found(c, "k", asking("de")), found(c, "k", asking("fr")); de != "other" || fr != "fr" {
+		t.Errorf("after one was withdrawn: %q, %q", de, fr)
+	}
+	for i := range 2 * maxVariants {
+		put(t, c, "k", "x", fmt.Sprint("x-", i))
+	}
+	if got := found(c, "k", asking("fr")); got != "other" {
+		t.Errorf("all are kept: %q", got)
+	}
+	if got := found(c, "k", asking(fmt.Sprint("x-", 2*maxVariants-1))); got != "x" {
+		t.Errorf("the newest is gone: %q", got)
+	}
+	c.Forget("k")
+	if got := found(c, "k", asking("fr")); got != "-" {
+		t.Errorf("after Forget: %q", got)
+	}
+}
+
+// What was begun before its key was forgotten does not come back.
+func TestForgottenMeanwhile(t *testing.T) {
+	for name, forget := range map[string]func(*Cache){"one": func(c *Cache) { c.Forget("k") }, "all": (*Cache).ForgetAll} {
+		c := New(Config{Size: 1 << 20})
+		mark := c.Mark("k")
+		o, err := c.Open(version("k", 4, ""), mark)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forget(c)
+		if err := o.Fill(strings.NewReader("body")); err != nil || string(o.Bytes()) != "body" {
+			t.Errorf("%s: who reads it already gets %q, %v", name, o.Bytes(), err)
+		}
+		if err := c.Put(version("k", 0, ""), []byte("body"), mark); !errors.Is(err, ErrForgotten) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := c.Open(version("k", 4, ""), mark); !errors.Is(err, ErrForgotten) {
+			t.Errorf("%s: %v", name, err)
+		}
+		o.Refresh(t.Context(), o.Version().Stored)
+		if got := found(c, "k", nil); got != "-" || c.Coming() != 0 {
+			t.Errorf("%s: %q, %d bytes coming", name, got, c.Coming())
+		}
+	}
+}
+
+func TestBounds(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	c := New(Config{Size: 1 << 20, Registerer: reg})
+	if c.Takes(1<<18+1) || !c.Takes(1<<18) || (*Cache)(nil).Takes(0) {
+		t.Error("takes too much, or too little")
+	}
+	for i := range 1000 {
+		put(t, c, policy.Key(fmt.Sprint("k", i)), strings.Repeat("x", 10_000), "")
+	}
+	c.entries.CleanUp()
+	if got := c.entries.WeightedSize(); got > 1<<20 || got < 1<<19 {
+		t.Errorf("%d bytes are kept", got)
+	}
+	var open []*Object
+	for i := range 5 {
+		key := policy.Key(fmt.Sprint("open", i))
+		o, err := c.Open(version(key, 1<<18, ""), c.Mark(key))
+		if (err == nil) != (i < 4) {
+			t.Errorf("open %d: %v", i, err)
+		}
+		if err == nil {
+			open = append(open, o)
+		}
+	}
+	if c.Reserve(1) {
+		t.Error("no bound on what is on its way")
+	}
+	for _, o := range open {
+		if o.Fill(strings.NewReader("short")) == nil {
+			t.Error("a short body is whole")
+		}
+	}
+	if c.Coming() != 0 || !c.Reserve(1) {
+		t.Error("what failed stays reserved")
+	}
+	if metrics, err := reg.Gather(); err != nil || len(metrics) != 4 {
+		t.Errorf("%d metrics, %v", len(metrics), err)
+	}
+}
+
+// Readers follow a body as it comes, to its end or to its failure.
+func TestReadersFollow(t *testing.T) {
+	body := bytes.Repeat([]byte("0123456789"), 20_000)
+	for name, early := range map[string]bool{"whole": false, "cut short": true} {
+		t.Run(name, func(t *testing.T) {
+			c := New(Config{Size: 1 << 20})
+			o, err := c.Open(version("k", int64(len(body)), ""), c.Mark("k"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent := body
+			if early {
+				sent = body[:150_000]
+			}
+			var wg sync.WaitGroup
+			for i := range 8 {
+				r := o.NewReader(t.Context(), int64(i*10_000), int64(len(body)-i))
+				wg.Go(func() {
+					defer r.Close()
+					got, err := io.ReadAll(r)
+					want := sent[i*10_000 : min(len(sent), len(body)-i)]
+					if !bytes.Equal(got, want) || (err != nil) != early {
+						t.Errorf("reader %d: %d bytes, want %d; %v", i, len(got), len(want), err)
+					}
+				})
+			}
+			err = o.Fill(iotest.HalfReader(bytes.NewReader(sent)))
+			wg.Wait()
+			if o.Read() || early != (err != nil) || o.Complete() == early {
+				t.Errorf("read: %v, complete: %v, %v", o.Read(), o.Complete(), err)
+			}
+			if got := found(c, "k", nil); early != (got == "-") {
+				t.Errorf("%d bytes are found", len(got))
+			}
+		})
+	}
+}
+
+// Whoever reads one moment sees one version whole, however many write.
+func TestConcurrently(t *testing.T) {
+	c := New(Config{Size: 256 << 10})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 300 {
+				key := policy.Key(fmt.Sprint("k", j%7))
+				switch (i + j) % 4 {
+				case 0:
+					o, err := c.Open(version(key, 2000, fmt.Sprint("l-", j%3)), c.Mark(key))
+					if err == nil {
+						o.Fill(strings.NewReader(strings.Repeat(string(key), 1000)))
+					}
+				case 1:
+					c.Forget(key)
+				default:
+					if o, ok := c.Find(key, asking(fmt.Sprint("l-", j%3)), &rules); ok && o.Complete() {
+						if got := string(o.Bytes()); got != strings.Repeat(string(key), 1000) {
+							t.Errorf("%s is %.20q", key, got)
+						}
+						o.Withdraw(t.Context())
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if c.Coming() != 0 {
+		t.Error("bytes stay reserved")
+	}
+}
