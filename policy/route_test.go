@@ -108,7 +108,8 @@ func TestAtResponse(t *testing.T) {
 		{"small", "http://size.test/", "", 200, 16 << 20, Pass, 8 << 20, 4, false},
 		{"between", "http://size.test/", "", 200, 16<<20 + 1, Swarm, 8 << 20, 4, false},
 		{"length not told: neither large nor small", "http://size.test/", "", 200, -1, Swarm, 8 << 20, 4, false},
-		{"an error page changes nothing", "http://late.test/", "text/html", 404, 9, Swarm, 8 << 20, 4, false},
+		{"an error page that may be stored", "http://late.test/", "text/html", 404, 9, Pass, 8 << 20, 4, false},
+		{"what is never stored changes nothing", "http://late.test/", "text/html", 401, 9, Swarm, 8 << 20, 4, false},
 	} {
 		rt := rules.AtResponse(rules.Route(getURL(t, tc.url)), tc.status, header("Content-Type", tc.contentType), tc.length)
 		if rt.Kind != tc.kind || rt.Threshold != tc.threshold || rt.Streams != tc.streams || rt.Store.Public != tc.public {

@@ -20,10 +20,10 @@ import (
 // it besides the exchange.
 type visit struct {
 	*exchange
-	req    policy.Request
-	route  policy.Route
-	source swarmcache.Origin // where the object's spans can be fetched
-	seen   sight             // of its key, before
+	req   policy.Request
+	route policy.Route
+	seen  sight             // of its key, before
+	from  swarmcache.Origin // see source
 
 	claim  func()    // gives the claim on the first GET back; may be called twice
 	asks   *question // that it puts to the origin, and others wait for; nil: none
@@ -42,7 +42,7 @@ func (p *Proxy) cached(x *exchange, req policy.Request, route policy.Route) {
 		origin.RemoveHopByHop(x.r.Header)
 		req.Header = x.r.Header
 	}
-	v := &visit{exchange: x, req: req, route: route, source: p.origin.Source(route.FetchURL, x.r.Header), claim: func() {}}
+	v := &visit{exchange: x, req: req, route: route, claim: func() {}}
 	v.outcome = outcomeMiss
 	v.seen = p.seen.use(route.Key)
 	v.route.Store.Uses = int(v.seen.uses)
@@ -57,6 +57,14 @@ func (p *Proxy) cached(x *exchange, req policy.Request, route policy.Route) {
 			return
 		}
 	}
+}
+
+// source is where the object's bytes can be fetched. What is small needs none.
+func (v *visit) source(p *Proxy) swarmcache.Origin {
+	if v.from == nil {
+		v.from = p.origin.Source(v.route.FetchURL, v.req.Header)
+	}
+	return v.from
 }
 
 // known lets those go on who wait for what v learns from the origin.
@@ -143,7 +151,7 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 	if o, selected := p.findSmall(v); selected {
 		return smallObject(o), nil
 	}
-	obj, err = p.cache.Local(v.route.Key, v.source)
+	obj, err = p.cache.Local(v.route.Key, v.source(p))
 	partly := err == nil && !obj.Complete()
 	switch {
 	case partly:
@@ -189,7 +197,7 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 func (p *Proxy) lookUp(v *visit, told bool) (object, error) {
 	ctx := v.r.Context()
 	for begun := time.Now(); ; {
-		obj, err := p.cache.Lookup(ctx, v.route.Key, v.source)
+		obj, err := p.cache.Lookup(ctx, v.route.Key, v.source(p))
 		if !told || !errors.Is(err, swarmcache.ErrUnavailable) || time.Since(begun) > patienceTold {
 			return obj, err
 		}

@@ -205,7 +205,7 @@ func (p *Proxy) open(f *fetching, res *http.Response, ver swarmcache.Version, th
 		return obj, false, err
 	}
 	if res.StatusCode == http.StatusPartialContent {
-		obj, err = p.cache.Fill(ctx, ver, true, nil, f.visit.source)
+		obj, err = p.cache.Fill(ctx, ver, true, nil, f.visit.source(p))
 		return obj, false, err // the engine closes the body
 	}
 	if err := f.keep(); err != nil {
@@ -213,7 +213,7 @@ func (p *Proxy) open(f *fetching, res *http.Response, ver swarmcache.Version, th
 	}
 	body := &keptBody{ReadCloser: res.Body, end: f.cancel}
 	ranges := strings.EqualFold(res.Header.Get("Accept-Ranges"), "bytes")
-	obj, err = p.cache.Fill(ctx, ver, ranges, body, f.visit.source)
+	obj, err = p.cache.Fill(ctx, ver, ranges, body, f.visit.source(p))
 	if err != nil {
 		f.tie(ctx)
 		return nil, false, err

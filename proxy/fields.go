@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/hex"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/dunglas/httpsfv"
@@ -21,29 +22,28 @@ type cacheStatus struct {
 // of Cache-Status after those of caches nearer to the origin, and nginx's word.
 func (p *Proxy) cacheStatus(h http.Header, s cacheStatus) {
 	h.Set("X-Cache-Status", s.Word)
-	item := httpsfv.NewItem(p.name)
+	field := append(make([]byte, 0, 96), p.label...)
 	if s.Hit {
-		item.Params.Add("hit", true)
-		item.Params.Add("ttl", int64(s.TTL/time.Second))
+		field = append(field, ";hit;ttl="...)
+		field = strconv.AppendInt(field, int64(s.TTL/time.Second), 10)
 	}
-	if s.Fwd != "" {
-		item.Params.Add("fwd", httpsfv.Token(s.Fwd))
+	token := func(name, value string) {
+		if value != "" {
+			field = append(append(append(append(field, ';'), name...), '='), value...)
+		}
 	}
+	token("fwd", s.Fwd)
 	if s.FwdStatus != 0 {
-		item.Params.Add("fwd-status", int64(s.FwdStatus))
+		field = strconv.AppendInt(append(field, ";fwd-status="...), int64(s.FwdStatus), 10)
 	}
 	if s.stored {
-		item.Params.Add("stored", true)
+		field = append(field, ";stored"...)
 	}
 	if s.collapsed {
-		item.Params.Add("collapsed", true)
+		field = append(field, ";collapsed"...)
 	}
-	if s.Detail != "" {
-		item.Params.Add("detail", httpsfv.Token(s.Detail))
-	}
-	if field, err := httpsfv.Marshal(httpsfv.List{item}); err == nil {
-		h["Cache-Status"] = append(h["Cache-Status"][:len(h["Cache-Status"]):len(h["Cache-Status"])], field)
-	}
+	token("detail", s.Detail)
+	h["Cache-Status"] = append(h["Cache-Status"][:len(h["Cache-Status"]):len(h["Cache-Status"])], string(field))
 }
 
 // proxyStatus is a Proxy-Status field (RFC 9209 §2).
@@ -82,6 +82,12 @@ func reprDigest(h http.Header, sum string) {
 	if field, err := httpsfv.Marshal(digests); err == nil {
 		h.Set("Repr-Digest", field)
 	}
+}
+
+// label is the node's name as it stands in fields.
+func label(name any) string {
+	s, _ := httpsfv.Marshal(httpsfv.NewItem(name))
+	return s
 }
 
 // fieldName is the node's name in a structured field: a token where it is one, a

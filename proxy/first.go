@@ -62,7 +62,7 @@ func (p *Proxy) here(v *visit) (object, error) {
 	if o, selected := p.findSmall(v); selected {
 		return smallObject(o), nil
 	}
-	return p.cache.Local(v.route.Key, v.source)
+	return p.cache.Local(v.route.Key, v.source(p))
 }
 
 // await finds a small object that another request brings. A miss comes with the

@@ -66,8 +66,9 @@ type Config struct {
 type Proxy struct {
 	cfg       Config
 	origin    *origin.Client
-	name      any   // of this node, in Cache-Status and Proxy-Status
-	cache     cache // nil: none
+	name      any    // of this node, in Cache-Status and Proxy-Status
+	label     string // and as it is written there
+	cache     cache  // nil: none
 	small     *small.Cache
 	seen      *seen
 	questions questions
@@ -107,6 +108,7 @@ func New(cfg Config) (*Proxy, error) {
 		name: fieldName(cfg.Origin.Node()), small: cfg.Small, seen: newSeen(), background: make(chan struct{}, 64),
 		questions: questions{now: map[swarmcache.ObjectID]*question{}}, firsts: firsts{now: map[string]chan struct{}{}}, patience: defaultPatience,
 	}
+	p.label = label(p.name)
 	if cfg.Cache != nil {
 		p.cache = swarmCache{cfg.Cache}
 	}

@@ -13,6 +13,7 @@ import (
 	"shatabdi/policy"
 	"shatabdi/policy/httpheader"
 	"shatabdi/proxy/origin"
+	"shatabdi/swarmcache"
 )
 
 // serveStored answers with what was found.
@@ -85,7 +86,7 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 		// origin as if there were no cache.
 		p.degraded("read", v.w.readErr)
 		v.w.readErr = nil
-		if _, none := v.source.(noOrigin); none {
+		if _, none := v.from.(noOrigin); none {
 			p.fail(v.exchange, errNoReplica)
 			return
 		}
@@ -211,7 +212,7 @@ func (p *Proxy) storedHead(h http.Header, s policy.Stored, length int64) {
 // origin itself when the object's bytes stop coming.
 type content struct {
 	p      *Proxy
-	v      *visit
+	source swarmcache.Origin
 	ctx    context.Context
 	cancel context.CancelFunc
 	obj    object
@@ -230,7 +231,7 @@ type content struct {
 }
 
 func (p *Proxy) newContent(v *visit, obj object, ranges []httpheader.Range) *content {
-	c := &content{p: p, v: v, obj: obj, length: obj.Version().Length, ranges: ranges}
+	c := &content{p: p, source: v.source(p), obj: obj, length: obj.Version().Length, ranges: ranges}
 	c.ctx, c.cancel = context.WithCancel(v.r.Context())
 	return c
 }
@@ -305,7 +306,7 @@ func (c *content) openLocked() (err error) {
 		c.body = c.obj.NewReader(c.ctx, c.pos, c.until)
 		return nil
 	}
-	body, err := c.p.resume(c.ctx, c.v.source, c.obj.Version(), c.pos, c.until)
+	body, err := c.p.resume(c.ctx, c.source, c.obj.Version(), c.pos, c.until)
 	if err == nil {
 		c.body = body
 	}

@@ -411,13 +411,12 @@ func TestUnstalled(t *testing.T) {
 	r, w := io.Pipe()
 	var asked atomic.Int32
 	awaited := func() bool { return asked.Add(1) < 5 }
-	b := c.Unstalled(r, awaited, func() { r.CloseWithError(errStalled) })
+	b := c.Unstalled(r, awaited, func() { w.CloseWithError(errStalled) })
 	go io.WriteString(w, "hello")
 	got, err := io.ReadAll(b)
 	if string(got) != "hello" || KindOf(err) != KindStalled || asked.Load() < 5 {
 		t.Errorf("got %q, %v, asked %d times", got, err, asked.Load())
 	}
-	w.Close()
 }
 
 func TestFailedStreamsAreGivenBack(t *testing.T) {
