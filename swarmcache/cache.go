@@ -43,9 +43,10 @@ type Config struct {
 	ScrubRate  int64
 	ScrubEvery time.Duration
 	// Purged is told of each key that a purge names, so that what is kept elsewhere
-	// on this node goes too; nil: nothing is. Distrusted says that purges may have
+	// on this node goes too, and tells whether there was any; nil: nothing is kept
+	// elsewhere. Distrusted says that purges may have
 	// been missed. Both must not block.
-	Purged     func(policy.Key)
+	Purged     func(policy.Key) (had bool)
 	Distrusted func()
 
 	Logger     *slog.Logger
@@ -105,7 +106,7 @@ func Open(cfg Config) (*Cache, error) {
 	}
 	cfg.ScrubEvery = cmp.Or(cfg.ScrubEvery, 7*24*time.Hour)
 	if cfg.Purged == nil {
-		cfg.Purged = func(policy.Key) {}
+		cfg.Purged = func(policy.Key) bool { return false }
 	}
 	if cfg.Distrusted == nil {
 		cfg.Distrusted = func() {}

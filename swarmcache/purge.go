@@ -61,19 +61,20 @@ func (o *obedience) saveLocked(x Index) error {
 
 // Purge makes every node forget what key selects: this one before it returns, the
 // others when they hear of it. ErrUnavailable: this node is done, and the
-// directory could not be told.
-func (c *Cache) Purge(ctx context.Context, key policy.Key) error {
+// directory could not be told. had tells whether there was something here.
+func (c *Cache) Purge(ctx context.Context, key policy.Key) (had bool, err error) {
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.mu.Lock()
-	c.cfg.Purged(key)
-	err := c.forgetKey(key)
+	_, had = c.selected(key)
+	had = c.cfg.Purged(key) || had
+	err = c.forgetKey(key)
 	// Ours is known here: what comes in its place must not go with it.
 	c.obeyed.own = append(c.obeyed.own, p.ID)
 	c.obeyed.mu.Unlock()
 	if err != nil {
-		return err
+		return had, err
 	}
-	return c.cfg.Directory.Purge(ctx, p)
+	return had, c.cfg.Directory.Purge(ctx, p)
 }
 
 // forgetKey forgets what key selects on this node, if anything, and what is being

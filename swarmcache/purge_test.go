@@ -34,10 +34,11 @@ func (s *site) start(t *testing.T, d *cachetest.Directories, ahead time.Duration
 	c, err := swarmcache.Open(swarmcache.Config{
 		Dir: s.dir, Index: s.index, Directory: d.Node(self), Node: self,
 		Now: func() time.Time { return began.Add(30 * time.Since(began)).Add(ahead) },
-		Purged: func(key policy.Key) {
+		Purged: func(key policy.Key) bool {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.purged = append(s.purged, key)
+			return false
 		},
 		Distrusted: func() {
 			s.mu.Lock()
@@ -83,8 +84,8 @@ func TestPurgeReachesEveryNode(t *testing.T) {
 	}
 	nodes[2].Close()
 
-	if err := nodes[0].Purge(t.Context(), policy.Key(m.name)); err != nil {
-		t.Fatal(err)
+	if had, err := nodes[0].Purge(t.Context(), policy.Key(m.name)); err != nil || !had {
+		t.Fatal(had, err)
 	}
 	if here(nodes[0], m) {
 		t.Error("the node that was asked still has it")
@@ -107,7 +108,7 @@ func TestPurgeReachesEveryNode(t *testing.T) {
 	// Another purge comes through, and the first one is not obeyed twice, not even
 	// after a restart.
 	nodes[1] = sites[1].restart(t, nodes[1], d, 0)
-	if err := nodes[0].Purge(t.Context(), policy.Key(other.name)); err != nil {
+	if _, err := nodes[0].Purge(t.Context(), policy.Key(other.name)); err != nil {
 		t.Fatal(err)
 	}
 	for i, c := range nodes {
@@ -126,7 +127,7 @@ func TestPurgeWithoutTheDirectory(t *testing.T) {
 	m := newMemory("a", 8<<20)
 	fill(t, c, m).Close()
 	d.SetAvailable(false)
-	if err := c.Purge(t.Context(), policy.Key(m.name)); err == nil || here(c, m) {
+	if _, err := c.Purge(t.Context(), policy.Key(m.name)); err == nil || here(c, m) {
 		t.Errorf("error: %v; still here: %v", err, here(c, m))
 	}
 }

@@ -31,11 +31,14 @@ func ports(ts *testscript.TestScript, _ bool, names []string) {
 	}
 }
 
-const largeLength = 5 << 20
+const (
+	largeLength = 5 << 20
+	smallLength = 800
+)
 
 var large = strings.Repeat("swarm...", largeLength/8)
 
-// testOrigin serves /large.bin, which is cacheable, /sent, how many bytes of it
+// testOrigin serves /large.bin and /small.bin, which are cacheable, /sent, how many bytes of it
 // were sent, /moved, which leads there who wants it, and /torn.bin, which breaks
 // off; it sets the variable to its address: origin ORIGIN
 func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
@@ -43,8 +46,11 @@ func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
 	ts.Setenv("LARGE_SHA256", hex.EncodeToString(sum[:]))
 	var sent atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		length := largeLength
 		switch r.URL.Path {
 		case "/large.bin":
+		case "/small.bin":
+			length = smallLength
 		case "/sent":
 			fmt.Fprintln(w, sent.Load())
 			return
@@ -68,7 +74,7 @@ func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
 		w.Header().Set("ETag", `"v1"`)
 		w.Header().Set("Cache-Control", "max-age=3600")
 		w.Header().Set("Content-Type", "application/octet-stream")
-		http.ServeContent(counting{w, &sent}, r, "", time.Time{}, strings.NewReader(large))
+		http.ServeContent(counting{w, &sent}, r, "", time.Time{}, strings.NewReader(large[:length]))
 	}))
 	ts.Defer(s.Close)
 	ts.Setenv(names[0], s.Listener.Addr().String())
@@ -86,7 +92,8 @@ func (c counting) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// fetch downloads the large object through $PROXY: fetch URL
+// fetch downloads an object through $PROXY, and checks what Shatabdi did if that
+// is told: fetch URL [WORD]
 func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	proxy := &url.URL{Scheme: "http", Host: ts.Getenv("PROXY")}
 	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true}}
@@ -95,7 +102,14 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	ts.Check(err)
-	if resp.StatusCode != 200 || string(body) != large {
+	want := large
+	if strings.HasSuffix(args[0], "/small.bin") {
+		want = large[:smallLength]
+	}
+	if word := resp.Header.Get("X-Cache-Status"); len(args) > 1 && word != args[1] {
+		ts.Fatalf("%s: %s, want %s", args[0], word, args[1])
+	}
+	if resp.StatusCode != 200 || string(body) != want {
 		ts.Fatalf("%s: %s, %d bytes", args[0], resp.Status, len(body))
 	}
 }

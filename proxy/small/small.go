@@ -214,15 +214,16 @@ func (c *Cache) enter(o *Object, since Mark) error {
 }
 
 // Forget removes everything that key selects, and keeps what is on its way from
-// being stored.
-func (c *Cache) Forget(key policy.Key) {
+// being stored. It tells whether there was anything.
+func (c *Cache) Forget(key policy.Key) (had bool) {
 	if c == nil {
-		return
+		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch(key).Add(1)
-	c.entries.Invalidate(key)
+	_, had = c.entries.Invalidate(key)
+	return had
 }
 
 // ForgetAll removes everything, as Forget does.

@@ -40,11 +40,8 @@ func (s *service) purge(ctx context.Context, rawURL string) (Purged, error) {
 	if err != nil {
 		return Purged{}, err
 	}
-	_, err = s.Cache.Selected(key)
-	if here := err == nil; here || errors.Is(err, swarmcache.ErrNotFound) {
-		return Purged{key, here}, s.Cache.Purge(ctx, key)
-	}
-	return Purged{}, err
+	had, err := s.Cache.Purge(ctx, key)
+	return Purged{key, had}, err
 }
 
 // key is what the rules make of a URL that clients ask for.
