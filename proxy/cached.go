@@ -26,6 +26,7 @@ type visit struct {
 	from  swarmcache.Origin // see source
 
 	claim  func()    // gives the claim on the first GET back; may be called twice
+	first  bool      // that was granted, for what may be small
 	asks   *question // that it puts to the origin, and others wait for; nil: none
 	behind bool      // no client waits for it
 

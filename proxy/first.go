@@ -65,30 +65,42 @@ func (p *Proxy) here(v *visit) (object, error) {
 	return p.cache.Local(v.route.Key, v.source(p))
 }
 
-// await finds a small object that another request brings. A miss comes with the
-// right to be the one that others wait for, until v.known.
+// await finds what another request brings, where nothing is here and it is not
+// expected to be large. A miss comes with the right to be the one that others wait
+// for, until v.known.
 func (p *Proxy) await(v *visit) (object, error) {
-	mayWait := p.small != nil && plainGet(v.r) && (len(v.r.Header["Range"]) == 0 || v.wantsWhole(p)) && !onlyIfCached(v.r.Header) && policy.Shares(v.req, v.route.Store)
+	if !v.mayAwait(p) {
+		o, _ := p.findSmall(v)
+		return orNone(o), nil
+	}
 	begun := time.Now()
 	for round := 0; ; round++ {
-		o, selected := p.findSmall(v)
-		if selected || !mayWait || round == claimRounds || p.seen.of(v.route.Key).what == passingKind {
+		if round > 0 { // it may have proved large
+			if obj, err := p.here(v); err == nil {
+				v.known()
+				return obj, nil
+			}
+		}
+		o, _ := p.findSmall(v)
+		if v.first || round == claimRounds || p.seen.of(v.route.Key).what == passingKind {
 			return orNone(o), nil
 		}
 		release, ok := p.firsts.take(v.r.Context(), v.waitsFor(o), p.patience-time.Since(begun))
 		switch {
-		case release != nil: // what the one before brought may be here by now
-			v.claim = release
-			if o, selected = p.findSmall(v); selected {
-				v.known()
-			}
-			return orNone(o), nil
+		case release != nil: // but what the one before brought may be here by now
+			v.claim, v.first = release, true
 		case v.r.Context().Err() != nil:
 			return nil, context.Cause(v.r.Context())
 		case !ok:
 			return orNone(o), nil
 		}
 	}
+}
+
+// mayAwait reports whether the answer to v is for others too, and theirs for it.
+func (v *visit) mayAwait(p *Proxy) bool {
+	return p.small != nil && plainGet(v.r) && (len(v.r.Header["Range"]) == 0 || v.wantsWhole(p)) &&
+		!onlyIfCached(v.r.Header) && policy.Shares(v.req, v.route.Store)
 }
 
 func orNone(o *small.Object) object {

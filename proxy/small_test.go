@@ -190,12 +190,12 @@ func TestSmallOfUnknownLength(t *testing.T) {
 	if len(o.took()) != 1 {
 		t.Error("not one GET")
 	}
-	c.wantCalls("local; spool; abort")
+	c.wantCalls("local; local; spool; abort")
 	o.answers(chunked(body(5000)))
 	res, got := n.get(o.url + "/grows")
 	wantAnswer(t, res, got, 200, body(5000), "MISS")
 	n.work.Wait()
-	c.wantCalls("local; spool; commit 5000 at least 1000")
+	c.wantCalls("local; local; spool; commit 5000 at least 1000")
 	o.answers(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(404)
 		chunked(body(600_000))(w, r)
@@ -321,6 +321,26 @@ func TestSmallMissesCollapse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What was not expected to be large: those who waited find its fill.
+func TestSmallWaitersFindTheLarge(t *testing.T) {
+	const clients = 10
+	n, _ := startSmall(t, Config{})
+	o := newStore(t, "")
+	var asked atomic.Int32
+	arrived := make(chan struct{})
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			close(arrived)
+			eventually(t, "the others wait", func() bool { return waitingIn("proxy.(*firsts).take(") == clients-1 })
+		}
+		plain(body(5000))(w, r)
+	})
+	words := herd(t, n, clients, o.url+"/x", arrived)
+	if asked.Load() != 1 {
+		t.Errorf("the origin was asked %d times: %v", asked.Load(), words)
 	}
 }
 
@@ -504,7 +524,7 @@ func TestSmallBecomesLargeAndBack(t *testing.T) {
 		size  int
 		calls string
 	}{
-		{900, "local"},
+		{900, "local; local"},
 		{5000, "fill 5000 body ranges=true"},
 		{800, "local; withdraw"},
 		{6000, "fill 6000 body ranges=true"},
