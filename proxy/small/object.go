@@ -109,6 +109,7 @@ func (o *Object) Fill(body io.Reader) error {
 	for {
 		n, err := body.Read(buf)
 		if o.take(buf[:n]) {
+			o.c.settle(o)
 			return nil
 		}
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -91,9 +92,14 @@ type recorder struct {
 
 func (r *recorder) RecordEviction(uint32) { r.evictions.Inc() }
 
+// weight is nothing while one of the variants is on its way: what weighs nothing
+// is not evicted, and those who wait for it are to find it. See settle.
 func weight(key policy.Key, vs variants) uint32 {
 	n := int64(len(key))
 	for _, o := range vs {
+		if !o.Complete() {
+			return 0
+		}
 		n += o.weight
 	}
 	return uint32(min(n, 1<<32-1))
@@ -211,6 +217,16 @@ func (c *Cache) enter(o *Object, since Mark) error {
 	}
 	c.entries.Set(key, append(vs, o))
 	return nil
+}
+
+// settle lets o weigh what it weighs, now that it is whole.
+func (c *Cache) settle(o *Object) {
+	key := o.version.Key
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if vs, _ := c.entries.GetIfPresent(key); slices.Contains(vs, o) {
+		c.entries.Set(key, vs)
+	}
 }
 
 // Forget removes everything that key selects, and keeps what is on its way from

@@ -149,6 +149,39 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// What is on its way is found even where there is no room: others wait for it.
+func TestOnItsWayInAFullCache(t *testing.T) {
+	c := New(Config{Size: 1 << 20})
+	hot := func() {
+		for range 5 {
+			for i := range 200 {
+				key := policy.Key(fmt.Sprint("hot", i))
+				if found(c, key, nil) == "-" {
+					put(t, c, key, strings.Repeat("x", 10_000), "")
+				}
+			}
+			c.entries.CleanUp()
+		}
+	}
+	hot()
+	body := strings.Repeat("y", 1<<18)
+	o, err := c.Open(version("k", 1<<18, ""), c.Mark("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hot()
+	if other, ok := c.Find("k", nil, &rules); other != o || !ok {
+		t.Error("it was evicted")
+	}
+	if err := o.Fill(strings.NewReader(body)); err != nil {
+		t.Error(err)
+	}
+	hot()
+	if got := c.entries.WeightedSize(); got > 1<<20 {
+		t.Errorf("then %d bytes are kept", got)
+	}
+}
+
 // Readers follow a body as it comes, to its end or to its failure.
 func TestReadersFollow(t *testing.T) {
 	body := bytes.Repeat([]byte("0123456789"), 20_000)
