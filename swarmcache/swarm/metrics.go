@@ -19,6 +19,8 @@ var (
 		"Peers that are avoided for now because they sent corrupt pieces.", nil, nil)
 	descLimit = prometheus.NewDesc("shatabdi_peer_limit_bytes_per_second",
 		"The limit on payload exchanged with peers, by direction; 0: none.", []string{"direction"}, nil)
+	descUplink = prometheus.NewDesc("shatabdi_peer_uplink_bytes_per_second",
+		"What the uplink was found to carry, while that is less than what is let in; 0: it keeps up.", nil, nil)
 )
 
 // metrics adds up what the torrents in memory count and what the dropped ones
@@ -52,6 +54,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	upload, download := m.s.Limits()
 	gauge(descLimit, int(download), "received")
 	gauge(descLimit, int(upload), "sent")
+	gauge(descUplink, int(m.s.store.up.holding()))
 }
 
 // totals are TorrentStats added up.

@@ -31,6 +31,8 @@ type shaper struct {
 	engine  bool // which takes the bytes
 
 	mu      sync.Mutex // guards the fields below; never held across a call out of this file
+	told    int64      // the limit in bytes a second; 0: none
+	held    int64      // what a link carries that carries less; 0: no such thing is known
 	now     float64    // virtual time: the start tag of the last chunk that passed
 	flows   map[swarmcache.ObjectID]*flow
 	passed  []passing // to the engine, which may not have taken their bytes yet
@@ -94,7 +96,7 @@ func (o sharer) isGone() bool {
 func newShaper(bytes int64, engine bool) *shaper {
 	return &shaper{
 		limiter: rate.NewLimiter(limitOf(bytes), burstOf(bytes)), engine: engine,
-		flows: map[swarmcache.ObjectID]*flow{},
+		told: bytes, flows: map[swarmcache.ObjectID]*flow{},
 	}
 }
 
@@ -109,18 +111,41 @@ func limitOf(bytes int64) rate.Limit {
 
 // rate is the limit in bytes a second; 0: none.
 func (s *shaper) rate() int64 {
-	if l := s.limiter.Limit(); l != rate.Inf {
-		return int64(l)
-	}
-	return 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told
 }
 
 // setRate changes the limit, at once also for what waits.
 func (s *shaper) setRate(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.limiter.SetBurst(burstOf(bytes))
-	s.limiter.SetLimit(limitOf(bytes))
+	s.told = bytes
+	s.applyLocked()
+}
+
+// hold keeps the shaper below its limit; 0: no more.
+func (s *shaper) hold(bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = bytes
+	s.applyLocked()
+}
+
+// holding is to what the shaper is held; 0: it is not.
+func (s *shaper) holding() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held
+}
+
+func (s *shaper) applyLocked() {
+	limit := limitOf(s.told)
+	if s.held > 0 {
+		limit = min(limit, limitOf(s.held))
+	}
+	s.limiter.SetBurst(burstOf(s.told))
+	s.limiter.SetLimit(limit)
 	s.serveLocked()
 }
 

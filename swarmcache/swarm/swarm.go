@@ -14,7 +14,6 @@ package swarm
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -60,6 +59,8 @@ type Swarm struct {
 	cfg    Config
 	log    *slog.Logger
 	client *torrent.Client
+	socks  *sockets
+	uplink *uplink
 	store  *store
 	judge  *judge
 	done   chan struct{}
@@ -88,16 +89,23 @@ func New(cfg Config) (*Swarm, error) {
 		bound: map[metainfo.Hash]binding{}, judge: s.judge, hashed: s.hashed, needs: newNeeds(),
 		up: newShaper(cfg.UploadLimit, true), down: newShaper(cfg.DownloadLimit, false),
 	}
-	client, err := torrent.NewClient(s.engineConfig())
-	if err != nil {
+	var err error
+	if s.socks, err = listen(cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen for peers on %s: %w", cfg.Listen, err)
 	}
-	s.client = client
+	if s.client, err = torrent.NewClient(s.engineConfig()); err != nil {
+		s.socks.Close()
+		return nil, fmt.Errorf("start the engine: %w", err)
+	}
+	s.client.AddListener(s.socks)
+	s.client.AddDialer(s.socks)
+	s.uplink = &uplink{shaper: s.store.up, sockets: s.socks}
 	s.announce = newAnnouncer(s)
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(newMetrics(s))
 	}
 	s.wg.Go(s.janitor)
+	s.wg.Go(func() { s.uplink.run(s.done) })
 	s.wg.Go(s.announce.run)
 	return s, nil
 }
@@ -109,20 +117,10 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	c.Slogger = slog.New(quiet{s.log.Handler()})
 	c.DefaultStorage = s.store
 
-	host := s.cfg.Listen.Addr()
-	c.ListenHost = func(string) string {
-		if !host.IsValid() || host.IsUnspecified() {
-			return ""
-		}
-		return host.String()
-	}
-	c.ListenPort = int(s.cfg.Listen.Port())
-	c.DisableIPv6 = host.Is4() && !host.IsUnspecified() || !haveIPv6()
-	c.DisableIPv4 = host.Is6() && !host.IsUnspecified()
-
-	// One transport, no discovery but ours: nobody outside learns of a swarm.
+	// One transport, with sockets of our own, and no discovery but ours: nobody
+	// outside learns of a swarm.
 	c.NoDHT, c.DisablePEX, c.DisableTrackers = true, true, true
-	c.DisableUTP, c.DisableWebtorrent, c.DisableWebseeds = true, true, true
+	c.DisableTCP, c.DisableUTP, c.DisableWebtorrent, c.DisableWebseeds = true, true, true, true
 	c.NoDefaultPortForwarding = true
 	c.HeaderObfuscationPolicy = torrent.HeaderObfuscationPolicy{Preferred: false, RequirePreferred: true}
 
@@ -158,14 +156,6 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 }
 
 func chunkLen(pieceLen int64) int64 { return min(pieceLen, maxChunk) }
-
-func haveIPv6() bool {
-	l, err := net.Listen("tcp6", "[::1]:0")
-	if err == nil {
-		l.Close()
-	}
-	return err == nil
-}
 
 // Port is where the swarm listens.
 func (s *Swarm) Port() int { return s.client.LocalPort() }
@@ -251,6 +241,7 @@ func (s *Swarm) Close() error {
 	s.wg.Wait()
 	errs := s.client.Close()
 	<-s.client.Closed()
+	s.socks.Close()
 	for _, t := range s.list() {
 		t.forget()
 	}
