@@ -19,9 +19,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"shatabdi/download"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
+	"shatabdi/swarmcache/download"
 )
 
 func getCommand() *cobra.Command {

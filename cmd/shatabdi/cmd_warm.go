@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"shatabdi/download"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
+	"shatabdi/swarmcache/download"
 )
 
 func warmCommand() *cobra.Command {

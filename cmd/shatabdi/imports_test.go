@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"cmd/shatabdi"},
 	{"proxy", "swarmcache/index", "swarmcache/cluster", "swarmcache/swarm", "swarmcache/api"},
 	{"swarmcache/cachetest", "swarmcache/cluster/embedded", "proxy/small"},
-	{"swarmcache", "download"},
+	{"swarmcache", "swarmcache/download"},
 	{"policy", "tracker"},
 	{"policy/httpheader", "swarmcache/layout", "proxy/origin", "tracker/wire"},
 }

@@ -9,7 +9,7 @@ import (
 	"os"
 	"syscall"
 
-	"shatabdi/download"
+	"shatabdi/swarmcache/download"
 )
 
 // part is a file in the making. Until it is whole its bytes are in FILE.part, and

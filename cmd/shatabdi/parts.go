@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/proxy"
 	"shatabdi/proxy/origin"
@@ -23,6 +22,7 @@ import (
 	"shatabdi/swarmcache/api"
 	"shatabdi/swarmcache/cluster"
 	"shatabdi/swarmcache/cluster/embedded"
+	"shatabdi/swarmcache/download"
 	"shatabdi/swarmcache/index"
 	"shatabdi/swarmcache/swarm"
 	"shatabdi/tracker"

@@ -15,8 +15,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"shatabdi/download"
 	"shatabdi/swarmcache/api"
+	"shatabdi/swarmcache/download"
 )
 
 // show tells people how downloads come along: with a bar on a terminal, with lines

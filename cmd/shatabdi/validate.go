@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/download"
 )
 
 // Validate returns every problem of the configuration, by key. It looks at

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/proxy"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/download"
 )
 
 // startDownloads lets the operator, and the configuration's warm-up, fetch through

@@ -22,9 +22,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/download"
 )
 
 // Prefix is the path that everything here is under.

@@ -21,11 +21,11 @@ import (
 
 	"go.uber.org/goleak"
 
-	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
 	"shatabdi/swarmcache/cachetest"
+	"shatabdi/swarmcache/download"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,9 +8,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/download"
 )
 
 // Download is one download that was ordered here.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"shatabdi/download"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/download"
 )
 
 // Problem is an error as clients get it (RFC 9457).

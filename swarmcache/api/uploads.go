@@ -17,9 +17,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"shatabdi/download"
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/download"
 )
 
 // Upload is what became of bytes that were put into the cluster.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"shatabdi/download"
+	"shatabdi/swarmcache/download"
 )
 
 // Warmup is a list of objects that this node's cache is to have, as far as it has
