@@ -19,7 +19,7 @@ var ErrOutside = errors.New("not in a directory that is allowed")
 // link leads out of it. rel is the path inside.
 func Within(dirs []string, path string) (root *os.Root, rel string, err error) {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-		return nil, "", fmt.Errorf("%w: %s is no absolute path without . and ..", ErrOutside, path)
+		return nil, "", fmt.Errorf("%w: %s is not an absolute path, cleaned of dots", ErrOutside, path)
 	}
 	for _, dir := range dirs {
 		rel, ok := strings.CutPrefix(path, strings.TrimSuffix(filepath.Clean(dir), "/")+"/")
