@@ -67,6 +67,10 @@ func heuristicLifetime(s *Stored, targeted bool) time.Duration {
 	return min(heuristicMax, max(0, dateOf(s).Sub(modified))/heuristicFraction)
 }
 
+// Older reports whether the origin made a before b (RFC 9111 §4: the most recent
+// response counts).
+func Older(a, b *Stored) bool { return dateOf(a).Before(dateOf(b)) }
+
 // dateOf is when s was generated: its Date, or when it arrived (RFC 9110 §6.6.1).
 func dateOf(s *Stored) time.Time {
 	if d, ok := headerDate(s.Header, s.ResponseTime); ok {

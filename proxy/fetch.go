@@ -63,7 +63,7 @@ func (p *Proxy) fetch(v *visit, old object, d policy.Verdict) {
 // wantsWhole reports whether the origin is asked for the whole although the client
 // wants a part: of what is small it can be kept.
 func (v *visit) wantsWhole(p *Proxy) bool {
-	return p.small != nil && v.seen.what == smallKind && len(v.r.Header["Range"]) > 0 && plainGet(v.r)
+	return p.small != nil && v.seen.what == smallKind && len(v.r.Header["Range"]) > 0 && plainGet(v.r) && policy.Shares(v.req, v.route.Store)
 }
 
 // verdict decides what becomes of the origin's answer. It returns nil to pass it on.
@@ -87,6 +87,8 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 		why = "rule"
 	case !ok:
 		why = reason
+	case old != nil && policy.Supersedes(old.Version().Stored.Status) && !policy.Supersedes(received.Status):
+		why = policy.NotStatus // an error may be worth keeping, but not in the place of what is stored
 	case length < 0:
 		if old != nil && d.Reason != policy.ReasonVaryMiss && !same(old, received) {
 			p.supersede(v, old) // however the body ends, and before the spool, which would be void
@@ -232,7 +234,9 @@ func (p *Proxy) openSmall(f *fetching, res *http.Response, ver swarmcache.Versio
 		f.tie(f.visit.r.Context())
 		return nil, err
 	}
-	p.seen.note(ver.Key, smallKind)
+	if policy.Supersedes(ver.Stored.Status) {
+		p.seen.note(ver.Key, smallKind)
+	}
 	body := res.Body
 	res.Body = http.NoBody
 	fill := func() {

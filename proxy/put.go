@@ -25,6 +25,9 @@ func (p *Proxy) put(x *exchange, req policy.Request, route policy.Route) {
 	case errors.Is(err, swarmcache.ErrUnavailable):
 		p.fail(x, refused(http.StatusServiceUnavailable, "destination_unavailable", "it is not on this node, and the directory that knows the others cannot be asked"))
 		return
+	case errors.Is(err, swarmcache.ErrNoSpace):
+		p.fail(x, refused(http.StatusInsufficientStorage, "proxy_internal_error", "there is no room for it on this node"))
+		return
 	case err != nil:
 		p.fail(x, errNoReplica)
 		return

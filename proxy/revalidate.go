@@ -182,7 +182,7 @@ func (v *visit) conditionFails(answer policy.Stored) bool {
 // client's is in the way, a cookie say, it stays as it is for the others.
 func (p *Proxy) renew(v *visit, old object, fresh, received policy.Stored) (shared bool) {
 	c, req, store := &v.route.Cache, v.req, v.route.Store
-	req.Method, store.Uses = http.MethodGet, 0
+	req.Method, store.Uses, store.AnyStatus = http.MethodGet, 0, p.small != nil
 	if ok, _ := c.Storable(req, received, store); ok {
 		p.record(v, old, fresh)
 		return true

@@ -542,6 +542,49 @@ func TestSmallBecomesLargeAndBack(t *testing.T) {
 	}
 }
 
+// An origin that is out of order says nothing of what is stored: its error may be
+// kept for as long as it allows, but not in the place of an object.
+func TestErrorThatMayBeKeptReplacesNothing(t *testing.T) {
+	for _, size := range []int{900, 5000} { // small, and for the swarm
+		n, c := startSmall(t, Config{})
+		var broken atomic.Bool
+		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			if broken.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			w.Header().Set("ETag", `"1"`)
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body(size)))
+		})
+		n.get(url + "/x")
+		n.work.Wait()
+		c.took()
+		broken.Store(true)
+		if res, _ := n.get(url+"/x", "Cache-Control: no-cache"); res.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%d bytes: %s", size, res.Status)
+		}
+		n.work.Wait()
+		if calls := c.took(); strings.Contains(fmt.Sprint(calls), "withdraw") {
+			t.Errorf("%d bytes: %v", size, calls)
+		}
+		res, got := n.get(url + "/x")
+		wantAnswer(t, res, got, 200, body(size), "HIT")
+	}
+}
+
+// A part is asked for as a part by who may not share the whole.
+func TestRangeOfASmallObjectWithCredentials(t *testing.T) {
+	n, _ := startSmall(t, Config{})
+	o := newStore(t, body(900))
+	n.get(o.url + "/x")
+	n.work.Wait()
+	res, got := n.get(o.url+"/x", "Range: bytes=10-19", "Authorization: Basic YTpi")
+	if res.StatusCode != http.StatusPartialContent || got != o.body[10:20] {
+		t.Errorf("%s, %d bytes", res.Status, len(got))
+	}
+}
+
 func TestSmallModePass(t *testing.T) {
 	var passing atomic.Bool
 	n, _ := startSmall(t, Config{Mode: func() string {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"shatabdi/policy"
 	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 )
@@ -166,7 +167,9 @@ func (b *spoolingBody) keepSmall() {
 		b.p.degraded("keep in memory", err)
 		return
 	}
-	b.p.seen.note(b.ver.Key, smallKind)
+	if policy.Supersedes(b.ver.Stored.Status) {
+		b.p.seen.note(b.ver.Key, smallKind)
+	}
 }
 
 func (b *spoolingBody) Close() error {

@@ -20,6 +20,8 @@ const (
 	aloneStreams = 2
 	// aloneSpread is within how long the nodes begin that are on their own.
 	aloneSpread = time.Second
+	// aloneMost is how long a node lets others go first then.
+	aloneMost = 6 * time.Second
 	// askAgain is how often a node that has all of aloneStreams asks the directory.
 	askAgain = time.Second
 	// coolMost is how long an origin can keep us waiting.
@@ -249,6 +251,7 @@ func (b *budget) serve(l *line) {
 		}
 		ctx, cancel := b.ask(l)
 		slot, err := b.directory.ClaimSlot(ctx, l.origin, b.cluster)
+		gone := ctx.Err() != nil // nobody waits any more
 		cancel()
 		switch {
 		case err == nil:
@@ -257,7 +260,7 @@ func (b *budget) serve(l *line) {
 			}
 		case errors.Is(err, ErrUnavailable):
 			b.alone(l)
-		case ctx.Err() == nil:
+		case !gone:
 			b.pause(nil, askAgain)
 		}
 	}
@@ -328,13 +331,25 @@ func (b *budget) alone(l *line) {
 	if fresh {
 		b.pause(nil, rand.N(aloneSpread))
 	}
-	if rand.IntN(max(1, b.directory.Size()*aloneStreams)) >= b.cluster {
+	if !b.late(l) && rand.IntN(max(1, b.directory.Size()*aloneStreams)) >= b.cluster {
 		b.pause(l.news, askAgain) // so many are not all to begin; it is others' turn
 		return
 	}
 	if !b.admit(l, nil, min(aloneStreams, b.node)) {
 		b.pause(l.news, askAgain)
 	}
+}
+
+// late reports whether who is first in line has waited for as long as a client may
+// be made to, or has its stream already.
+func (b *budget) late(l *line) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(l.queue) == 0 {
+		return false
+	}
+	t := l.queue[0]
+	return t.forced || b.now().Sub(t.came) > aloneMost
 }
 
 // pause waits, at most for news.

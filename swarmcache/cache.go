@@ -465,7 +465,7 @@ func (c *Cache) publishLater(wait time.Duration, ids ...ObjectID) {
 
 // publishStored publishes an object, unless it was purged meanwhile.
 func (c *Cache) publishStored(id ObjectID) error {
-	o, err := c.open(id)
+	o, err := c.look(id)
 	if err != nil {
 		return nil // it must not come back
 	}

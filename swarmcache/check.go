@@ -142,16 +142,22 @@ func (c *checker) pieces(r Record, f *os.File) error {
 	n := l.Pieces()
 	r.Hashes = full.Hashes
 	known := len(r.Hashes) == n*sha1.Size
-	if r.Complete && !known { // as it was recorded whole, its pieces are believed
-		d := fmt.Sprintf("it is complete, and has %d bytes of hashes for %d pieces", len(r.Hashes), n)
-		keep := r.demoted(nil)
-		return c.found(Finding{What: FoundRecord, Object: r.Version.ID, Detail: d}, "its pieces will be hashed anew", func() error {
-			return c.Index.Put(keep)
-		})
-	}
 	hollow, err := hollowPieces(f, r.Version)
 	if err != nil {
 		return err
+	}
+	if r.Complete && !known { // as it was recorded whole, its pieces are believed, but for holes
+		var bad []int
+		for i, is := range hollow {
+			if is {
+				bad = append(bad, i)
+			}
+		}
+		d := fmt.Sprintf("it is complete, and has %d bytes of hashes for %d pieces, of which %d lie in holes", len(r.Hashes), n, len(bad))
+		keep := r.demoted(bad)
+		return c.found(Finding{What: FoundRecord, Object: r.Version.ID, Detail: d}, "its pieces will be hashed anew", func() error {
+			return c.Index.Put(keep)
+		})
 	}
 	var bad []int
 	for i := range n {

@@ -57,6 +57,7 @@ func (t *transfer) claim(ctx context.Context, now time.Time) {
 			t.broken = t.broken[1:]
 			t.giveBack(ctx, run...)
 		default:
+			t.needed = now
 			t.takeSeat(ctx)
 		}
 		return

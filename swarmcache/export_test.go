@@ -31,11 +31,11 @@ func BreakFlush(f *File) (first, second error) {
 	w.Close()
 	f.mark(0, FromStore)
 	f.f = r
-	_, _, _, first = f.snapshot()
+	_, first = f.snapshot()
 	f.f = good
 	r.Close()
 	f.mark(1, FromStore)
-	_, _, _, second = f.snapshot()
+	_, second = f.snapshot()
 	return first, second
 }
 

@@ -569,23 +569,31 @@ func (f *File) await(ctx context.Context, off int64) (n int64, from From, err er
 	}
 }
 
-// snapshot flushes the bytes and returns the pieces that were complete before
-// the flush began, or are in doubt: what may be recorded as durable. changed is false when
-// nothing new became complete since the last call.
-func (f *File) snapshot() (pieces []byte, complete, changed bool, err error) {
+// snapshot is what may be recorded of a file as durable.
+type snapshot struct {
+	pieces   []byte // complete, or in doubt
+	complete bool
+	suspect  bool // some were in doubt: what became of them later is not in pieces
+	changed  bool // something became complete since the last one
+}
+
+// snapshot flushes the bytes and returns how they stood before the flush began.
+func (f *File) snapshot() (s snapshot, err error) {
 	f.mu.Lock()
-	err, changed = f.broken, f.dirty
+	err, s.changed = f.broken, f.dirty
 	f.dirty = false
-	complete = f.left == 0
-	pieces = make([]byte, (len(f.state)+7)/8)
+	s.complete, s.suspect = f.left == 0, f.doubts.Load() > 0
+	pieces := make([]byte, (len(f.state)+7)/8)
 	for i := range f.state {
-		if f.Has(i) || f.doubts.Load() > 0 && f.doubted[i].Load() {
+		if f.Has(i) || s.suspect && f.doubted[i].Load() {
 			pieces[i/8] |= 1 << (i % 8)
 		}
 	}
+	s.pieces = pieces
 	f.mu.Unlock()
-	if err != nil || !changed {
-		return pieces, complete, false, err
+	if err != nil || !s.changed {
+		s.changed = false
+		return s, err
 	}
 	if err := f.f.Sync(); err != nil {
 		// The kernel forgets what it could not write: a later flush would succeed
@@ -593,9 +601,9 @@ func (f *File) snapshot() (pieces []byte, complete, changed bool, err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.broken = fmt.Errorf("%w: flush %s: %w", errDisk, f.version.ID, err)
-		return nil, false, true, f.broken
+		return snapshot{changed: true}, f.broken
 	}
-	return pieces, complete, true, nil
+	return s, nil
 }
 
 // Dup returns an own handle on the file, with an own offset. The file's name

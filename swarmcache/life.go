@@ -14,6 +14,9 @@ import (
 // lookEvery is how often a node that gets nothing looks at its neighbours.
 const lookEvery = 500 * time.Millisecond
 
+// maxRound bounds what a node's own uplink adds to its patience.
+const maxRound = 30 * time.Second
+
 // life is what neighbours had when they were last looked at.
 type life struct {
 	looked        time.Time
@@ -53,7 +56,7 @@ func (t *transfer) stuck(i int, now time.Time) bool {
 
 // roundTime is how long a piece needs at least to come round from one node to
 // all, if their uplinks are like this one's: those who have it double in the time
-// that one copy takes. 0: nobody knows.
+// that one copy takes. 0: nobody knows. It is bounded, for they may be faster.
 func (t *transfer) roundTime() time.Duration {
 	if t.c.cfg.Swarm == nil {
 		return 0
@@ -63,5 +66,5 @@ func (t *transfer) roundTime() time.Duration {
 		return 0
 	}
 	copy := time.Duration(float64(t.file.layout.PieceLen) / float64(uplink) * float64(time.Second))
-	return copy * time.Duration(bits.Len(uint(t.c.cfg.Directory.Size())))
+	return min(copy*time.Duration(bits.Len(uint(t.c.cfg.Directory.Size()))), maxRound)
 }

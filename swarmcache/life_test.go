@@ -120,8 +120,9 @@ func TestPatienceGrowsWithTheTimeThatAPieceTakes(t *testing.T) {
 	}{
 		{0, 512, overdueAfter},
 		{24 << 20, 512, overdueAfter},
-		{32 << 10, 10, 2 * 4 * 4 * time.Second},
-		{32 << 10, 512, 2 * 10 * 4 * time.Second},
+		{64 << 10, 10, 2 * 4 * 2 * time.Second},
+		{64 << 10, 512, 2 * 10 * 2 * time.Second},
+		{32 << 10, 512, 2 * maxRound},
 	} {
 		tr, _ := turns(16<<20, "a")
 		tr.c.cfg.Swarm, tr.c.cfg.Directory = limited{upload: c.uplink}, sized{size: c.size}

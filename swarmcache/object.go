@@ -191,11 +191,11 @@ func (o *object) enter(pinned bool) error {
 func (o *object) record() error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
-	pieces, complete, changed, err := o.file.snapshot()
-	if err != nil || !changed || complete {
+	s, err := o.file.snapshot()
+	if err != nil || !s.changed || s.complete {
 		return err
 	}
-	return o.putLocked(Record{Pieces: pieces})
+	return o.putLocked(Record{Pieces: s.pieces, Suspect: s.suspect})
 }
 
 // seal records a complete object with its hashes, all of which are known, and
@@ -203,7 +203,7 @@ func (o *object) record() error {
 func (o *object) seal() error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
-	if _, _, _, err := o.file.snapshot(); err != nil {
+	if _, err := o.file.snapshot(); err != nil {
 		return err
 	}
 	if s := o.c.cfg.Swarm; s != nil {
@@ -264,7 +264,7 @@ func (o *object) putLocked(r Record) error {
 		return nil
 	}
 	r.Added, r.Pinned, r.Priority = o.added, o.pinned, o.priority
-	r.Suspect, r.Verified = o.file.doubts.Load() > 0, o.verified
+	r.Verified = o.verified
 	r.LastUsed = o.c.lastUsed(o.file.version.ID)
 	r.Version = o.file.Version() // as of now: its digest may have come meanwhile
 	err := o.c.cfg.Index.Put(r)

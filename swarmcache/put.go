@@ -73,8 +73,15 @@ func (c *Cache) Put(ctx context.Context, name string, key func(*url.URL) policy.
 	if err := c.publishStored(v.ID); err != nil && !errors.Is(err, ErrUnavailable) {
 		c.log.Warn("publish what was put", "object", v.ID, "error", err)
 	}
-	return c.Record(v.ID)
+	rec, err := c.Record(v.ID)
+	if err == nil && !rec.Complete {
+		err = errPutAgain
+	}
+	return rec, err
 }
+
+// errPutAgain: somebody here began to read the object from peers while it was put.
+var errPutAgain = errors.New("a part of it came from peers meanwhile: put it once more")
 
 // sniffed is how many bytes http.DetectContentType looks at.
 const sniffed = 512

@@ -185,6 +185,10 @@ func (t *transfer) run(ctx context.Context) {
 		case <-tick.C:
 		}
 		if completed == nil {
+			t.freeSeat() // others have use for it
+			if t.seating {
+				t.unseat()
+			}
 			if t.mayLeave(t.c.now()) {
 				return
 			}

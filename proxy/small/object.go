@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -34,10 +35,13 @@ func newObject(c *Cache, v swarmcache.Version) *Object {
 	}
 	v.Identify()
 	o := &Object{c: c, version: v, weight: v.Length + overhead}
-	for name, lines := range v.Stored.Header {
-		o.weight += int64(len(name))
-		for _, line := range lines {
-			o.weight += int64(len(line))
+	o.weight += int64(len(v.URL))
+	for _, h := range []http.Header{v.Stored.Header, v.Stored.Selecting} {
+		for name, lines := range h {
+			o.weight += int64(len(name))
+			for _, line := range lines {
+				o.weight += int64(len(line))
+			}
 		}
 	}
 	o.grown = sync.NewCond(&o.mu)

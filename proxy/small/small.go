@@ -28,6 +28,8 @@ import (
 var (
 	// ErrForgotten: what the key selects was forgotten since the request went out.
 	ErrForgotten = errors.New("forgotten meanwhile")
+	// ErrOutdated: a more recent response came meanwhile.
+	ErrOutdated = errors.New("a more recent response is here")
 	// ErrNoSpace: the object is too large, or too many are on their way.
 	ErrNoSpace = errors.New("no space in memory")
 )
@@ -92,15 +94,18 @@ type recorder struct {
 
 func (r *recorder) RecordEviction(uint32) { r.evictions.Inc() }
 
-// weight is nothing while one of the variants is on its way: what weighs nothing
-// is not evicted, and those who wait for it are to find it. See settle.
+// weight is that of the variants that are here. It is nothing while all are on
+// their way: what weighs nothing is not evicted, and those who wait for it are to
+// find it. See settle.
 func weight(key policy.Key, vs variants) uint32 {
-	n := int64(len(key))
+	n, whole := int64(len(key)), false
 	for _, o := range vs {
-		if !o.Complete() {
-			return 0
+		if o.Complete() {
+			n, whole = n+o.weight, true
 		}
-		n += o.weight
+	}
+	if !whole {
+		return 0
 	}
 	return uint32(min(n, 1<<32-1))
 }
@@ -208,8 +213,11 @@ func (c *Cache) enter(o *Object, since Mark) error {
 	old, _ := c.entries.GetIfPresent(key)
 	vs := make(variants, 0, len(old)+1)
 	for _, other := range old {
-		if !policy.SameVariant(s, other.stored.Load()) {
+		switch st := other.stored.Load(); {
+		case !policy.SameVariant(s, st):
 			vs = append(vs, other)
+		case policy.Older(s, st):
+			return fmt.Errorf("%s: %w", key, ErrOutdated)
 		}
 	}
 	if len(vs) == maxVariants {

@@ -109,6 +109,37 @@ func TestForgottenMeanwhile(t *testing.T) {
 	}
 }
 
+// An answer that took long to come does not take the place of a more recent one.
+func TestMoreRecentResponseStays(t *testing.T) {
+	c := New(Config{Size: 1 << 20})
+	mark := c.Mark("k")
+	slow := version("k", 0, "")
+	slow.Stored.Header.Set("Date", slow.Stored.ResponseTime.Add(-time.Minute).UTC().Format(http.TimeFormat))
+	put(t, c, "k", "new", "")
+	if err := c.Put(slow, []byte("old"), mark); !errors.Is(err, ErrOutdated) {
+		t.Errorf("the older one is kept: %v", err)
+	}
+	if got := found(c, "k", nil); got != "new" {
+		t.Errorf("%q, want the more recent one", got)
+	}
+}
+
+// Variants that are here weigh what they weigh, though another is on its way, and
+// so do the fields that select them.
+func TestWeightOfVariants(t *testing.T) {
+	c := New(Config{Size: 1 << 20})
+	for i := range 8 {
+		put(t, c, "k", strings.Repeat("x", 1000), strings.Repeat(fmt.Sprint(i), 9000))
+	}
+	if _, err := c.Open(version("k", 2, "on its way"), c.Mark("k")); err != nil {
+		t.Fatal(err)
+	}
+	c.entries.CleanUp()
+	if got := c.entries.WeightedSize(); got < 8*10_000 {
+		t.Errorf("8 objects of 1000 bytes, selected by 9000 each, weigh %d", got)
+	}
+}
+
 func TestBounds(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	c := New(Config{Size: 1 << 20, Registerer: reg})

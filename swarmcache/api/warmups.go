@@ -97,6 +97,9 @@ func (s *service) listed(ctx context.Context, o WarmupOrder) (urls []string, err
 		if err != nil {
 			return nil, err
 		}
+		// The time that an order may take to arrive does not bound its manifest's.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
 		more, err := s.Downloads.Manifest(ctx, from)
 		if err != nil {
 			return nil, huma.Error502BadGateway("the manifest: " + err.Error())

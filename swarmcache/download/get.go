@@ -16,6 +16,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -246,12 +247,20 @@ func (g *Get) once(ctx context.Context) error {
 	res, err := (&http.Client{Transport: g.Transport}).Do(req)
 	if err != nil {
 		if from > 0 {
-			return &PartialError{from, -1, err}
+			return &PartialError{from, -1, unnamed(err)}
 		}
-		return err
+		return unnamed(err)
 	}
 	defer res.Body.Close()
 	return g.take(ctx, res, from)
+}
+
+// unnamed is err without the URL, which may hold a secret.
+func unnamed(err error) error {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		return u.Err
+	}
+	return err
 }
 
 // take reads the body of res, which was asked for from byte from on.

@@ -19,7 +19,8 @@ const maxManifest = 4 << 20
 type warmup struct {
 	id        string
 	created   time.Time
-	downloads []*download
+	downloads []*download // until it is over
+	final     *Warmup     // then
 }
 
 // Warmup is a list of objects that the cache is to have, as far as it has come.
@@ -99,7 +100,7 @@ func (m *Downloads) Manifest(ctx context.Context, from string) ([]string, error)
 	}
 	res, err := (&http.Client{Transport: m.cfg.Transport}).Do(req)
 	if err != nil {
-		return nil, err
+		return nil, unnamed(err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
@@ -191,6 +192,9 @@ func (m *Downloads) Warmed(ctx context.Context, id string) (Warmup, error) {
 }
 
 func (m *Downloads) warmupLocked(w *warmup) Warmup {
+	if w.final != nil {
+		return *w.final
+	}
 	st := Warmup{ID: w.id, Created: w.created, Objects: len(w.downloads)}
 	for _, d := range w.downloads {
 		p := d.get.Progress()
@@ -214,6 +218,8 @@ func (m *Downloads) warmupLocked(w *warmup) Warmup {
 			st.Remaining++
 		}
 	}
-	st.Over = st.Remaining == 0
+	if st.Over = st.Remaining == 0; st.Over {
+		w.final, w.downloads = &st, nil
+	}
 	return st
 }

@@ -135,7 +135,7 @@ func TestWhoHasFewSourcesKeepsUp(t *testing.T) {
 	shared.feed(tt, x)
 	other.feed(tt, x)
 	waitFor(t, func() bool { return rich.Left() <= 16 })
-	if n, most := 64-poor.Left(), 64-rich.Left(); n < most/2 {
+	if n, most := 64-poor.Left(), 64-rich.Left(); n < most/3 {
 		t.Errorf("it has %d pieces, the other one %d", n, most)
 	}
 }

@@ -134,7 +134,14 @@ func (u *uplink) judge(s sight) {
 	}
 	busy := s.busy - u.seen[0].busy
 	if busy < 2*lookEvery {
-		u.calm = s.at // it is not put to the test
+		// It is not put to the test. A link that is fast, or idle, while it is held
+		// never would be: it is let go, and found again if need be.
+		switch {
+		case u.held == 0:
+			u.calm = s.at
+		case s.at.Sub(u.calm) > calmFor:
+			u.held = 0
+		}
 		return
 	}
 	leaves, stands := float64(s.left-u.seen[0].left)/busy.Seconds(), float64(s.standing)
@@ -157,7 +164,7 @@ func (u *uplink) judge(s sight) {
 		u.held, u.free = 0, s.at.Add(freeFor)
 	default:
 		if u.held == 0 {
-			u.most, u.seen = 0, []sight{s}
+			u.most, u.seen, u.calm = 0, []sight{s}, s.at
 		}
 		u.held = next
 	}
