@@ -54,6 +54,7 @@ func (t *transfer) joinFill(ctx context.Context) error {
 	switch {
 	case t.alone:
 		t.useBoard(ctx, aloneBoard{}, false)
+		t.seek(ctx)
 	case t.begun != nil:
 		b := t.begun
 		t.begun = nil

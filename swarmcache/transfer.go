@@ -250,6 +250,8 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 		return t.onBoard(ctx, e)
 	case boarded:
 		t.onBoarded(ctx, e)
+	case met:
+		t.onMet(ctx, e)
 	case seated:
 		t.unseat()
 		t.seating, t.seat = false, e.release
@@ -400,6 +402,8 @@ func (t *transfer) cleanup() {
 				t.board = e.board
 			}
 		case opened:
+			t.begun = e.board
+		case met:
 			t.begun = e.board
 		case seated:
 			t.unseat()

@@ -98,6 +98,20 @@ func TestDirectoryAway(t *testing.T) {
 	l.all(t, s)
 }
 
+// Nodes that began alone, because the directory did not answer, find each other
+// when it does, and then share what is left.
+func TestAloneUntilTheDirectoryAnswers(t *testing.T) {
+	s := newSite(t, 32<<20)
+	s.limit = rate.NewLimiter(6<<20, 256<<10)
+	l := newLab(t, 3)
+	l.dir.SetAvailable(false)
+	defer time.AfterFunc(500*time.Millisecond, func() { l.dir.SetAvailable(true) }).Stop()
+	l.all(t, s)
+	if sent := s.sent.Load(); sent > 2*int64(len(s.data)) {
+		t.Errorf("the origin sent %d bytes of %d; 3 nodes stayed alone", sent, len(s.data))
+	}
+}
+
 func TestChangedDuringFill(t *testing.T) {
 	s := newSite(t, 8<<20)
 	l := newLab(t, 1)
