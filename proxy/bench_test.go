@@ -115,7 +115,7 @@ func smallHit(b *testing.B) (*Proxy, *http.Request) {
 	}}
 	stored.Selecting, _ = policy.Selecting(r.Header, stored.Header["Vary"])
 	key := keyOf(r.URL.String())
-	if err := p.small.Put(swarmcache.Version{Key: key, Stored: stored, Validator: etag}, []byte(body(10_000)), p.small.Mark(key)); err != nil {
+	if err := p.small.Put(swarmcache.Version{Key: key, Stored: stored, Validator: etag}, []byte(body(10_000)), p.cache.Mark(key)); err != nil {
 		b.Fatal(err)
 	}
 	return p, r

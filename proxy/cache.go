@@ -12,6 +12,7 @@ import (
 
 // cache is what the proxy needs of *swarmcache.Cache, whose docs hold here too.
 type cache interface {
+	Mark(key policy.Key) swarmcache.Mark
 	Local(key policy.Key, o swarmcache.Origin) (object, error)
 	Lookup(ctx context.Context, key policy.Key, o swarmcache.Origin) (object, error)
 	ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error)

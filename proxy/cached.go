@@ -23,6 +23,7 @@ type visit struct {
 	req   policy.Request
 	route policy.Route
 	seen  sight             // of its key, before
+	since swarmcache.Mark   // of its key, from before the origin was asked
 	from  swarmcache.Origin // see source
 
 	claim  func()    // gives the claim on the first GET back; may be called twice
@@ -238,7 +239,18 @@ func (p *Proxy) withdraw(ctx context.Context, key policy.Key) {
 	p.forgotten(ctx, func(ctx context.Context) error { return p.cache.Withdraw(ctx, key) })
 }
 
-func (p *Proxy) supersede(v *visit, old object) { p.forgotten(v.r.Context(), old.Withdraw) }
+func (p *Proxy) supersede(v *visit, old object) {
+	v.since = v.since.Advance()
+	p.forgotten(v.r.Context(), old.Withdraw)
+}
+
+// recheck takes obj back, which v has just stored, if its key was forgotten at that
+// moment: who did so may have come too early to find it.
+func (p *Proxy) recheck(v *visit, obj object) {
+	if v.since.Past() {
+		p.forgotten(v.r.Context(), obj.Withdraw)
+	}
+}
 
 func (p *Proxy) forgotten(ctx context.Context, forget func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -256,6 +268,7 @@ func (p *Proxy) invalidate(ctx context.Context, u *url.URL, h http.Header) {
 	if route.Kind != policy.Swarm {
 		return
 	}
+	p.cache.Mark(route.Key).Advance()
 	p.small.Forget(route.Key)
 	if obj, err := p.cache.Local(route.Key, nil); err == nil {
 		obj.Close()

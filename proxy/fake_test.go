@@ -17,6 +17,8 @@ import (
 
 // fakeCache keeps objects in memory and writes down what it was asked.
 type fakeCache struct {
+	swarmcache.Epochs
+
 	t   *testing.T
 	dir string
 

@@ -10,7 +10,6 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/policy/httpheader"
-	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 )
 
@@ -87,6 +86,8 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 		why = "rule"
 	case !ok:
 		why = reason
+	case v.since.Past(): // what it says may be from before
+		why = "changed"
 	case old != nil && policy.Supersedes(old.Version().Stored.Status) && !policy.Supersedes(received.Status):
 		why = policy.NotStatus // an error may be worth keeping, but not in the place of what is stored
 	case length < 0:
@@ -105,6 +106,7 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 		ver := p.version(route, v.keep(route, received), length)
 		obj, joined, err := p.open(f, res, ver, route.Threshold)
 		if err == nil {
+			p.recheck(v, obj)
 			switch {
 			case !isSmall(obj):
 				p.seen.note(route.Key, largeKind)
@@ -157,7 +159,7 @@ func (v *visit) keep(route policy.Route, received policy.Stored) policy.Stored {
 // notStored draws the conclusions from an answer that is passed on only: about
 // what is stored, and about the next request.
 func (p *Proxy) notStored(v *visit, old object, d policy.Verdict, received policy.Stored, why string) {
-	if v.r.Method != http.MethodGet {
+	if v.r.Method != http.MethodGet || v.since.Past() {
 		return
 	}
 	ofURL := policy.HitForMiss(why) // it does not lie with this request
@@ -229,7 +231,7 @@ func (p *Proxy) openSmall(f *fetching, res *http.Response, ver swarmcache.Versio
 	if err := f.keep(); err != nil {
 		return nil, err
 	}
-	o, err := p.small.Open(ver, f.since)
+	o, err := p.small.Open(ver, f.visit.since)
 	if err != nil {
 		f.tie(f.visit.r.Context())
 		return nil, err
@@ -289,13 +291,13 @@ type fetching struct {
 	untie  func() bool
 	kept   bool
 
-	since     small.Mark // from before it was sent
-	overheard bool       // its body tells what others wait for
+	overheard bool // its body tells what others wait for
 }
 
 // get sends v's request and lets respond see the head of the answer.
 func (p *Proxy) get(v *visit, respond func(*fetching, *http.Response) error) {
-	f := &fetching{visit: v, sent: p.cfg.Now(), since: p.small.Mark(v.route.Key)}
+	v.since = p.cache.Mark(v.route.Key)
+	f := &fetching{visit: v, sent: p.cfg.Now()}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(v.r.Context()))
 	f.cancel = cancel
 	f.tie(v.r.Context())

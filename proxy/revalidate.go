@@ -181,6 +181,9 @@ func (v *visit) conditionFails(answer policy.Stored) bool {
 // origin took its permission back, what is stored goes; where only what is this
 // client's is in the way, a cookie say, it stays as it is for the others.
 func (p *Proxy) renew(v *visit, old object, fresh, received policy.Stored) (shared bool) {
+	if v.since.Past() {
+		return false
+	}
 	c, req, store := &v.route.Cache, v.req, v.route.Store
 	req.Method, store.Uses, store.AnyStatus = http.MethodGet, 0, p.small != nil
 	if ok, _ := c.Storable(req, received, store); ok {
@@ -194,10 +197,16 @@ func (p *Proxy) renew(v *visit, old object, fresh, received policy.Stored) (shar
 	return false
 }
 
+// record notes what the origin says of obj now, unless obj was forgotten since the
+// origin was asked: the directory would select it again.
 func (p *Proxy) record(v *visit, obj object, s policy.Stored) {
+	if v.since.Past() {
+		return
+	}
 	if err := obj.Refresh(v.r.Context(), s); err != nil {
 		p.degraded("refresh", err)
 	}
+	p.recheck(v, obj)
 }
 
 // originFailed serves what is stored where the origin gives no answer and that

@@ -408,6 +408,83 @@ func TestOutdatedByHeadForAll(t *testing.T) {
 	want(cast[0], "GET", "three HIT")
 }
 
+// What the origin was asked before a change is for the client that asked, and is
+// not stored after it (RFC 9111 §4.4).
+func TestChangedBeforeTheHead(t *testing.T) {
+	changes := map[string]func(n *node, url string){
+		"PUT": func(n *node, url string) { n.do(request(t, "PUT", url)) },
+		"purge": func(n *node, url string) {
+			if _, err := n.cfg.Cache.Purge(t.Context(), keyOf(url)); err != nil {
+				t.Error(err)
+			}
+		},
+	}
+	answers := map[string]func(body string) http.HandlerFunc{"known length": plain, "unknown length": chunked}
+	for change, changed := range changes {
+		for name, answer := range answers {
+			t.Run(change+" "+name, func(t *testing.T) {
+				s := newStage(t)
+				asked, release := make(chan struct{}), make(chan struct{})
+				var gets atomic.Int32
+				url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Cache-Control", "max-age=60")
+					switch {
+					case r.Method != http.MethodGet:
+						w.WriteHeader(http.StatusNoContent)
+					case gets.Add(1) == 1:
+						close(asked)
+						<-release
+						answer("one")(w, r)
+					default:
+						answer("two")(w, r)
+					}
+				}) + "/x"
+				n := s.cast(setting{nodes: 1}, policy.Rule{})[0]
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					res, got := n.get(url)
+					wantAnswer(t, res, got, 200, "one", "MISS", "detail=changed")
+				})
+				<-asked
+				changed(n, url)
+				n.work.Wait() // what nobody waits for is done, so that nothing comes to help
+				close(release)
+				wg.Wait()
+				for _, word := range []string{"MISS", "HIT"} {
+					n.quiet(url, word == "HIT")
+					res, got := n.get(url)
+					wantAnswer(t, res, got, 200, "two", word)
+				}
+			})
+		}
+	}
+}
+
+// What the origin confirmed before a change does not stand after it.
+func TestChangedBeforeItIsConfirmed(t *testing.T) {
+	o := newStore(t, body(5000))
+	n, c := stale(t, o)
+	asked, release := make(chan struct{}), make(chan struct{})
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			return
+		}
+		close(asked)
+		<-release
+		w.WriteHeader(http.StatusNotModified)
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		res, got := n.get(o.url + "/x")
+		wantAnswer(t, res, got, 200, o.body, "REVALIDATED")
+	})
+	<-asked
+	n.do(request(t, "PUT", o.url+"/x"))
+	close(release)
+	wg.Wait()
+	c.wantCalls("local; local; withdraw") // and no refresh
+}
+
 // A body of unknown length that was on its way when its resource changed is not
 // what is stored of it (RFC 9111 §4.4).
 func TestChangedWhileSpooled(t *testing.T) {

@@ -483,7 +483,7 @@ func TestSmallInvalidatedOnItsWay(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{"known length": plain("old"), "unknown length": chunked("old")} {
 		for _, forget := range []string{"PUT", "purge"} {
 			t.Run(name+" "+forget, func(t *testing.T) {
-				n, _ := startSmall(t, Config{})
+				n, c := startSmall(t, Config{})
 				o := newStore(t, "")
 				here, release := make(chan struct{}), make(chan struct{})
 				o.answers(func(w http.ResponseWriter, r *http.Request) {
@@ -504,6 +504,7 @@ func TestSmallInvalidatedOnItsWay(t *testing.T) {
 				if forget == "PUT" {
 					n.do(request(t, "PUT", o.url+"/x"))
 				} else {
+					c.Mark(keyOf(o.url + "/x")).Advance()
 					n.small.Forget(keyOf(o.url + "/x"))
 				}
 				close(release)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"shatabdi/policy"
-	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 )
 
@@ -27,9 +26,13 @@ func (p *Proxy) spoolBody(f *fetching, res *http.Response, ver swarmcache.Versio
 	if res.ProtoMajor < 2 && !slices.Contains(res.TransferEncoding, "chunked") {
 		return "length"
 	}
-	b := &spoolingBody{ReadCloser: res.Body, p: p, v: f.visit, since: f.since, ver: ver, threshold: threshold, early: spoolFrom}
+	b := &spoolingBody{ReadCloser: res.Body, p: p, v: f.visit, ver: ver, threshold: threshold, early: spoolFrom}
 	if forSwarm {
 		b.spool = p.cache.Spool(ver)
+		if f.visit.since.Past() { // too early to make it void
+			b.spool.Abort()
+			return "changed"
+		}
 	}
 	if p.small != nil {
 		b.small = true
@@ -65,7 +68,6 @@ type spoolingBody struct {
 	io.ReadCloser
 	p         *Proxy
 	v         *visit
-	since     small.Mark
 	ver       swarmcache.Version
 	threshold int64
 	spool     spool  // nil: what is not small is not kept
@@ -163,7 +165,7 @@ func (b *spoolingBody) commit() {
 }
 
 func (b *spoolingBody) keepSmall() {
-	if err := b.p.small.Put(b.ver, bytes.Clone(b.begin), b.since); err != nil {
+	if err := b.p.small.Put(b.ver, bytes.Clone(b.begin), b.v.since); err != nil {
 		b.p.degraded("keep in memory", err)
 		return
 	}

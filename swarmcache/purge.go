@@ -65,6 +65,7 @@ func (o *obedience) saveLocked(x Index) error {
 func (c *Cache) Purge(ctx context.Context, key policy.Key) (had bool, err error) {
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.mu.Lock()
+	c.Mark(key).Advance()
 	_, had = c.selected(key)
 	had = c.cfg.Purged(key) || had
 	err = c.forgetKey(key)
@@ -122,6 +123,7 @@ func (c *Cache) obey(standing []Purge) {
 // obeyOne forgets what a purge speaks of, here and, if this node published it
 // after the purge had withdrawn it, in the directory.
 func (c *Cache) obeyOne(p Purge) error {
+	c.Mark(p.Key).Advance()
 	c.cfg.Purged(p.Key)
 	id, had := c.selected(p.Key)
 	if err := c.forgetKey(p.Key); err != nil || !had {
@@ -144,6 +146,7 @@ func (c *Cache) distrust() error {
 		return nil
 	}
 	c.log.Warn("away for longer than purges are kept: all objects must be revalidated", "since", c.obeyed.Touch)
+	c.AdvanceAll()
 	c.cfg.Distrusted()
 	var all []Record
 	err := c.cfg.Index.Each(func(r Record) bool {

@@ -1,17 +1,15 @@
 // Package small keeps responses that are not worth a swarm, whole, in the memory
 // of this node.
 //
-// It promises that nothing is found which was forgotten after the request for it
-// went out, that a body which ends early is never taken for a whole one, and that
-// objects and bodies on their way have a bound each. It leaves to policy what may
-// be stored and served, and to proxy the asking of origins. Nothing outlives the
-// process.
+// It promises that nothing is found which was forgotten after its Mark was taken,
+// that a body which ends early is never taken for a whole one, and that objects
+// and bodies on their way have a bound each. It leaves to policy what may be stored
+// and served, and to proxy the asking of origins. Nothing outlives the process.
 package small
 
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net/http"
 	"slices"
 	"sync"
@@ -52,10 +50,8 @@ type Cache struct {
 	size    int64
 	entries *otter.Cache[policy.Key, variants]
 	coming  atomic.Int64 // bytes of bodies on their way
-	seed    maphash.Seed
 
-	mu        sync.Mutex // orders changes of entries; finding needs no lock
-	forgotten [1 << 10]atomic.Uint32
+	mu sync.Mutex // orders changes of entries; finding needs no lock
 }
 
 // variants are what one key selects, the newest last. A slice is never changed,
@@ -64,7 +60,7 @@ type variants []*Object
 
 // New returns an empty cache.
 func New(cfg Config) *Cache {
-	c := &Cache{size: cfg.Size, seed: maphash.MakeSeed()}
+	c := &Cache{size: cfg.Size}
 	evictions := prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: "shatabdi", Name: "small_evictions_total",
 		Help: "Keys whose small objects made room for others.",
@@ -160,26 +156,9 @@ func (c *Cache) Find(key policy.Key, h http.Header, rules *policy.Caching) (o *O
 	return vs[len(vs)-1], false
 }
 
-// Mark is a moment in the life of a key.
-type Mark uint32
-
-// Mark returns the present moment; take it before a request goes out.
-func (c *Cache) Mark(key policy.Key) Mark {
-	if c == nil {
-		return 0
-	}
-	return Mark(c.epoch(key).Load())
-}
-
-// epoch counts how often a key, or one of those that share its place, was
-// forgotten.
-func (c *Cache) epoch(key policy.Key) *atomic.Uint32 {
-	return &c.forgotten[maphash.String(c.seed, string(key))%uint64(len(c.forgotten))]
-}
-
 // Open keeps a response whose body is about to come: v.Length bytes, by Fill.
 // Whoever finds the object reads along. since is from before the request.
-func (c *Cache) Open(v swarmcache.Version, since Mark) (*Object, error) {
+func (c *Cache) Open(v swarmcache.Version, since swarmcache.Mark) (*Object, error) {
 	if !c.Takes(v.Length) || !c.Reserve(v.Length) {
 		return nil, ErrNoSpace
 	}
@@ -192,7 +171,7 @@ func (c *Cache) Open(v swarmcache.Version, since Mark) (*Object, error) {
 }
 
 // Put keeps a response that is here, with its whole body.
-func (c *Cache) Put(v swarmcache.Version, body []byte, since Mark) error {
+func (c *Cache) Put(v swarmcache.Version, body []byte, since swarmcache.Mark) error {
 	if v.Length = int64(len(body)); !c.Takes(v.Length) {
 		return ErrNoSpace
 	}
@@ -203,11 +182,11 @@ func (c *Cache) Put(v swarmcache.Version, body []byte, since Mark) error {
 }
 
 // enter puts o in the place of what selects the same.
-func (c *Cache) enter(o *Object, since Mark) error {
+func (c *Cache) enter(o *Object, since swarmcache.Mark) error {
 	key, s := o.version.Key, o.stored.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if Mark(c.epoch(key).Load()) != since {
+	if since.Past() {
 		return fmt.Errorf("%s: %w", key, ErrForgotten)
 	}
 	old, _ := c.entries.GetIfPresent(key)
@@ -237,29 +216,25 @@ func (c *Cache) settle(o *Object) {
 	}
 }
 
-// Forget removes everything that key selects, and keeps what is on its way from
-// being stored. It tells whether there was anything.
+// Forget removes everything that key selects, and tells whether there was anything.
+// Advance the marks of key before, lest what is on its way is stored after.
 func (c *Cache) Forget(key policy.Key) (had bool) {
 	if c == nil {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.epoch(key).Add(1)
 	_, had = c.entries.Invalidate(key)
 	return had
 }
 
-// ForgetAll removes everything, as Forget does.
+// ForgetAll removes everything. Advance all marks before.
 func (c *Cache) ForgetAll() {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.forgotten {
-		c.forgotten[i].Add(1)
-	}
 	c.entries.InvalidateAll()
 }
 

@@ -33,11 +33,14 @@ func version(key policy.Key, length int64, language string) swarmcache.Version {
 	return swarmcache.Version{Key: key, Stored: s, Length: length, Validator: `"1"`}
 }
 
+// epochs are those of all caches here.
+var epochs swarmcache.Epochs
+
 func asking(language string) http.Header { return http.Header{"Accept-Language": {language}} }
 
 func put(t *testing.T, c *Cache, key policy.Key, body, language string) {
 	t.Helper()
-	if err := c.Put(version(key, 0, language), []byte(body), c.Mark(key)); err != nil {
+	if err := c.Put(version(key, 0, language), []byte(body), epochs.Mark(key)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -87,11 +90,12 @@ func TestVariants(t *testing.T) {
 func TestForgottenMeanwhile(t *testing.T) {
 	for name, forget := range map[string]func(*Cache){"one": func(c *Cache) { c.Forget("k") }, "all": (*Cache).ForgetAll} {
 		c := New(Config{Size: 1 << 20})
-		mark := c.Mark("k")
+		mark := epochs.Mark("k")
 		o, err := c.Open(version("k", 4, ""), mark)
 		if err != nil {
 			t.Fatal(err)
 		}
+		mark.Advance()
 		forget(c)
 		if err := o.Fill(strings.NewReader("body")); err != nil || string(o.Bytes()) != "body" {
 			t.Errorf("%s: who reads it already gets %q, %v", name, o.Bytes(), err)
@@ -112,7 +116,7 @@ func TestForgottenMeanwhile(t *testing.T) {
 // An answer that took long to come does not take the place of a more recent one.
 func TestMoreRecentResponseStays(t *testing.T) {
 	c := New(Config{Size: 1 << 20})
-	mark := c.Mark("k")
+	mark := epochs.Mark("k")
 	slow := version("k", 0, "")
 	slow.Stored.Header.Set("Date", slow.Stored.ResponseTime.Add(-time.Minute).UTC().Format(http.TimeFormat))
 	put(t, c, "k", "new", "")
@@ -131,7 +135,7 @@ func TestWeightOfVariants(t *testing.T) {
 	for i := range 8 {
 		put(t, c, "k", strings.Repeat("x", 1000), strings.Repeat(fmt.Sprint(i), 9000))
 	}
-	if _, err := c.Open(version("k", 2, "on its way"), c.Mark("k")); err != nil {
+	if _, err := c.Open(version("k", 2, "on its way"), epochs.Mark("k")); err != nil {
 		t.Fatal(err)
 	}
 	c.entries.CleanUp()
@@ -156,7 +160,7 @@ func TestBounds(t *testing.T) {
 	var open []*Object
 	for i := range 5 {
 		key := policy.Key(fmt.Sprint("open", i))
-		o, err := c.Open(version(key, 1<<18, ""), c.Mark(key))
+		o, err := c.Open(version(key, 1<<18, ""), epochs.Mark(key))
 		if (err == nil) != (i < 4) {
 			t.Errorf("open %d: %v", i, err)
 		}
@@ -196,7 +200,7 @@ func TestOnItsWayInAFullCache(t *testing.T) {
 	}
 	hot()
 	body := strings.Repeat("y", 1<<18)
-	o, err := c.Open(version("k", 1<<18, ""), c.Mark("k"))
+	o, err := c.Open(version("k", 1<<18, ""), epochs.Mark("k"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +223,7 @@ func TestReadersFollow(t *testing.T) {
 	for name, early := range map[string]bool{"whole": false, "cut short": true} {
 		t.Run(name, func(t *testing.T) {
 			c := New(Config{Size: 1 << 20})
-			o, err := c.Open(version("k", int64(len(body)), ""), c.Mark("k"))
+			o, err := c.Open(version("k", int64(len(body)), ""), epochs.Mark("k"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,11 +265,12 @@ func TestConcurrently(t *testing.T) {
 				key := policy.Key(fmt.Sprint("k", j%7))
 				switch (i + j) % 4 {
 				case 0:
-					o, err := c.Open(version(key, 2000, fmt.Sprint("l-", j%3)), c.Mark(key))
+					o, err := c.Open(version(key, 2000, fmt.Sprint("l-", j%3)), epochs.Mark(key))
 					if err == nil {
 						o.Fill(strings.NewReader(strings.Repeat(string(key), 1000)))
 					}
 				case 1:
+					epochs.Mark(key).Advance()
 					c.Forget(key)
 				default:
 					if o, ok := c.Find(key, asking(fmt.Sprint("l-", j%3)), &rules); ok && o.Complete() {
