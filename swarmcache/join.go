@@ -75,8 +75,21 @@ func (t *transfer) joinBoard(ctx context.Context, first []int, wait time.Duratio
 			}
 		}
 		board, begun, err := t.c.board(ctx, rec, first)
+		if begun && t.file.Condemned() {
+			t.unlist(rec.Version)
+		}
 		t.send(boarded{board, begun, err})
 	})
+}
+
+// unlist withdraws the record of a fill that was forgotten before the record
+// stood: whoever withdrew its key found none.
+func (t *transfer) unlist(v Version) {
+	ctx, cancel := context.WithTimeout(t.c.ctx, goodbyeWait)
+	defer cancel()
+	if err := t.c.cfg.Directory.Withdraw(ctx, v.Key); err != nil {
+		t.log.Warn("withdraw the fill of what was forgotten", "error", err)
+	}
 }
 
 func fillRole(r *FillRecord, self NodeID, alone bool) string {

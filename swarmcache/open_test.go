@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,11 +48,13 @@ func (x *slowIndex) Delete(id swarmcache.ObjectID) error {
 type slowDirectory struct {
 	swarmcache.Directory
 	opening sync.RWMutex // locked: none is opened
+	opened  atomic.Bool  // one was
 }
 
 func (d *slowDirectory) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
 	d.opening.RLock()
 	defer d.opening.RUnlock()
+	defer d.opened.Store(true)
 	return d.Directory.OpenFill(ctx, r, spans...)
 }
 
@@ -345,3 +348,33 @@ func TestFirstRangeIsToldAtOnce(t *testing.T) {
 }
 
 func sha1Of(b []byte) []byte { sum := sha1.Sum(b); return sum[:] }
+
+// A fill that is forgotten before its record stands is not found afterwards.
+func TestForgottenBeforeItsRecordStands(t *testing.T) {
+	directories := cachetest.NewDirectory()
+	d := &slowDirectory{Directory: directories.Node(swarmcache.Node{ID: "a"})}
+	a := openWith(t, "a", cachetest.NewIndex(), d, 0)
+	m := newMemory("m", 4<<20)
+	key := policy.Key(m.name)
+	release, err := a.ClaimFirst(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	stand := hold(t, &d.opening)
+	body, more := io.Pipe() // it goes on until the end of the test
+	defer more.Close()
+	obj, err := a.Fill(t.Context(), m.version(), true, body, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer obj.Close()
+	if err := a.Withdraw(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	stand()
+	eventually(t, func() bool {
+		_, fill, err := d.Lookup(t.Context(), key)
+		return d.opened.Load() && (errors.Is(err, swarmcache.ErrNotFound) || err == nil && fill == nil)
+	})
+}
