@@ -33,6 +33,7 @@ type fakeCache struct {
 	joined  *fakeObject                // what Fill joins instead of opening
 	claims  []error                    // of the next ClaimFirsts
 	claimed func()                     // runs in ClaimFirst
+	begins  func()                     // runs in Fill and Spool, before they store anything
 	open    int                        // claims not released
 }
 
@@ -128,6 +129,9 @@ func (c *fakeCache) Fill(_ context.Context, v swarmcache.Version, ranges bool, b
 		what = "body"
 	}
 	c.note("fill %d %s ranges=%v", v.Length, what, ranges)
+	if c.begins != nil {
+		c.begins()
+	}
 	if c.fill != nil {
 		return nil, c.fill
 	}
@@ -188,6 +192,9 @@ func (c *fakeCache) Withdraw(_ context.Context, key policy.Key) error {
 
 func (c *fakeCache) Spool(v swarmcache.Version) spool {
 	c.note("spool")
+	if c.begins != nil {
+		c.begins()
+	}
 	return &fakeSpool{c: c, ver: v}
 }
 

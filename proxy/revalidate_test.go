@@ -460,6 +460,26 @@ func TestChangedBeforeTheHead(t *testing.T) {
 	}
 }
 
+// A change in the very moment in which an answer begins to be stored is not missed.
+func TestChangedAtTheHead(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{"known length": plain(body(5000)), "unknown length": chunked(body(5000))} {
+		t.Run(name, func(t *testing.T) {
+			c, o := newFake(t), newStore(t, "")
+			n := startCached(t, c, Config{})
+			o.answers(answer)
+			c.begins = sync.OnceFunc(func() {
+				n.do(request(t, "PUT", o.url+"/x"))
+				n.work.Wait()
+			})
+			for _, word := range []string{"MISS", "MISS", "HIT"} {
+				res, got := n.get(o.url + "/x")
+				wantAnswer(t, res, got, 200, body(5000), word)
+				n.work.Wait()
+			}
+		})
+	}
+}
+
 // What the origin confirmed before a change does not stand after it.
 func TestChangedBeforeItIsConfirmed(t *testing.T) {
 	o := newStore(t, body(5000))

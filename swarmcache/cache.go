@@ -56,7 +56,7 @@ type Config struct {
 
 // Cache is this node's part of the swarm cache.
 type Cache struct {
-	Epochs // advanced by purges; whoever withdraws a key advances its own before
+	Epochs // advanced by purges, and by those who withdraw
 
 	cfg     Config
 	log     *slog.Logger
@@ -420,8 +420,8 @@ func (c *Cache) Renew(ctx context.Context, obj *Object) (news bool, err error) {
 	return true, nil
 }
 
-// Withdraw makes key select nothing, here and in the directory. What the origin
-// was asked before is kept from being stored by a Mark.
+// Withdraw makes key select nothing, here and in the directory. Advance its marks
+// before, lest what the origin was asked already is stored after.
 func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
 	if err := c.forgetKey(key); err != nil {
 		return err
