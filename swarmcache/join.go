@@ -114,6 +114,9 @@ func (t *transfer) onBoarded(ctx context.Context, e boarded) {
 		t.log.Warn("filling for this node alone", "error", e.err)
 		t.alone = true
 		t.useBoard(ctx, aloneBoard{}, false)
+		if errors.Is(e.err, ErrUnavailable) {
+			t.seek(ctx)
+		}
 	default:
 		t.useBoard(ctx, e.board, e.begun)
 		t.background.Go(func() {

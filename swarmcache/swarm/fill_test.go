@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,6 +110,27 @@ func TestAloneUntilTheDirectoryAnswers(t *testing.T) {
 	l.all(t, s)
 	if sent := s.sent.Load(); sent > 2*int64(len(s.data)) {
 		t.Errorf("the origin sent %d bytes of %d; 3 nodes stayed alone", sent, len(s.data))
+	}
+}
+
+// So does a node whose fill began before its record stood, and which could not
+// make it stand for a while.
+func TestOpenerIsAloneUntilTheDirectoryAnswers(t *testing.T) {
+	s := newSite(t, 32<<20)
+	s.limit = rate.NewLimiter(3<<20, 256<<10)
+	l := newLab(t, 2)
+	var once sync.Once
+	s.serve = func(w http.ResponseWriter, r *http.Request) {
+		once.Do(func() {
+			l.dir.SetAvailable(false) // behind the claim, and before the record
+			time.AfterFunc(4*time.Second, func() { l.dir.SetAvailable(true) })
+		})
+		w.Header().Set("Etag", *s.etag.Load())
+		http.ServeContent(w, r, "obj.bin", time.Time{}, bytes.NewReader(s.data))
+	}
+	l.all(t, s)
+	if sent := s.sent.Load(); sent > int64(len(s.data))*17/10 {
+		t.Errorf("the origin sent %d bytes of %d; the opener stayed alone", sent, len(s.data))
 	}
 }
 
