@@ -272,6 +272,10 @@ func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin, 
 		b.rec, b.board, err = c.cfg.Directory.OpenFill(ctx, mine, spans...)
 		switch b.opener = b.board != nil; {
 		case errors.Is(err, ErrUnavailable):
+			// With the spans that a fill has by default: where all begin at once an
+			// origin seems slow to some, and who has other spans than the fill that
+			// stands cannot go on with it.
+			mine = newFill(c.cfg.Node.ID, v, mine.Single, nil)
 			return beginning{rec: mine, opener: true, alone: true}, nil
 		case err != nil:
 			return b, err
