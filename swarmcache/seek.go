@@ -31,7 +31,13 @@ func (t *transfer) seek(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			}
+			if t.file.Condemned() {
+				return // it was forgotten, and must not come back
+			}
 			board, err := t.c.meet(ctx, rec)
+			if err == nil && t.file.Condemned() {
+				t.unlist(rec.Version)
+			}
 			if !errors.Is(err, ErrUnavailable) {
 				t.send(met{board, err})
 				return
