@@ -56,8 +56,8 @@ func (t *transfer) unasked(spans []SpanRecord, now time.Time) []bool {
 }
 
 // hear is called by the swarm, under its lock.
-func (t *transfer) hear(span int, hashes []byte) {
-	t.gossip.push(landing{span: span, hashes: hashes})
+func (t *transfer) hear(from int, hashes []byte) {
+	t.gossip.push(landing{span: from, hashes: hashes}) // of which span it is, run knows
 }
 
 // takeTold takes in what other nodes told, and passes on what was news: not
@@ -68,11 +68,20 @@ func (t *transfer) takeTold(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		if t.rec == nil || x.span < 0 || x.span >= len(t.spans) {
+		from, n := int64(x.span), int64(len(x.hashes)/20)
+		if t.rec == nil || n == 0 || from+n > int64(t.plan.Pieces()) {
 			continue
 		}
-		s := t.spans[x.span].SpanRecord
-		whole := int64(len(x.hashes)) == 20*t.plan.Span(x.span).Len()
+		i := t.plan.SpanOf(int(from))
+		s, pieces := t.spans[i].SpanRecord, t.plan.Span(i)
+		if from != pieces.From || n > pieces.Len() {
+			// Who told has other spans, and so nothing to say of these.
+			if err := t.learnOf(ctx, from, x.hashes); err != nil {
+				return err
+			}
+			continue
+		}
+		whole := n == pieces.Len()
 		if s.Landed || !whole && len(x.hashes) <= len(s.Hashes) {
 			continue
 		}
@@ -87,7 +96,7 @@ func (t *transfer) takeTold(ctx context.Context) error {
 			return err
 		}
 		if t.fill != nil {
-			t.fill.Tell(x.span, x.hashes)
+			t.fill.Tell(int(from), x.hashes)
 		}
 	}
 }

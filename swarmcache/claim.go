@@ -40,6 +40,10 @@ const (
 
 // claim starts claims for what this node should fetch next, if anything.
 func (t *transfer) claim(ctx context.Context, now time.Time) {
+	if t.meets != nil {
+		t.goOver(ctx)
+		return
+	}
 	if t.claiming || t.board == nil || t.rec.Ended != "" || now.Before(t.boardAt) {
 		return
 	}

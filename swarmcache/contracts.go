@@ -302,11 +302,11 @@ type Torrent interface {
 	// PieceChanged tells the engine to ask the file again about piece i: its
 	// hash became known, or its bytes came from elsewhere.
 	PieceChanged(i int)
-	// Tell sends the hashes of a span, from its first piece on, to the peers of
+	// Tell sends the hashes of piece from and those behind it to the peers of
 	// now and later, past a directory that is away. Hear has f told, in no order,
 	// what members of the cluster tell; f must not block.
-	Tell(span int, hashes []byte)
-	Hear(f func(span int, hashes []byte))
+	Tell(from int, hashes []byte)
+	Hear(f func(from int, hashes []byte))
 	// PeersHave tells which pieces a connected peer has, as of now.
 	PeersHave() func(piece int) bool
 	// Seedless reports whether the tracker knows nobody who has everything.

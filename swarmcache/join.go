@@ -114,7 +114,7 @@ func (t *transfer) onBoarded(ctx context.Context, e boarded) {
 		t.log.Warn("filling for this node alone", "error", e.err)
 		t.alone = true
 		t.useBoard(ctx, aloneBoard{}, false)
-		if errors.Is(e.err, ErrUnavailable) {
+		if errors.Is(e.err, ErrUnavailable) || errors.Is(e.err, errOtherSpans) {
 			t.seek(ctx)
 		}
 	default:
@@ -217,11 +217,16 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 // learn opens the gate for pieces whose hashes were published.
 func (t *transfer) learn(ctx context.Context, s *SpanRecord) error {
 	pieces := t.plan.Span(s.Span)
-	for k := int64(0); k*20+20 <= int64(len(s.Hashes)) && k < pieces.Len(); k++ {
-		i := int(pieces.From + k)
-		news, err := t.file.Learn(i, s.Hashes[k*20:k*20+20])
+	return t.learnOf(ctx, pieces.From, s.Hashes[:min(int64(len(s.Hashes)), 20*pieces.Len())])
+}
+
+// learnOf takes in the hashes of piece from and those behind it.
+func (t *transfer) learnOf(ctx context.Context, from int64, hashes []byte) error {
+	for k := range int64(len(hashes) / 20) {
+		i := int(from + k)
+		news, err := t.file.Learn(i, hashes[k*20:k*20+20])
 		if err != nil {
-			t.log.Error("two hashes for one piece", "piece", i, "span", s.Span)
+			t.log.Error("two hashes for one piece", "piece", i)
 			return t.end(ctx, EndPoisoned)
 		}
 		if news {
@@ -232,7 +237,10 @@ func (t *transfer) learn(ctx context.Context, s *SpanRecord) error {
 }
 
 // onLanded tells the engine of pieces whose hashes others know now.
-func (t *transfer) onLanded(e landing) {
+func (t *transfer) onLanded(by *lander, e landing) {
+	if by != t.lander {
+		return // of spans that are no more; what is here of them is landed again
+	}
 	pieces := t.plan.Span(e.span)
 	if e.final {
 		t.c.metrics.landed.Inc()

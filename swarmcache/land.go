@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"shatabdi/swarmcache/layout"
 )
 
 // lander publishes hashes behind the streams' backs, so that a slow directory
@@ -13,6 +15,7 @@ import (
 // once it hears of a landing.
 type lander struct {
 	t       *transfer
+	plan    layout.Plan
 	queues  [landers]*landQueue
 	waiting atomic.Int64 // landings that are not published yet
 
@@ -44,7 +47,7 @@ type landQueue struct {
 }
 
 func newLander(t *transfer) *lander {
-	l := &lander{t: t, there: make(chan struct{}), last: make(chan struct{})}
+	l := &lander{t: t, plan: t.plan, there: make(chan struct{}), last: make(chan struct{})}
 	for i := range l.queues {
 		l.queues[i] = newLandQueue()
 	}
@@ -194,7 +197,7 @@ func (l *lander) publish(ctx context.Context, x landing) bool {
 		l.t.send(poisoned{})
 	case err == nil, errors.Is(err, ErrNotFound):
 		// Without the board the fill is over for the others, but our bytes are right.
-		l.t.send(landed{x})
+		l.t.send(landed{l, x})
 	case x.final, errors.Is(err, ErrUnavailable):
 		return false
 	}
@@ -209,6 +212,6 @@ func (l *lander) tell(x landing) {
 	if l.t.fill == nil {
 		return
 	}
-	l.t.fill.Tell(x.span, x.hashes)
-	l.t.send(told{landing{x.span, x.hashes, false}})
+	l.t.fill.Tell(int(l.plan.Span(x.span).From), x.hashes)
+	l.t.send(told{l, landing{x.span, x.hashes, false}})
 }

@@ -220,8 +220,8 @@ func (c *Cache) opened(v Version, ended bool) {
 
 // board takes part in the fill of r, whose record it creates if it began under a
 // claim: then this node has its first spans on it, and begun is true. Should
-// another fill of that version stand all the same, as after a purge, this node
-// has begun with other spans and goes on alone.
+// another fill of that version stand all the same, as after a purge, with other
+// spans than this node has begun with, that is errOtherSpans.
 func (c *Cache) board(ctx context.Context, r FillRecord, spans []int) (b Board, begun bool, err error) {
 	c.mu.Lock()
 	f := c.firsts[r.Version.Key]
@@ -233,13 +233,17 @@ func (c *Cache) board(ctx context.Context, r FillRecord, spans []int) (b Board, 
 		switch {
 		case err != nil || board != nil:
 			return board, err == nil, err
-		case stands.Ended != "" || stands.Plan() != r.Plan():
-			return nil, false, errors.New("another fill of this version stands")
+		case stands.Ended != "":
+			return nil, false, endError(stands.Ended)
+		case stands.Plan() != r.Plan():
+			return nil, false, errOtherSpans
 		}
 	}
 	b, err = c.cfg.Directory.JoinFill(ctx, r)
 	return b, false, err
 }
+
+var errOtherSpans = errors.New("another fill of this version stands, with other spans")
 
 // record creates the record of a fill that was begun under a claim. It asks again
 // for as long as the claim stands: without a record the next one would be

@@ -15,8 +15,9 @@ import (
 // seekEvery is how often a node looks that is alone for want of a directory.
 const seekEvery = time.Second
 
-// met is the board of the others' fill, or why this node stays alone.
+// met is the others' fill, or why this node stays alone.
 type met struct {
+	rec   FillRecord
 	board Board
 	err   error
 }
@@ -34,38 +35,66 @@ func (t *transfer) seek(ctx context.Context) {
 			if t.file.Condemned() {
 				return // it was forgotten, and must not come back
 			}
-			board, err := t.c.meet(ctx, rec)
-			if err == nil && t.file.Condemned() {
+			m := t.c.meet(ctx, rec)
+			if m.err == nil && t.file.Condemned() {
 				t.unlist(rec.Version)
 			}
-			if !errors.Is(err, ErrUnavailable) {
-				t.send(met{board, err})
+			if !errors.Is(m.err, ErrUnavailable) {
+				t.send(m)
 				return
 			}
 		}
 	})
 }
 
-// meet takes part in the fill of r: in one that stands, if it has the same spans,
-// or else this node's.
-func (c *Cache) meet(ctx context.Context, r FillRecord) (Board, error) {
+// meet takes part in the fill of r: in one that stands, or else in this node's.
+func (c *Cache) meet(ctx context.Context, r FillRecord) met {
 	stands, b, err := c.cfg.Directory.OpenFill(ctx, r)
 	switch {
 	case err != nil || b != nil:
-		return b, err
-	case stands.Ended != "" || stands.Plan() != r.Plan():
-		return nil, errors.New("another fill of this version stands")
+		return met{r, b, err}
+	case stands.Ended != "":
+		return met{err: endError(stands.Ended)}
 	}
-	return c.cfg.Directory.JoinFill(ctx, r)
+	b, err = c.cfg.Directory.JoinFill(ctx, stands)
+	return met{stands, b, err}
 }
 
-// onMet goes on with the others. What this node granted itself stands nowhere: it
-// claims what it reads, and lands what it has.
+// onMet goes on with the others: at once, or when no stream of this node reads
+// spans of its own cut any more.
 func (t *transfer) onMet(ctx context.Context, e met) {
 	if e.err != nil {
 		t.log.Debug("stays alone", "error", e.err)
 		return
 	}
+	if e.rec.Plan() == t.rec.Plan() {
+		t.goOn(ctx, e)
+		return
+	}
+	t.meets = &e
+	for s := range t.streams {
+		s.stop()
+	}
+}
+
+// goOver takes up the spans of the others' fill.
+func (t *transfer) goOver(ctx context.Context) {
+	if t.claiming || len(t.streams) > 0 || !t.lander.idle() {
+		return // tick comes again
+	}
+	e, lander := *t.meets, t.lander
+	t.meets, t.rec, t.broken, t.debt = nil, &e.rec, nil, debt{}
+	t.freeSeat()
+	t.background.Go(lander.finish)
+	t.spanBook = newSpanBook(t.c.cfg.Node.ID, t.rec)
+	t.lander = newLander(t)
+	t.lander.start(ctx)
+	t.goOn(ctx, e)
+}
+
+// goOn takes the others' board. What this node granted itself stands nowhere: it
+// claims what it reads, and lands what it has.
+func (t *transfer) goOn(ctx context.Context, e met) {
 	t.log.Info("goes on with the others")
 	now := t.c.now()
 	for i := range t.spans {

@@ -49,6 +49,7 @@ type transfer struct {
 	rec        *FillRecord // nil: no fill, from seeders only
 	body       *firstBody  // the response that opened the fill
 	begun      Board       // that this node opened already, and will take; nil: none
+	meets      *met        // the others' fill, with other spans, to which this node goes over; nil: none
 	alone      bool        // the board is this node's own
 	board      Board       // nil: not joined yet
 	lander     *lander
@@ -129,9 +130,15 @@ type (
 		beginning
 		err error
 	}
-	poisoned  struct{}
-	landed    struct{ landing }
-	told      struct{ landing } // to peers, for the board is away
+	poisoned struct{}
+	landed   struct {
+		by *lander
+		landing
+	}
+	told struct { // to peers, for the board is away
+		by *lander
+		landing
+	}
 	rehashed  struct{}
 	settled   struct{ piece int }
 	damaged   struct{ err error }
@@ -280,10 +287,10 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 		return t.end(ctx, EndPoisoned)
 	case landed:
 		t.boardAnswered()
-		t.onLanded(e.landing)
+		t.onLanded(e.by, e.landing)
 	case told:
 		t.boardFailed(t.c.now())
-		t.onLanded(e.landing)
+		t.onLanded(e.by, e.landing)
 	case rehashed:
 		t.landStored()
 	case settled:
@@ -404,17 +411,22 @@ func (t *transfer) cleanup() {
 		case opened:
 			t.begun = e.board
 		case met:
-			t.begun = e.board
+			if e.err == nil {
+				t.begun = e.board
+			}
 		case seated:
 			t.unseat()
 			t.seat = e.release
 		case landed:
-			t.onLanded(e.landing) // the torrent stays for peers: it must know what it has
+			t.onLanded(e.by, e.landing) // the torrent stays for peers: it must know what it has
 		}
 	}
 	t.freeSeat()
 	if t.body != nil {
 		t.body.Close()
+	}
+	if t.meets != nil {
+		t.board = t.meets.board
 	}
 	if t.begun != nil {
 		t.board = t.begun

@@ -113,8 +113,31 @@ func TestAloneUntilTheDirectoryAnswers(t *testing.T) {
 	}
 }
 
-// So does a node whose fill began before its record stood, and which could not
-// make it stand for a while.
+// One that began alone with other spans than the others have takes up theirs.
+func TestAloneWithOtherSpans(t *testing.T) {
+	s := newSite(t, 32<<20)
+	s.limit = rate.NewLimiter(6<<20, 256<<10)
+	s.latency = 2 * time.Second // as the opener knows; who is alone has the spans that are usual
+	l := newLab(t, 2)
+	other := l.nodes[1].wire
+	other.cut.Store(true)
+	met := make(chan swarmcache.FillRecord, 1)
+	go func() {
+		met <- l.fill(t, s)
+		waitFor(t, func() bool { return s.gets.Load() > 1 }) // it has begun
+		other.cut.Store(false)
+	}()
+	l.all(t, s)
+	if r := <-met; !r.Flat {
+		t.Fatalf("spans of %d pieces, as usual: nothing to take up", r.MaxSpan)
+	}
+	if x := s.times(); x > 1.7 {
+		t.Errorf("the origin sent %.2f x the object: a node stayed alone", x)
+	}
+}
+
+// A node whose fill began before its record stood, and which could not make it
+// stand for a while, finds the others too.
 func TestOpenerIsAloneUntilTheDirectoryAnswers(t *testing.T) {
 	s := newSite(t, 32<<20)
 	s.limit = rate.NewLimiter(3<<20, 256<<10)

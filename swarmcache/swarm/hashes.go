@@ -16,34 +16,35 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 )
 
-// hashesExtension carries the hashes of a span from node to node while the
-// directory is away (BEP 10). Its payload is
+// hashesExtension carries hashes of pieces from node to node while the directory
+// is away (BEP 10): of pieces, for who has begun alone may have other spans. Its
+// payload is
 //
 //	32 bytes  HMAC-SHA256, keyed with the cluster's secret, of infohash and rest
-//	 4 bytes  span, big endian
-//	20 bytes  SHA-1 of a piece, from the span's first on; as many as are known
+//	 4 bytes  index of the first piece, big endian
+//	20 bytes  SHA-1 of that piece, and of those behind it, one after the other
 //
 // so that only members can tell hashes, as in the directory.
-const hashesExtension pp.ExtensionName = "shatabdi_hashes"
+const hashesExtension pp.ExtensionName = "shatabdi_piece_hashes"
 
 const hashesHead = sha256.Size + 4
 
 // hashTalk is what a torrent tells and hears of hashes past the directory.
 type hashTalk struct {
-	hear atomic.Pointer[func(span int, hashes []byte)]
+	hear atomic.Pointer[func(from int, hashes []byte)]
 
 	mu   sync.Mutex
-	told map[int][]byte // messages, by span
+	told map[int][]byte // messages, by their first piece
 }
 
 // Tell implements swarmcache.Torrent. Peers that come later are told too.
-func (t *joined) Tell(span int, hashes []byte) {
-	msg := sealHashes(t.s.cfg.Secret(), t.ih, span, hashes)
+func (t *joined) Tell(from int, hashes []byte) {
+	msg := sealHashes(t.s.cfg.Secret(), t.ih, from, hashes)
 	t.hashes.mu.Lock()
 	if t.hashes.told == nil {
 		t.hashes.told = map[int][]byte{}
 	}
-	t.hashes.told[span] = msg
+	t.hashes.told[from] = msg
 	t.hashes.mu.Unlock()
 	for _, c := range t.t.PeerConns() {
 		c.WriteExtendedMessage(hashesExtension, msg) // an error: it does not speak this
@@ -51,16 +52,16 @@ func (t *joined) Tell(span int, hashes []byte) {
 }
 
 // Hear implements swarmcache.Torrent.
-func (t *joined) Hear(f func(span int, hashes []byte)) { t.hashes.hear.Store(&f) }
+func (t *joined) Hear(f func(from int, hashes []byte)) { t.hashes.hear.Store(&f) }
 
 // sealHashes makes a message, and openHashes takes one apart; false: no member
 // of the cluster made it for this torrent.
-func sealHashes(secret []byte, ih metainfo.Hash, span int, hashes []byte) []byte {
-	rest := append(binary.BigEndian.AppendUint32(nil, uint32(span)), hashes...)
+func sealHashes(secret []byte, ih metainfo.Hash, from int, hashes []byte) []byte {
+	rest := append(binary.BigEndian.AppendUint32(nil, uint32(from)), hashes...)
 	return append(signHashes(secret, ih, rest), rest...)
 }
 
-func openHashes(secret []byte, ih metainfo.Hash, msg []byte) (span int, hashes []byte, ok bool) {
+func openHashes(secret []byte, ih metainfo.Hash, msg []byte) (from int, hashes []byte, ok bool) {
 	if len(msg) < hashesHead || (len(msg)-hashesHead)%sha1.Size != 0 {
 		return 0, nil, false
 	}
@@ -101,9 +102,9 @@ func (s *Swarm) hearHashes(e torrent.PeerConnReadExtensionMessageEvent) {
 	if t == nil {
 		return
 	}
-	span, hashes, ok := openHashes(s.cfg.Secret(), t.ih, e.Payload)
+	from, hashes, ok := openHashes(s.cfg.Secret(), t.ih, e.Payload)
 	if hear := t.hashes.hear.Load(); ok && hear != nil {
-		(*hear)(span, hashes)
+		(*hear)(from, hashes)
 	}
 }
 

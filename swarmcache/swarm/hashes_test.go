@@ -13,9 +13,9 @@ func TestHashesNeedTheSecret(t *testing.T) {
 	secret, hashes := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte("h"), 60)
 	ih := metainfo.HashBytes([]byte("one"))
 	msg := sealHashes(secret, ih, 12, hashes)
-	span, got, ok := openHashes(secret, ih, msg)
-	if !ok || span != 12 || !bytes.Equal(got, hashes) {
-		t.Fatalf("span %d, %d bytes, %v", span, len(got), ok)
+	from, got, ok := openHashes(secret, ih, msg)
+	if !ok || from != 12 || !bytes.Equal(got, hashes) {
+		t.Fatalf("from %d, %d bytes, %v", from, len(got), ok)
 	}
 	if _, _, ok := openHashes(make([]byte, 32), ih, msg); ok {
 		t.Error("accepted under another secret")
@@ -38,7 +38,7 @@ func FuzzHashesMessage(f *testing.F) {
 	f.Add(make([]byte, hashesHead))
 	f.Add(sealHashes(secret, ih, 3, make([]byte, 40)))
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		if span, hashes, ok := openHashes(secret, ih, msg); ok && !bytes.Equal(sealHashes(secret, ih, span, hashes), msg) {
+		if from, hashes, ok := openHashes(secret, ih, msg); ok && !bytes.Equal(sealHashes(secret, ih, from, hashes), msg) {
 			t.Error("a message that nobody made was accepted")
 		}
 	})

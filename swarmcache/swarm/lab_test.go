@@ -244,9 +244,27 @@ type mortal struct {
 	dead    atomic.Bool
 	lag     atomic.Int64 // how late the answers to landings come, in nanoseconds
 	refuses atomic.Int32
+	cut     atomic.Bool // it does not answer who looks up, claims or opens
+}
+
+func (m *mortal) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Version, *swarmcache.FillRecord, error) {
+	if m.cut.Load() {
+		return nil, nil, swarmcache.ErrUnavailable
+	}
+	return m.Directory.Lookup(ctx, key)
+}
+
+func (m *mortal) ClaimFirst(ctx context.Context, key policy.Key) (release func(), fresh bool, err error) {
+	if m.cut.Load() {
+		return nil, false, swarmcache.ErrUnavailable
+	}
+	return m.Directory.ClaimFirst(ctx, key)
 }
 
 func (m *mortal) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
+	if m.cut.Load() {
+		return swarmcache.FillRecord{}, nil, swarmcache.ErrUnavailable
+	}
 	r, b, err := m.Directory.OpenFill(ctx, r, spans...)
 	if b == nil {
 		return r, nil, err
