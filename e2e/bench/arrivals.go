@@ -13,6 +13,14 @@ func everySecond(n int) (starts []time.Duration) {
 	return starts
 }
 
+// evenly is n arrivals within d.
+func evenly(n int, d time.Duration) (starts []time.Duration) {
+	for i := range n {
+		starts = append(starts, d*time.Duration(i)/time.Duration(n))
+	}
+	return starts
+}
+
 // poisson is n arrivals at random, the mean apart on average; the same ones in
 // every run.
 func poisson(n int, mean time.Duration) (starts []time.Duration) {

@@ -21,7 +21,8 @@ type fleet struct {
 	Ratio  goal // to the bound
 	Origin goal // what left it, in units of F; the zero one: oneCopy
 
-	Starts []time.Duration // when each client comes; nil: all in the same instant
+	Starts []time.Duration // when each client comes; nil: all in the same instant,
+	Spread time.Duration   // or evenly within that, and all count from the first one on
 	Orders string          // the origin obeys them, as package testorigin says; "": it is nginx
 	Slow   time.Duration   // before the header of each of the origin's responses
 	Plot   bool
@@ -50,7 +51,11 @@ func (d fleet) run(l *lab.Lab, quick bool, add func(row)) {
 	sent := origin.machine.Sent()
 	profiled := profile(f, l.Name(), d.bound())
 	load, spent := lab.WatchLoad(), f.CPU()
-	reads := f.Read(origin.url, object, from, n, d.Starts...)
+	starts := d.Starts
+	if d.Spread > 0 {
+		starts = evenly(d.N, d.Spread)
+	}
+	reads := f.Read(origin.url, object, from, n, starts...)
 	r := d.measure(reads, load())
 	spent = f.CPU() - spent
 	profiled()
