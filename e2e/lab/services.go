@@ -26,7 +26,8 @@ func (m *Machine) Etcd() *Etcd {
 
 // EtcdCluster starts an etcd with a member on every machine, and waits until it
 // has a leader. In a fleet etcd has machines of its own; here it gets the CPU
-// before the nodes do.
+// before the nodes do, and a disk in memory: beside 512 nodes' catalogues on one
+// disk each of its writes took 85 ms.
 func EtcdCluster(ms ...*Machine) (members []*Etcd) {
 	ms[0].lab.Helper()
 	var initial []string
@@ -36,7 +37,7 @@ func EtcdCluster(ms ...*Machine) (members []*Etcd) {
 	for _, m := range ms {
 		e := &Etcd{URL: "http://" + m.IP + ":2379"}
 		e.args = []string{"nice", "-n", "-10", m.lab.etcdBinary(),
-			"--name", m.Name, "--data-dir", filepath.Join(m.Dir, "etcd"),
+			"--name", m.Name, "--data-dir", m.SmallDisk("etcd", 1<<30),
 			"--listen-client-urls", e.URL, "--advertise-client-urls", e.URL,
 			"--listen-peer-urls", m.etcdPeerURL(), "--initial-advertise-peer-urls", m.etcdPeerURL(),
 			"--initial-cluster", strings.Join(initial, ","), "--log-level", "warn"}
