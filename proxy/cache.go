@@ -15,7 +15,7 @@ type cache interface {
 	Mark(key policy.Key) swarmcache.Mark
 	Local(key policy.Key, o swarmcache.Origin) (object, error)
 	Lookup(ctx context.Context, key policy.Key, o swarmcache.Origin) (object, error)
-	ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error)
+	ClaimFirst(ctx context.Context, key policy.Key, o swarmcache.Origin) (release func(), there object, err error)
 	// Fill leaves body untouched whenever it fails.
 	Fill(ctx context.Context, v swarmcache.Version, ranges bool, body io.ReadCloser, o swarmcache.Origin) (object, error)
 	Withdraw(ctx context.Context, key policy.Key) error
@@ -61,6 +61,14 @@ func (c swarmCache) Local(key policy.Key, o swarmcache.Origin) (object, error) {
 
 func (c swarmCache) Lookup(ctx context.Context, key policy.Key, o swarmcache.Origin) (object, error) {
 	return c.wrap(c.Cache.Lookup(ctx, key, o))
+}
+
+func (c swarmCache) ClaimFirst(ctx context.Context, key policy.Key, o swarmcache.Origin) (release func(), there object, err error) {
+	release, obj, err := c.Cache.ClaimFirst(ctx, key, o)
+	if obj != nil {
+		there, err = c.wrap(obj, err)
+	}
+	return release, there, err
 }
 
 func (c swarmCache) Fill(ctx context.Context, v swarmcache.Version, ranges bool, body io.ReadCloser, o swarmcache.Origin) (object, error) {

@@ -180,9 +180,11 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 		if !mayClaim || round == claimRounds {
 			return nil, nil
 		}
-		claim, err := p.cache.ClaimFirst(ctx, v.route.Key)
+		claim, there, err := p.cache.ClaimFirst(ctx, v.route.Key, v.source(p))
 		var taken *swarmcache.ClaimedError
 		switch {
+		case there != nil:
+			return there, nil
 		case err == nil:
 			v.claim = sync.OnceFunc(claim)
 			return nil, nil

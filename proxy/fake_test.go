@@ -101,7 +101,7 @@ func (c *fakeCache) Lookup(_ context.Context, key policy.Key, _ swarmcache.Origi
 	return nil, swarmcache.ErrNotFound
 }
 
-func (c *fakeCache) ClaimFirst(context.Context, policy.Key) (func(), error) {
+func (c *fakeCache) ClaimFirst(_ context.Context, key policy.Key, _ swarmcache.Origin) (func(), object, error) {
 	c.note("claim")
 	if c.claimed != nil {
 		c.claimed()
@@ -111,15 +111,18 @@ func (c *fakeCache) ClaimFirst(context.Context, policy.Key) (func(), error) {
 	if len(c.claims) > 0 {
 		err := c.claims[0]
 		if c.claims = c.claims[1:]; err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+	}
+	if obj := c.cluster[key]; obj != nil && c.lookup == nil {
+		return nil, obj, nil
 	}
 	c.open++
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.open--
-	}, nil
+	}, nil, nil
 }
 
 // Fill opens an object that grows as body does.

@@ -206,11 +206,16 @@ func (c *Cache) selected(key policy.Key) (id ObjectID, ok bool) {
 // miss. The object is a handle: Close it. o serves the spans that this node may
 // have to fetch while the handle's readers want them.
 func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, error) {
+	return c.find(key, o, func() (*Version, *FillRecord, error) { return c.cfg.Directory.Lookup(ctx, key) })
+}
+
+// find is Lookup with what directory says of key.
+func (c *Cache) find(key policy.Key, o Origin, directory func() (*Version, *FillRecord, error)) (*Object, error) {
 	local, err := c.Local(key, o)
 	if err == nil && (local.Complete() || local.o.busy()) {
 		return local, nil
 	}
-	v, fill, derr := c.cfg.Directory.Lookup(ctx, key)
+	v, fill, derr := directory()
 	switch {
 	case derr == nil && fill != nil && fill.Ended == "":
 		if v == nil || v.ID != fill.Version.ID {

@@ -52,7 +52,16 @@ var (
 
 // ClaimedError says that somebody else holds what was to be claimed, or, with no
 // Holder, that it is done already.
-type ClaimedError struct{ Holder NodeID }
+type ClaimedError struct {
+	Holder NodeID
+	There  *Selected // what is there instead of a claim on the first GET; nil: look up
+}
+
+// Selected is what a key leads to: one of the two, or both.
+type Selected struct {
+	Version *Version
+	Fill    *FillRecord // that runs for it
+}
 
 func (e *ClaimedError) Error() string {
 	if e.Holder == "" {
@@ -136,8 +145,8 @@ type Directory interface {
 	Purges(ctx context.Context, f func(standing []Purge)) error
 
 	// ClaimFirst claims the right to send the first GET for key, of which nothing
-	// may be known: when Lookup would find something, it returns a *ClaimedError.
-	// When another node has that right, it waits until the claim ends or ctx is
+	// may be known: when Lookup would find something, it returns a *ClaimedError
+	// with that. When another node has that right, it waits until the claim ends or ctx is
 	// done, and then returns a *ClaimedError too: look again. fresh tells that no
 	// fill for key has ended of late: while the claim stands, opening one will
 	// succeed.

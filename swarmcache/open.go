@@ -31,18 +31,18 @@ type first struct {
 const patienceOpen = 5 * time.Second
 
 // ClaimFirst claims the cluster-wide right to send the first GET for a key that
-// policy expects to be large and of which nothing is known. A *ClaimedError,
-// which may come after a wait: look up. When the directory is away the claim is
-// for this node only. release does not wait.
-func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key) (release func(), err error) {
+// policy expects to be large and of which nothing is known; or returns what is
+// there. A *ClaimedError, which may come after a wait: look up. When the directory
+// is away the claim is for this node only. release does not wait.
+func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin) (release func(), there *Object, err error) {
 	c.mu.Lock()
 	if other := c.firsts[key]; other != nil {
 		c.mu.Unlock()
 		select {
 		case <-other.over:
-			return nil, &ClaimedError{c.cfg.Node.ID}
+			return nil, nil, &ClaimedError{Holder: c.cfg.Node.ID}
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
 	}
 	f := &first{over: make(chan struct{})}
@@ -54,7 +54,7 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key) (release func(),
 		c.mu.Unlock()
 		close(f.over)
 	})
-	there, fresh, err := c.cfg.Directory.ClaimFirst(ctx, key)
+	end, fresh, err := c.cfg.Directory.ClaimFirst(ctx, key)
 	_, here := c.selected(key) // since the caller looked
 	switch {
 	case err == nil:
@@ -64,18 +64,22 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key) (release func(),
 		return func() {
 			c.releaseFirst(f, func() {
 				if !c.endedFirst(f) {
-					there()
+					end()
 				}
 				unlock()
 			})
-		}, nil
+		}, nil, nil
 	case errors.Is(err, ErrUnavailable) && !here:
-		return unlock, nil
+		return unlock, nil, nil
 	case errors.Is(err, ErrUnavailable):
-		err = &ClaimedError{c.cfg.Node.ID}
+		err = &ClaimedError{Holder: c.cfg.Node.ID}
 	}
 	unlock()
-	return nil, err
+	var taken *ClaimedError
+	if errors.As(err, &taken) && taken.There != nil {
+		there, err = c.find(key, o, func() (*Version, *FillRecord, error) { return taken.There.Version, taken.There.Fill, nil })
+	}
+	return nil, there, err
 }
 
 // endedFirst reports whether a claim ended with the opening of its fill.

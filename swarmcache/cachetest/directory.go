@@ -260,7 +260,7 @@ func (d *directory) ClaimFirst(ctx context.Context, key policy.Key) (release fun
 	}
 	defer d.mu.Unlock()
 	if version, fill := d.lookupLocked(key); version != nil || fill != nil {
-		return nil, false, &swarmcache.ClaimedError{}
+		return nil, false, &swarmcache.ClaimedError{There: &swarmcache.Selected{Version: version, Fill: fill}}
 	}
 	f := &first{d.self.ID, make(chan struct{})}
 	d.first[key] = f

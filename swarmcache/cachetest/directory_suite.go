@@ -975,7 +975,7 @@ func claimFirstKnown(t *testing.T, l lab) {
 	refused := func(key policy.Key) {
 		t.Helper()
 		var held *swarmcache.ClaimedError
-		if _, _, err := b.ClaimFirst(l.ctx, key); !errors.As(err, &held) || held.Holder != "" {
+		if _, _, err := b.ClaimFirst(l.ctx, key); !errors.As(err, &held) || held.Holder != "" || held.There == nil {
 			t.Fatalf("%v, want to be told that there is nothing to claim", err)
 		}
 	}

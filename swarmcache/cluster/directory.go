@@ -26,11 +26,8 @@ func (c *Cluster) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Versi
 		if err != nil {
 			return err
 		}
-		if kv := only(r, 0); kv != nil {
-			version = new(swarmcache.Version)
-			if err := decode("version", kv.Value, version); err != nil {
-				return err
-			}
+		if version, err = readVersion(r, 0); err != nil {
+			return err
 		}
 		if kv := only(r, 1); kv != nil {
 			var p pointer
@@ -48,6 +45,19 @@ func (c *Cluster) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Versi
 		return nil, nil, err
 	}
 	return version, fill, nil
+}
+
+// readVersion returns the version that the i-th operation read, or nil.
+func readVersion(r *clientv3.TxnResponse, i int) (*swarmcache.Version, error) {
+	kv := only(r, i)
+	if kv == nil {
+		return nil, nil
+	}
+	v := new(swarmcache.Version)
+	if err := decode("version", kv.Value, v); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // only returns the key that the i-th operation of a transaction read, or nil.
@@ -147,7 +157,7 @@ func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(
 				Then(clientv3.OpPut(k, string(c.cfg.Self.ID), clientv3.WithLease(c.leaseID()))).
 				Else(
 					clientv3.OpGet(k),
-					clientv3.OpGet(c.keys.object(key), clientv3.WithKeysOnly()),
+					clientv3.OpGet(c.keys.object(key)),
 					clientv3.OpGet(c.keys.filling(key)),
 				).Commit()
 			if err != nil {
@@ -160,12 +170,16 @@ func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(
 			if at, err = readEntry(r, 2); err != nil {
 				return err
 			}
+			there := swarmcache.Selected{Fill: at.running()}
+			if there.Version, err = readVersion(r, 1); err != nil {
+				return err
+			}
 			switch held := only(r, 0); {
 			case held != nil:
 				taken = &swarmcache.ClaimedError{Holder: swarmcache.NodeID(held.Value)}
 				return taken
-			case only(r, 1) != nil || at.running() != nil:
-				taken = &swarmcache.ClaimedError{}
+			case there != swarmcache.Selected{}:
+				taken = &swarmcache.ClaimedError{There: &there}
 				return taken
 			}
 		}

@@ -325,10 +325,13 @@ func (n *labNode) get(ctx context.Context, s *site) (*swarmcache.Object, error) 
 		if err == nil {
 			return obj, nil
 		}
-		release, err := n.ClaimFirst(ctx, key)
+		release, there, err := n.ClaimFirst(ctx, key, s)
 		var other *swarmcache.ClaimedError
 		if errors.As(err, &other) {
 			continue
+		}
+		if there != nil {
+			return there, nil
 		}
 		if err != nil {
 			return nil, err
