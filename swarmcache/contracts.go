@@ -302,7 +302,10 @@ type Held interface {
 // after Drop and then do nothing.
 type Torrent interface {
 	InfoHash() InfoHash
+	// AddPeers tells where peers are, Meet where a node is that takes part, and in
+	// which zone and rack.
 	AddPeers([]netip.AddrPort)
+	Meet(Node)
 	// Want adds to the pieces to fetch from peers.
 	Want(pieces layout.Range)
 	// Window tells the engine that a reader stands at off and will soon need the
@@ -340,4 +343,5 @@ type TorrentStats struct {
 	BytesRead    int64 // payload received from peers
 	BytesWritten int64 // payload sent to peers
 	BytesUseful  int64 // received and new
+	BytesAcross  int64 // received from other zones
 }

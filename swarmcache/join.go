@@ -196,7 +196,7 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 		t.nodes[m.ID] = m
 		t.rank = nil
 		if t.fill != nil {
-			t.fill.AddPeers(e.Joined.Peers)
+			t.fill.Meet(e.Joined.Node)
 		}
 	case e.Caught:
 		t.caught = true
@@ -268,7 +268,7 @@ func (t *transfer) offer(now time.Time) {
 	}
 	t.offered = now
 	for _, n := range t.nodes {
-		t.fill.AddPeers(n.Peers)
+		t.fill.Meet(n.Node)
 	}
 }
 

@@ -80,7 +80,7 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 		}
 	}
 	a := announcement{
-		infohash: req.InfoHash, peer: peer{who, req.PeerID, now.UnixNano()}, event: req.Event,
+		infohash: req.InfoHash, peer: peer{who, req.PeerID, who.spot(), now.UnixNano()}, event: req.Event,
 		seeder: req.Left == 0, want: t.want(&req), rnd: t.cfg.Rand(),
 	}
 	var state wire.Swarm

@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 	"sync"
@@ -16,9 +17,21 @@ type member struct {
 	rec  atomic.Pointer[record]
 }
 
-// record is what Members last said.
+// spot is where the peer stands; nowhere, if it is an outsider.
+func (i identity) spot() spot {
+	if i.member == nil {
+		return spot{}
+	}
+	if rec := i.member.rec.Load(); rec != nil {
+		return rec.spot
+	}
+	return spot{}
+}
+
+// record is what Members and Place last said.
 type record struct {
 	addrs []netip.AddrPort
+	spot  spot
 	known bool
 	at    time.Time
 }
@@ -28,9 +41,11 @@ const recordLife = time.Second
 
 type members struct {
 	lookup func(node string) ([]netip.AddrPort, bool)
+	place  func(node string) (zone, rack string)
 
-	mu     sync.RWMutex // guards the field below; never held while lookup runs
+	mu     sync.RWMutex // guards the fields below; never held while lookup or place runs
 	byNode map[string]*member
+	spots  map[[2]string]uint16 // zones, without a rack, and racks
 }
 
 // get returns the member that is node, or nil if there is no such node now.
@@ -87,7 +102,35 @@ func (s *members) addrs(m *member, now time.Time) ([]netip.AddrPort, bool) {
 
 func (s *members) ask(node string, now time.Time) *record {
 	addrs, known := s.lookup(node)
-	return &record{addrs: addrs, known: known, at: now}
+	rec := &record{addrs: addrs, known: known, at: now}
+	if zone, rack := s.place(node); zone != "" {
+		rec.spot = s.spotOf(zone, rack)
+	}
+	return rec
+}
+
+// spotOf numbers a place. Zones and racks beyond 65,000 are nowhere.
+func (s *members) spotOf(zone, rack string) (at spot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at.zone = s.numberLocked(zone, "")
+	if rack != "" {
+		at.rack = s.numberLocked(zone, rack)
+	}
+	return at
+}
+
+func (s *members) numberLocked(zone, rack string) uint16 {
+	name := [2]string{zone, rack}
+	n, known := s.spots[name]
+	if !known && len(s.spots) < math.MaxUint16 {
+		if s.spots == nil {
+			s.spots = make(map[[2]string]uint16)
+		}
+		n = uint16(len(s.spots) + 1)
+		s.spots[name] = n
+	}
+	return n
 }
 
 // sweep drops the members whose nodes are gone. Their peers go with the store's

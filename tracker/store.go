@@ -80,7 +80,7 @@ func (s *store) announce(dst []peer, a *announcement) ([]peer, wire.Swarm, place
 		}
 		w.put(a.peer, a.seeder)
 	}
-	dst = w.pick(dst, a.peer.identity, a.seeder, a.want, a.rnd)
+	dst = w.pick(dst, a.peer.identity, a.peer.spot, a.seeder, a.want, a.rnd)
 	return dst, w.stat(a.infohash), result
 }
 

@@ -26,7 +26,8 @@ func (i *identity) addr() netip.AddrPort {
 // peer is one peer of a swarm, 64 bytes.
 type peer struct {
 	identity
-	id   wire.PeerID
+	id wire.PeerID
+	spot
 	seen int64 // last announce, Unix nanoseconds
 }
 

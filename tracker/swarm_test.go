@@ -128,7 +128,7 @@ func TestSelectionIsFair(t *testing.T) {
 	for range rounds {
 		rnd = rnd*6364136223846793005 + 1442695040888963407 // Knuth's MMIX
 		mixed := rnd ^ rnd>>29
-		for _, p := range s.pick(nil, s.peers[0].identity, false, want, mixed) {
+		for _, p := range s.pick(nil, s.peers[0].identity, spot{}, false, want, mixed) {
 			given[p.port]++
 		}
 	}
@@ -140,4 +140,86 @@ func TestSelectionIsFair(t *testing.T) {
 	if len(given) != 100 {
 		t.Errorf("%d of 100 peers were given", len(given))
 	}
+}
+
+// placedSwarm is a swarm of n peers, most of whom tell where they stand.
+func placedSwarm(t *rapid.T, n int) *swarm {
+	s := newSwarm()
+	zones := rapid.IntRange(1, 6).Draw(t, "zones")
+	racks := rapid.IntRange(0, 4).Draw(t, "racks")
+	for i := range n {
+		zone := uint16(rapid.IntRange(0, zones).Draw(t, "zone"))
+		at := spot{zone: zone}
+		if rack := uint16(rapid.IntRange(0, racks).Draw(t, "rack")); zone != 0 && rack != 0 {
+			at.rack = 100*zone + rack
+		}
+		s.put(peer{identity: outsider(nthAddr(i)), spot: at}, rapid.IntRange(0, 3).Draw(t, "seeder") == 0)
+	}
+	return s
+}
+
+// Who tells its place is given its rack, then its zone, then others, and some of
+// each; nobody twice, and as many as there are.
+func TestNearPeersComeFirst(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := placedSwarm(t, rapid.IntRange(1, 120).Draw(t, "n"))
+		asker := s.peers[rapid.IntRange(0, len(s.peers)-1).Draw(t, "asker")]
+		want := rapid.IntRange(0, 60).Draw(t, "want")
+		got := s.pick(nil, asker.identity, asker.spot, false, want, rapid.Uint64().Draw(t, "rnd"))
+		if len(got) != min(want, len(s.peers)-1) {
+			t.Fatalf("%d of %d peers, wanted %d", len(got), len(s.peers), want)
+		}
+		given, took := map[identity]bool{asker.identity: true}, [distances]int{}
+		last := 0
+		for _, p := range got {
+			d := asker.spot.distance(p.spot)
+			if given[p.identity] || asker.zone != 0 && d < last {
+				t.Fatalf("given %v", got)
+			}
+			given[p.identity], last = true, d
+			took[d]++
+		}
+		if asker.zone == 0 {
+			return
+		}
+		there := count(s.peers, asker.identity, asker.spot)
+		out := (want + outOf - 1) / outOf
+		if took[farAway] < min(there[farAway], out) {
+			t.Errorf("%d long links of %v, wanted %d", took[farAway], there, want)
+		}
+		if took[farAway] > out && took[sameRack]+took[sameZone] < there[sameRack]+there[sameZone] {
+			t.Errorf("took %v of %v, wanted %d", took, there, want)
+		}
+	})
+}
+
+// Whatever zones and racks there are: who dials whom it is given, all together
+// are one swarm, also when each only has what it is given at the same moment.
+func TestPlacedSwarmIsConnected(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := placedSwarm(t, rapid.IntRange(2, 200).Draw(t, "n"))
+		rnd := rapid.Uint64().Draw(t, "rnd")
+		links := map[identity][]identity{}
+		for _, p := range s.peers {
+			rnd = rnd*6364136223846793005 + 1442695040888963407
+			for _, q := range s.pick(nil, p.identity, p.spot, false, 50, rnd^rnd>>29) {
+				links[p.identity] = append(links[p.identity], q.identity)
+				links[q.identity] = append(links[q.identity], p.identity)
+			}
+		}
+		reached := map[identity]bool{s.peers[0].identity: true}
+		for next := []identity{s.peers[0].identity}; len(next) > 0; {
+			from := next[0]
+			next = next[1:]
+			for _, to := range links[from] {
+				if !reached[to] {
+					reached[to] = true
+					next = append(next, to)
+				}
+			}
+		}
+		if len(reached) != len(s.peers) {
+			t.Fatalf("%d of %d are one swarm", len(reached), len(s.peers))
+		}
+	})
 }

@@ -44,6 +44,9 @@ type Config struct {
 	// and whether there is such a node. An answer is reused for up to a second
 	// and must not be changed afterwards. [no members]
 	Members func(node string) ([]netip.AddrPort, bool)
+	// Place returns the zone and the rack of a member's node, "" if it has none; an
+	// answer is reused likewise. [nobody has any]
+	Place func(node string) (zone, rack string)
 	// Authorize checks that key proves an announce to come from node. [all pass]
 	Authorize func(node, key string) bool
 	// AllowOutside says whether peers that are no members may announce from an
@@ -71,6 +74,9 @@ func (c *Config) setDefaults() {
 	c.MaxPeers = cmp.Or(c.MaxPeers, 10_000)
 	if c.Members == nil {
 		c.Members = func(string) ([]netip.AddrPort, bool) { return nil, false }
+	}
+	if c.Place == nil {
+		c.Place = func(string) (string, string) { return "", "" }
 	}
 	if c.Authorize == nil {
 		c.Authorize = func(string, string) bool { return true }
@@ -110,7 +116,7 @@ type Tracker struct {
 func New(cfg Config) *Tracker {
 	cfg.setDefaults()
 	t := &Tracker{cfg: cfg, log: cfg.Logger.With("component", "tracker")}
-	t.members.lookup = cfg.Members
+	t.members.lookup, t.members.place = cfg.Members, cfg.Place
 	t.store.init(cfg.MaxSwarms, cfg.MaxPeers)
 	t.metrics = newMetrics(cfg.Registerer, &t.store)
 	t.scratch.New = func() any { return new(scratch) }

@@ -85,7 +85,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	// Peers.
 	p.swarm, err = swarm.New(swarm.Config{
 		Listen: listen, UploadLimit: int64(cfg.Peer.Upload()), DownloadLimit: int64(cfg.Peer.DownloadLimit),
-		Secret: func() []byte { return p.cluster.Secret() }, Node: id,
+		Secret: func() []byte { return p.cluster.Secret() }, Node: id, Zone: cfg.Node.Zone, Rack: cfg.Node.Rack,
 		Tracker: func() string {
 			if url := p.leader.Load(); url != nil {
 				return *url
@@ -143,7 +143,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	// The tracker, which answers while this node leads.
 	roster := &roster{ask: p.cluster.Nodes}
 	tr := tracker.New(tracker.Config{
-		Members: roster.lookup,
+		Members: roster.lookup, Place: roster.place,
 		Leading: func() (bool, string) {
 			url, _, self := p.cluster.Leader()
 			return self, url

@@ -15,7 +15,7 @@ type roster struct {
 	ask func(context.Context) ([]swarmcache.Node, error)
 
 	mu     sync.Mutex // guards the fields below; not held while the directory is asked
-	nodes  map[string][]netip.AddrPort
+	nodes  map[string]swarmcache.Node
 	asked  time.Time
 	asking chan struct{} // closed when the answer is there; nil: nobody asks
 }
@@ -29,7 +29,7 @@ const rosterWait = 500 * time.Millisecond
 func (r *roster) lookup(node string) ([]netip.AddrPort, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	addrs, known := r.nodes[node]
+	n, known := r.nodes[node]
 	switch {
 	case r.asking != nil && !known:
 		asking := r.asking
@@ -39,10 +39,18 @@ func (r *roster) lookup(node string) ([]netip.AddrPort, bool) {
 	case r.asking == nil && time.Since(r.asked) > time.Second:
 		r.refreshLocked()
 	default:
-		return addrs, known
+		return n.Peers, known
 	}
-	addrs, known = r.nodes[node]
-	return addrs, known
+	n, known = r.nodes[node]
+	return n.Peers, known
+}
+
+// place returns where a member stands, as far as is known.
+func (r *roster) place(node string) (zone, rack string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.nodes[node]
+	return n.Zone, n.Rack
 }
 
 func (r *roster) refreshLocked() {
@@ -58,8 +66,8 @@ func (r *roster) refreshLocked() {
 	if err != nil {
 		return // what was known is better than nothing
 	}
-	r.nodes = make(map[string][]netip.AddrPort, len(nodes))
+	r.nodes = make(map[string]swarmcache.Node, len(nodes))
 	for _, n := range nodes {
-		r.nodes[string(n.ID)] = n.Peers
+		r.nodes[string(n.ID)] = n
 	}
 }

@@ -21,6 +21,7 @@ type row struct {
 	Fluid     time.Duration `json:"fluid_ns,omitempty"` // what nothing can beat at all
 	Ratio     float64       `json:"ratio,omitempty"`    // Time / Bound, or as Note says
 	Origin    float64       `json:"origin_x,omitempty"` // bytes out of the origin's interface / F
+	Across    float64       `json:"across_x,omitempty"` // bytes between zones / F
 	Seeder    float64       `json:"seeder_x,omitempty"` // most that one node uploaded / F
 	Wasted    float64       `json:"wasted,omitempty"`   // share of the bytes from peers that came twice
 	FirstByte time.Duration `json:"first_byte_ns,omitempty"`

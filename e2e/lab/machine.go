@@ -32,11 +32,17 @@ type Machine struct {
 // Machine adds a machine whose uplink carries at most that much.
 func (l *Lab) Machine(name string, uplink Rate) *Machine {
 	l.Helper()
+	return l.machine(name, l.sw(), 0, uplink)
+}
+
+// machine adds one to a switch, and to the network 10.77.X.0 from subnet on.
+func (l *Lab) machine(name, sw string, subnet int, uplink Rate) *Machine {
+	l.Helper()
 	l.mu.Lock()
 	i := len(l.machines) + 1
 	m := &Machine{
 		Name: name,
-		IP:   fmt.Sprintf("10.77.%d.%d", i/250, i%250+1),
+		IP:   fmt.Sprintf("10.77.%d.%d", subnet+i/250, i%250+1),
 		Dir:  filepath.Join(l.Dir, name),
 		lab:  l,
 		ns:   l.id + "-" + name,
@@ -47,8 +53,8 @@ func (l *Lab) Machine(name string, uplink Rate) *Machine {
 	l.must(os.MkdirAll(m.Dir, 0o755))
 	l.addNamespace(m.ns)
 	port := fmt.Sprintf("p%d", i)
-	l.ip("link", "add", port, "netns", l.sw(), "type", "veth", "peer", "name", "eth0", "netns", m.ns)
-	l.ip("-n", l.sw(), "link", "set", port, "master", "br0", "up")
+	l.ip("link", "add", port, "netns", sw, "type", "veth", "peer", "name", "eth0", "netns", m.ns)
+	l.ip("-n", sw, "link", "set", port, "master", "br0", "up")
 	l.ip("-n", m.ns, "addr", "add", m.IP+"/16", "dev", "eth0")
 	l.ip("-n", m.ns, "link", "set", "eth0", "up")
 	if uplink > 0 {

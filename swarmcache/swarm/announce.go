@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -187,11 +186,7 @@ func (a *announcer) once(ih metainfo.Hash) {
 		a.s.log.Debug("announce", "infohash", swarmcache.InfoHash(ih), "error", err)
 	} else if left > 0 {
 		t.seedless.Store(resp.Complete == 0 && a.settled(url, time.Now()))
-		var addrs []netip.AddrPort
-		for _, p := range resp.Peers {
-			addrs = append(addrs, p.Addr)
-		}
-		t.AddPeers(addrs)
+		t.told(resp.Peers)
 	}
 
 	every := seedEvery
@@ -237,6 +232,7 @@ func (a *announcer) request(ih metainfo.Hash, e wire.Event, left int64) wire.Req
 	return wire.Request{
 		InfoHash: wire.InfoHash(ih), PeerID: wire.PeerID(a.s.client.PeerID()), Port: uint16(a.s.Port()),
 		Left: left, Event: e, NumWant: 50, Node: string(a.s.cfg.Node),
+		Dictionary: a.s.zoned() && left > 0, // their ids tell where they stand
 	}
 }
 

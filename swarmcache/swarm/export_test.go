@@ -25,3 +25,13 @@ func (s *Swarm) Torrents() int { return len(s.list()) }
 
 // SomePeers is how many a node dials among many.
 const SomePeers = somePeers
+
+// Across is what came from other zones.
+func (s *Swarm) Across() (n int64) {
+	for _, t := range s.list() {
+		n += t.Stats().BytesAcross
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return n + s.past.BytesAcross
+}

@@ -80,22 +80,19 @@ func signHashes(secret []byte, ih metainfo.Hash, rest []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// speakHashes announces the extension on a new connection. The engine's own map
-// is shared by all of them.
-func speakHashes(c *torrent.PeerConn) {
+// speak announces our extensions on a new connection. The engine's own map is
+// shared by all of them.
+func speak(c *torrent.PeerConn) {
 	m := *c.LocalLtepProtocolMap
 	m.Index = slices.Clone(m.Index)
 	m.AddUserProtocol(hashesExtension)
+	m.AddUserProtocol(seeAgain)
 	c.LocalLtepProtocolMap = &m
 }
 
 // hearHashes takes in a message of a peer. The engine's lock is held.
 func (s *Swarm) hearHashes(e torrent.PeerConnReadExtensionMessageEvent) {
-	if e.ExtensionNumber == pp.HandshakeExtendedID {
-		return
-	}
-	name, _, err := e.PeerConn.LocalLtepProtocolMap.LookupId(e.ExtensionNumber)
-	if err != nil || name != hashesExtension {
+	if !isExtension(e.PeerConn, e.ExtensionNumber, hashesExtension) {
 		return
 	}
 	t := s.torrentOf(e.PeerConn)

@@ -135,11 +135,13 @@ type lab struct {
 	dir     *cachetest.Directories
 	nodes   []*labNode
 	started int
-	tracker string  // announce URL; empty: none
-	size    int64   // of each node's cache; 0: no bound
-	budget  int     // streams from an origin, of all nodes; 0: the default
-	scrub   int64   // bytes a second that each node reads back
-	haste   float64 // how many times faster the clock of nodes started from now on runs; 0: as it is
+	tracker string                          // announce URL; empty: none
+	size    int64                           // of each node's cache; 0: no bound
+	budget  int                             // streams from an origin, of all nodes; 0: the default
+	upload  int64                           // bytes a second that each node gives; 0: no limit
+	scrub   int64                           // bytes a second that each node reads back
+	zone    func(i int) (zone, rack string) // of node i; nil: none
+	haste   float64                         // how many times faster the clock of nodes started from now on runs; 0: as it is
 
 	mu    sync.Mutex
 	addrs map[swarmcache.NodeID]netip.AddrPort // what the tracker knows
@@ -188,14 +190,18 @@ func (l *lab) restart(t *testing.T, i int) {
 func (l *lab) start(t *testing.T, i int, index *cachetest.Index, dir string) *labNode {
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", i)
 	id := swarmcache.NodeID(fmt.Sprintf("node-%02d", i))
+	zone, rack := "", ""
+	if l.zone != nil {
+		zone, rack = l.zone(i)
+	}
 	s, err := swarm.New(swarm.Config{
-		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: id, Logger: logger,
-		Secret: secret, Tracker: func() string { return l.tracker },
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: id, Zone: zone, Rack: rack, Logger: logger,
+		Secret: secret, Tracker: func() string { return l.tracker }, UploadLimit: l.upload,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	self := swarmcache.Node{ID: id, Peers: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.Port()))}}
+	self := swarmcache.Node{ID: id, Zone: zone, Rack: rack, Peers: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.Port()))}}
 	l.mu.Lock()
 	l.addrs[id] = self.Peers[0]
 	l.mu.Unlock()

@@ -11,6 +11,8 @@ var (
 		"Payload exchanged with peers, by direction. received = useful + wasted.", []string{"direction"}, nil)
 	descWasted = prometheus.NewDesc("shatabdi_peer_wasted_bytes_total",
 		"Payload received from peers that this node had already.", nil, nil)
+	descAcross = prometheus.NewDesc("shatabdi_peer_cross_zone_bytes_total",
+		"Payload received from peers in other zones.", nil, nil)
 	descPeers = prometheus.NewDesc("shatabdi_peers",
 		"Connected peers, summed over torrents.", nil, nil)
 	descTorrents = prometheus.NewDesc("shatabdi_torrents",
@@ -48,6 +50,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descPeerBytes, sum.BytesRead, "received")
 	counter(descPeerBytes, sum.BytesWritten, "sent")
 	counter(descWasted, sum.BytesRead-sum.BytesUseful)
+	counter(descAcross, sum.BytesAcross)
 	gauge(descPeers, sum.Peers)
 	gauge(descTorrents, len(live))
 	gauge(descBanned, m.s.judge.count())
@@ -65,6 +68,7 @@ func (a *totals) add(b swarmcache.TorrentStats) {
 	a.BytesRead += b.BytesRead
 	a.BytesWritten += b.BytesWritten
 	a.BytesUseful += b.BytesUseful
+	a.BytesAcross += b.BytesAcross
 }
 
 // count keeps the totals of a torrent that leaves.

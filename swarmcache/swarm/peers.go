@@ -8,13 +8,18 @@ import (
 
 	"github.com/anacrolix/torrent"
 
+	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/layout"
+	"shatabdi/tracker/wire"
 )
 
 // Who talks to whom. Every piece that a node gets it tells to each of its
 // neighbours, so that among many they must be few: with 55 of them 128 nodes
 // spent their time on telling. Where each dials somePeers at random, about as
 // many dial it, and that graph stays in one piece when a third of it dies.
+//
+// Where nodes have zones that holds within one, among many those of the own rack
+// first, and each has a few long links out of it.
 const (
 	// Up to allPeers a node dials everybody it hears of, above that somePeers.
 	allPeers  = 32
@@ -29,24 +34,82 @@ const (
 	// redialAfter is how long a peer that was dialed before is not dialed again. The
 	// engine forgets a peer after one failed or lost connection.
 	redialAfter = 10 * time.Second
+	// longLinks is how many in other zones a node dials at least, and about as many
+	// dial it: a zone of eight then has some fifty ways out.
+	longLinks = 3
 )
 
 // peers are those that were named to a torrent. joined.mu guards it.
 type peers struct {
-	dialed    map[netip.AddrPort]time.Time // when last; zero: named, and never dialed
-	tried     int                          // how many of them were dialed
+	named     map[netip.AddrPort]*named
+	tried     int // how many of them were dialed
 	gathering bool
+}
+
+// named is somebody who listens at an address.
+type named struct {
+	dialed     time.Time // when last; zero: never
+	far, close bool      // in another zone, in the own rack
+}
+
+// spot is where somebody listens, and stands.
+type spot struct {
+	addr netip.AddrPort
+	at   place
 }
 
 // AddPeers implements swarmcache.Torrent.
 func (t *joined) AddPeers(addrs []netip.AddrPort) {
-	t.mu.Lock()
+	var spots []spot
 	for _, a := range addrs {
-		if _, known := t.peers.dialed[a]; !known {
-			t.peers.dialed[a] = time.Time{}
+		spots = append(spots, spot{addr: a})
+	}
+	t.meet(spots)
+}
+
+// Meet implements swarmcache.Torrent.
+func (t *joined) Meet(n swarmcache.Node) {
+	at := placeOf(n.Zone, n.Rack)
+	t.nameMember(at, memberOf(n.ID))
+	var spots []spot
+	for _, a := range n.Peers {
+		spots = append(spots, spot{a, at})
+	}
+	t.meet(spots)
+}
+
+// told takes in whom the tracker named.
+func (t *joined) told(ps []wire.Peer) {
+	var spots []spot
+	for _, p := range ps {
+		at, who := readPeerID(torrent.PeerID(p.ID))
+		t.nameMember(at, who)
+		spots = append(spots, spot{p.Addr, at})
+	}
+	t.meet(spots)
+}
+
+// nameMember notes that a node of a place takes part.
+func (t *joined) nameMember(at place, who member) {
+	if t.border != nil && at != (place{}) && !t.s.place.far(at) {
+		t.border.name(who, time.Now())
+	}
+}
+
+// meet takes in that there are peers, and dials some of them.
+func (t *joined) meet(spots []spot) {
+	t.mu.Lock()
+	for _, x := range spots {
+		n := t.peers.named[x.addr]
+		if n == nil {
+			n = &named{}
+			t.peers.named[x.addr] = n
+		}
+		if x.at != (place{}) {
+			n.far, n.close = t.s.place.far(x.at), t.s.place.close(x.at)
 		}
 	}
-	if n := uint32(len(t.peers.dialed) + 1); n >= 2*t.share {
+	if n := uint32(len(t.peers.named) + 1); n >= 2*t.share {
 		t.share = n
 		t.spreadLocked(layout.Range{From: 0, To: int64(len(t.base))})
 	}
@@ -76,12 +139,15 @@ func (t *joined) gather() {
 
 // dial names some of those that were named to the engine.
 func (t *joined) dial(gathered bool) {
-	connected := t.t.Stats().ActivePeers
+	near, far := t.t.Stats().ActivePeers, 0
+	if t.border != nil {
+		near, far = t.border.links()
+	}
 	now := time.Now()
 	t.mu.Lock()
 	var ps []torrent.PeerInfo
 	if !t.dropped {
-		for _, a := range t.peers.draw(connected, gathered, now, t.s.judge.avoidsAddr) {
+		for _, a := range t.peers.draw(near, far, gathered, now, t.s.judge.avoidsAddr) {
 			ps = append(ps, torrent.PeerInfo{
 				Addr:   &net.TCPAddr{IP: a.Addr().AsSlice(), Port: int(a.Port()), Zone: a.Addr().Zone()},
 				Source: torrent.PeerSourceTracker,
@@ -94,42 +160,84 @@ func (t *joined) dial(gathered bool) {
 	}
 }
 
-// draw picks whom to dial: the first somePeers as they are named, all others
-// once it is known that they are not many; and again whom it may be, as long as
-// connections are lacking.
-func (p *peers) draw(connected int, gathered bool, now time.Time, avoids func(netip.AddrPort, time.Time) bool) (l []netip.AddrPort) {
-	fresh := max(0, somePeers-p.tried)
-	again := 0
-	if gathered {
-		again = max(0, min(len(p.dialed), somePeers)-connected)
-		if len(p.dialed) <= allPeers {
-			fresh = len(p.dialed)
-			again *= len(p.dialed) // who is connected already is drawn as well
-		} else {
-			fresh = max(fresh, again)
-		}
-	}
-	var first, second []netip.AddrPort
-	for a, last := range p.dialed {
-		switch {
-		case avoids(a, now):
-		case last.IsZero():
-			first = append(first, a)
-		case again > 0 && now.Sub(last) >= redialAfter:
-			second = append(second, a)
-		}
-	}
-	first, second = some(first, fresh), some(second, again)
-	p.tried += len(first)
-	for _, a := range append(first, second...) {
-		p.dialed[a] = now
-		l = append(l, a)
+// draw picks whom to dial.
+func (p *peers) draw(near, far int, gathered bool, now time.Time, avoids func(netip.AddrPort, time.Time) bool) []netip.AddrPort {
+	l, left := p.drawNear(near, gathered, now, avoids)
+	if gathered { // before that it is not known how many are near
+		l = append(l, p.drawFar(max(longLinks, somePeers-left)-far, now, avoids)...)
 	}
 	return l
 }
 
-// some are up to n of l at random.
-func some(l []netip.AddrPort, n int) []netip.AddrPort {
+// drawNear picks among those in this zone: the first somePeers as they are named,
+// all others once it is known that they are not many; and again whom it may be, as
+// long as connections are lacking. It returns how many there are, too.
+func (p *peers) drawNear(connected int, gathered bool, now time.Time, avoids func(netip.AddrPort, time.Time) bool) (l []netip.AddrPort, all int) {
+	for _, n := range p.named {
+		if !n.far {
+			all++
+		}
+	}
+	fresh := max(0, somePeers-p.tried)
+	again := 0
+	if gathered {
+		again = max(0, min(all, somePeers)-connected)
+		if all <= allPeers {
+			fresh = all
+			again *= all // who is connected already is drawn as well
+		} else {
+			fresh = max(fresh, again)
+		}
+	}
+	first, second := p.candidates(false, now, avoids)
+	first, second = p.some(first, fresh), p.some(second, again)
+	p.tried += len(first)
+	return p.note(append(first, second...), now), all
+}
+
+// drawFar picks n long links.
+func (p *peers) drawFar(n int, now time.Time, avoids func(netip.AddrPort, time.Time) bool) []netip.AddrPort {
+	if n <= 0 {
+		return nil
+	}
+	first, second := p.candidates(true, now, avoids)
+	first = p.some(first, n)
+	return p.note(append(first, p.some(second, n-len(first))...), now)
+}
+
+// candidates are those who were never dialed, and those who may be again.
+func (p *peers) candidates(far bool, now time.Time, avoids func(netip.AddrPort, time.Time) bool) (first, second []netip.AddrPort) {
+	for a, n := range p.named {
+		switch {
+		case n.far != far || avoids(a, now):
+		case n.dialed.IsZero():
+			first = append(first, a)
+		case now.Sub(n.dialed) >= redialAfter:
+			second = append(second, a)
+		}
+	}
+	return first, second
+}
+
+// some are up to n of l: half of them of this node's rack, if there are as many,
+// and all others at random.
+func (p *peers) some(l []netip.AddrPort, n int) []netip.AddrPort {
+	n = min(n, len(l))
 	rand.Shuffle(len(l), func(i, k int) { l[i], l[k] = l[k], l[i] })
-	return l[:min(n, len(l))]
+	chosen := 0
+	for i := range l {
+		if chosen < n/2 && p.named[l[i]].close {
+			l[chosen], l[i] = l[i], l[chosen]
+			chosen++
+		}
+	}
+	return l[:max(0, n)]
+}
+
+// note remembers that they are dialed now.
+func (p *peers) note(l []netip.AddrPort, now time.Time) []netip.AddrPort {
+	for _, a := range l {
+		p.named[a].dialed = now
+	}
+	return l
 }

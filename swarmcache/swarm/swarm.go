@@ -49,6 +49,7 @@ type Config struct {
 	DownloadLimit int64          // bytes a second from peers; 0: none
 	Secret        func() []byte  // of the cluster, for capability infohashes
 	Node          swarmcache.NodeID
+	Zone, Rack    string        // where it stands; without a zone it is near to all
 	Tracker       func() string // announce URL of the leader now; "": none
 	Logger        *slog.Logger
 	Registerer    prometheus.Registerer
@@ -57,6 +58,7 @@ type Config struct {
 // Swarm implements swarmcache.Swarm.
 type Swarm struct {
 	cfg    Config
+	place  place
 	log    *slog.Logger
 	client *torrent.Client
 	socks  *sockets
@@ -80,7 +82,7 @@ type Swarm struct {
 // New opens the listener and starts the engine.
 func New(cfg Config) (*Swarm, error) {
 	s := &Swarm{
-		cfg: cfg, log: cfg.Logger.With("component", "swarm"),
+		cfg: cfg, place: placeOf(cfg.Zone, cfg.Rack), log: cfg.Logger.With("component", "swarm"),
 		torrents: map[metainfo.Hash]*joined{},
 		judge:    newJudge(),
 		done:     make(chan struct{}),
@@ -105,6 +107,9 @@ func New(cfg Config) (*Swarm, error) {
 		cfg.Registerer.MustRegister(newMetrics(s))
 	}
 	s.wg.Go(s.janitor)
+	if s.zoned() {
+		s.wg.Go(s.guard)
+	}
 	s.wg.Go(func() { s.uplink.run(s.done) })
 	s.wg.Go(s.announce.run)
 	return s, nil
@@ -115,6 +120,7 @@ func New(cfg Config) (*Swarm, error) {
 func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	c := torrent.NewDefaultClientConfig()
 	c.Slogger = slog.New(quiet{s.log.Handler()})
+	c.PeerID = s.place.peerID(memberOf(s.cfg.Node))
 	c.DefaultStorage = s.store
 
 	// One transport, with sockets of our own, and no discovery but ours: nobody
@@ -145,14 +151,38 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 		s.tellAgain(pc)
 	}
 	needs := s.store.needs
-	c.Callbacks.ReadMessage = func(pc *torrent.PeerConn, m *pp.Message) { needs.heard(pc, m, s.store.up.limited()) }
-	c.Callbacks.PeerConnClosed = needs.parted
-	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speakHashes, needs.met, s.shun)
+	c.Callbacks.ReadMessage = func(pc *torrent.PeerConn, m *pp.Message) {
+		needs.heard(pc, m, s.store.up.limited())
+		if b := s.borderOf(pc); b != nil {
+			b.hear(pc, m, time.Now()) // last: it changes what the engine reads
+		}
+	}
+	c.Callbacks.PeerConnClosed = func(pc *torrent.PeerConn) {
+		needs.parted(pc)
+		if b := s.borderOf(pc); b != nil {
+			b.parted(pc)
+		}
+	}
+	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speak, needs.met, s.shun)
 	c.Callbacks.ReceivedUsefulData = append(c.Callbacks.ReceivedUsefulData, func(e torrent.ReceivedUsefulDataEvent) {
 		s.judge.received(e, s.store.fileOf)
 	})
-	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.hearHashes)
+	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.hearHashes, s.sayAgain)
 	return c
+}
+
+// zoned reports whether there are zones as far as this node knows.
+func (s *Swarm) zoned() bool { return s.place != place{} }
+
+// borderOf is the border of a connection's torrent; nil: there is none.
+func (s *Swarm) borderOf(c *torrent.PeerConn) *border {
+	if !s.zoned() {
+		return nil
+	}
+	if t := s.torrentOf(c); t != nil {
+		return t.border
+	}
+	return nil
 }
 
 func chunkLen(pieceLen int64) int64 { return min(pieceLen, maxChunk) }

@@ -29,6 +29,7 @@ type joined struct {
 	ready  chan struct{} // closed when the metadata is here
 	gone   chan struct{} // closed when it left the engine
 	hashes hashTalk
+	border *border // to other zones; nil: this node has no zone
 
 	seedless atomic.Bool // so says the tracker
 
@@ -98,8 +99,11 @@ func (s *Swarm) join(f *swarmcache.File, ih metainfo.Hash, info []byte, fill boo
 	t := &joined{
 		s: s, t: tt, ih: ih, file: f, fill: fill, users: 1,
 		ready: make(chan struct{}), gone: make(chan struct{}),
-		share: 2, peers: peers{dialed: map[netip.AddrPort]time.Time{}}, windows: map[*window]bool{},
+		share: 2, peers: peers{named: map[netip.AddrPort]*named{}}, windows: map[*window]bool{},
 		base: make([]torrent.PiecePriority, n), current: make([]torrent.PiecePriority, n),
+	}
+	if s.zoned() {
+		t.border = newBorder(s.place, memberOf(s.cfg.Node), f.Layout())
 	}
 	s.mu.Lock()
 	s.torrents[ih] = t
@@ -279,7 +283,7 @@ func (t *joined) PeersHave() func(int) bool {
 	select {
 	case <-t.ready:
 		for _, c := range t.t.PeerConns() {
-			have.Or(c.PeerPieces())
+			have.Or(t.border.piecesOf(c))
 		}
 	default:
 	}
@@ -306,7 +310,7 @@ func (t *joined) Neighbours(wanted []layout.Range) (peers, copies int) {
 	}
 	for _, c := range t.t.PeerConns() {
 		peers++
-		copies += int(lacking.AndCardinality(c.PeerPieces()))
+		copies += int(lacking.AndCardinality(t.border.piecesOf(c)))
 	}
 	return peers, copies
 }
@@ -317,7 +321,7 @@ func (t *joined) Stats() swarmcache.TorrentStats {
 	return swarmcache.TorrentStats{
 		Peers:     s.ActivePeers,
 		BytesRead: s.BytesReadData.Int64(), BytesWritten: s.BytesWrittenData.Int64(),
-		BytesUseful: s.BytesReadUsefulData.Int64(),
+		BytesUseful: s.BytesReadUsefulData.Int64(), BytesAcross: t.border.imported(),
 	}
 }
 

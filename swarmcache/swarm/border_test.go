@@ -1,0 +1,40 @@
+package swarm_test
+
+import (
+	"fmt"
+	"testing"
+
+	"golang.org/x/time/rate"
+)
+
+// across is how often an object crossed borders, all nodes together.
+func (l *lab) across(s *site) float64 {
+	var n int64
+	for _, node := range l.nodes {
+		n += node.swarm.Across()
+	}
+	return float64(n) / float64(len(s.data))
+}
+
+// zones puts nodes into so many zones by turns, and into racks of two.
+func zones(n int) func(int) (string, string) {
+	return func(i int) (string, string) { return fmt.Sprint("zone-", i%n), fmt.Sprint("rack-", i/n/2) }
+}
+
+// What two zones fetch together crosses the border once: each piece in the
+// direction in which it is missing.
+func TestPiecesCrossOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 24<<20)
+	s.limit = rate.NewLimiter(6<<20, 64<<10)
+	l := &lab{zone: zones(2), upload: 6 << 20}
+	l.add(t, 8)
+	l.all(t, s)
+	t.Logf("across %.3f x, origin %.3f x", l.across(s), s.times())
+	if x := l.across(s); x > 1.3 {
+		t.Errorf("%.3f x the object crossed the border", x)
+	}
+	if s.times() > 1.1 {
+		t.Errorf("the origin sent %.3f x the object", s.times())
+	}
+}
