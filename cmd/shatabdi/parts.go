@@ -92,7 +92,8 @@ func (d *daemon) startParts(ctx context.Context) error {
 			}
 			return ""
 		},
-		Logger: d.log, Registerer: d.reg,
+		Reached: func(url string, answered bool) { p.cluster.Reached(url, answered) },
+		Logger:  d.log, Registerer: d.reg,
 	})
 	if err != nil {
 		return explainListen(err, "peer", "peer-listen", cfg.Peer.Listen)

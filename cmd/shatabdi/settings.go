@@ -26,8 +26,8 @@ var settings = []setting{
 
 	{"node.name", "node-name", "NAME", "name of this node in logs, in Via and among the members of an embedded etcd; the host's name by default"},
 	{"node.advertise", "advertise", "IP", "address at which other nodes reach this one, once per address family; found out by default (repeatable)"},
-	{"node.zone", "zone", "ZONE", "zone of this node, told to the others; peers are not chosen by it yet"},
-	{"node.rack", "rack", "RACK", "rack of this node, told to the others; peers are not chosen by it yet"},
+	{"node.zone", "zone", "ZONE", "zone of this node: what its nodes share crosses from other zones once; empty: near to all"},
+	{"node.rack", "rack", "RACK", "rack of this node in its zone, whose nodes it prefers as peers"},
 
 	{"proxy.listen", "proxy-listen", "ADDR", "where clients connect: the address for http_proxy"},
 	{"proxy.allow", "allow", "CIDR", "networks whose machines may use the proxy; needed when it listens beyond loopback (repeatable)"},

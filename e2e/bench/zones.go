@@ -71,7 +71,8 @@ func (d zoned) distribute(l *lab.Lab, origin *lab.Nginx, zones []*lab.Zone, mach
 	for _, n := range nodes {
 		all = append(all, n.Metrics())
 	}
-	return r.exchanged(all).noting("%.3f x the object crossed", r.Across)
+	payload := lab.Sum(nodes, "shatabdi_peer_cross_zone_bytes_total") / float64(d.F)
+	return r.exchanged(all).noting("%.3f x the object crossed, %.3f x of it payload", r.Across, payload)
 }
 
 func sentAcross(zones []*lab.Zone) (n int64) {

@@ -33,9 +33,9 @@ func (l *Lab) Zones(across Rate, names ...string) (zones []*Zone) {
 		l.addNamespace(z.sw)
 		l.ip("-n", z.sw, "link", "add", "br0", "type", "bridge")
 		l.ip("-n", z.sw, "link", "set", "br0", "up")
-		l.ip("link", "add", "z"+name, "netns", l.sw(), "type", "veth", "peer", "name", "up", "netns", z.sw)
+		l.ip("link", "add", "z"+name, "netns", l.sw(), "type", "veth", "peer", "name", "eth0", "netns", z.sw)
 		l.ip("-n", l.sw(), "link", "set", "z"+name, "master", "br0", "up")
-		l.ip("-n", z.sw, "link", "set", "up", "master", "br0", "up")
+		l.ip("-n", z.sw, "link", "set", "eth0", "master", "br0", "up")
 		z.shape(across)
 		zones = append(zones, z)
 	}
@@ -48,19 +48,19 @@ func (z *Zone) shape(across Rate) {
 		z.lab.Helper()
 		z.lab.run("tc", append([]string{"-n", z.sw}, args...)...)
 	}
-	tc("qdisc", "add", "dev", "up", "root", "handle", "1:", "htb", "default", "10")
-	tc("class", "add", "dev", "up", "parent", "1:", "classid", "1:10", "htb", "rate", "10gbit", "quantum", "65536")
-	tc("class", "add", "dev", "up", "parent", "1:", "classid", "1:20", "htb",
+	tc("qdisc", "add", "dev", "eth0", "root", "handle", "1:", "htb", "default", "10")
+	tc("class", "add", "dev", "eth0", "parent", "1:", "classid", "1:10", "htb", "rate", "10gbit", "quantum", "65536")
+	tc("class", "add", "dev", "eth0", "parent", "1:", "classid", "1:20", "htb",
 		"rate", fmt.Sprint(int64(across)*8), "burst", fmt.Sprint(max(128<<10, int64(across)/200)), "quantum", "65536")
-	tc("qdisc", "add", "dev", "up", "parent", "1:20", "bfifo", "limit", fmt.Sprint(256<<10+int64(across)/10))
-	tc("filter", "add", "dev", "up", "parent", "1:", "protocol", "ip", "prio", "1", "u32",
+	tc("qdisc", "add", "dev", "eth0", "parent", "1:20", "bfifo", "limit", fmt.Sprint(256<<10+int64(across)/10))
+	tc("filter", "add", "dev", "eth0", "parent", "1:", "protocol", "ip", "prio", "1", "u32",
 		"match", "ip", "dst", fmt.Sprintf("10.77.%d.0/17", firstZone), "flowid", "1:20")
 }
 
 // Sent is how many bytes left for other zones.
 func (z *Zone) Sent() int64 {
 	z.lab.Helper()
-	_, rest, _ := strings.Cut(z.lab.run("tc", "-n", z.sw, "-s", "class", "show", "dev", "up", "classid", "1:20"), "Sent ")
+	_, rest, _ := strings.Cut(z.lab.run("tc", "-n", z.sw, "-s", "class", "show", "dev", "eth0", "classid", "1:20"), "Sent ")
 	number, _, _ := strings.Cut(rest, " ")
 	n, err := strconv.ParseInt(number, 10, 64)
 	z.lab.must(err)

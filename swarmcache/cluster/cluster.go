@@ -101,6 +101,7 @@ type Cluster struct {
 	debts   debts
 	slots   slots
 	leading leading
+	unheard unheard
 	orphans map[swarmcache.ObjectID]time.Time // owned by CollectOrphans, under leading.collect
 
 	mu     sync.Mutex // guards the fields below; never held across I/O

@@ -20,3 +20,16 @@ func (c *Cluster) Debts() int {
 
 // Slack is how much more patience there is because the cluster is large.
 func (c *Cluster) Slack() time.Duration { return c.slack() }
+
+// Seat returns what has this node believe that the leader is who it is now, as if
+// the watch stood still.
+func (c *Cluster) Seat() (restore func()) {
+	c.leading.mu.Lock()
+	defer c.leading.mu.Unlock()
+	was := c.leading.seat
+	return func() {
+		c.leading.mu.Lock()
+		defer c.leading.mu.Unlock()
+		c.leading.seat = was
+	}
+}

@@ -19,6 +19,7 @@ import (
 //	settings/mode              the fleet-wide switch, for ever
 //	nodes/<node>               swarmcache.Node, under the node's lease
 //	tracker/leader             who runs the tracker, under its lease
+//	tracker/unheard/<node>     a node that cannot reach it, under its own lease
 //	objects/<key>              the current version, until withdrawn
 //	purges/<id>                swarmcache.Purge, for a week
 //	first/<key>                the claim on the first GET, under its holder's lease
@@ -46,6 +47,7 @@ func (k keys) mode() string                             { return k.prefix + "set
 func (k keys) nodes() string                            { return k.prefix + "nodes/" }
 func (k keys) node(id swarmcache.NodeID) string         { return k.nodes() + string(id) }
 func (k keys) leader() string                           { return k.prefix + "tracker/leader" }
+func (k keys) unheard() string                          { return k.prefix + "tracker/unheard/" }
 func (k keys) object(key policy.Key) string             { return k.prefix + "objects/" + sum(key) }
 func (k keys) purges() string                           { return k.prefix + "purges/" }
 func (k keys) purge(id string) string                   { return k.purges() + id }

@@ -19,6 +19,7 @@ type seat struct {
 	Node swarmcache.NodeID `json:"node"`
 
 	lease int64
+	rev   int64 // the key's creation: no two leaders have the same
 }
 
 // leading is what this node knows about the leader. The election is one key
@@ -110,7 +111,7 @@ func (c *Cluster) followLeader(ctx context.Context) {
 			if err := decode("the leader", kv.Value, &s); err != nil {
 				c.log.Warn("the leader's record is unreadable", "err", err)
 			}
-			s.lease = kv.Lease
+			s.lease, s.rev = kv.Lease, kv.CreateRevision
 		}
 		c.leading.mu.Lock()
 		c.leading.seat = s
@@ -154,16 +155,55 @@ func (c *Cluster) campaign(ctx context.Context) {
 		c.mu.Lock()
 		self := c.self
 		c.mu.Unlock()
-		_, _, leads := c.Leader()
 		switch {
-		case leads && self.Draining:
+		case self.Draining && c.sits():
 			c.resign(ctx)
-		case c.vacant() && self.Tracker != "" && !self.Draining && c.Healthy():
+		case c.vacant() && self.Tracker != "" && !self.Draining && c.Healthy() && !c.unheard.sitsOut():
 			if pause(ctx, rand.N(150*time.Millisecond)) && c.vacant() {
 				c.take(ctx, self)
 			}
 		}
 	}
+}
+
+// sits reports whether the seat is this node's, as far as etcd has told.
+func (c *Cluster) sits() bool {
+	c.leading.mu.Lock()
+	defer c.leading.mu.Unlock()
+	return c.leading.seat.Node == c.cfg.Self.ID
+}
+
+// unseated returns whether this node has lost the seat without being told: the
+// watch may stand still where keeping the lease does not. Who cannot find out is
+// not sure of it.
+func (c *Cluster) unseated(ctx context.Context, client *clientv3.Client) bool {
+	c.leading.mu.Lock()
+	seat := c.leading.seat
+	c.leading.mu.Unlock()
+	if seat.Node != c.cfg.Self.ID {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.LeaseTTL/6)
+	defer cancel()
+	r, err := client.Get(ctx, c.keys.leader())
+	if err != nil {
+		return true
+	}
+	if len(r.Kvs) == 1 && r.Kvs[0].CreateRevision == seat.rev {
+		return false
+	}
+	c.vacate(seat)
+	return true
+}
+
+// vacate forgets who sat there, if nobody else does by now.
+func (c *Cluster) vacate(was seat) {
+	c.leading.mu.Lock()
+	if c.leading.seat == was {
+		c.leading.seat = seat{}
+	}
+	c.leading.mu.Unlock()
+	c.evaluateLeader()
 }
 
 func (c *Cluster) vacant() bool {
@@ -183,11 +223,16 @@ func (c *Cluster) take(ctx context.Context, self swarmcache.Node) {
 	})
 }
 
+// resign gives the seat up. This node ceases to answer before another can begin.
 func (c *Cluster) resign(ctx context.Context) {
+	c.leading.mu.Lock()
+	was := c.leading.seat
+	c.leading.mu.Unlock()
+	c.vacate(was)
 	key := c.keys.leader()
 	c.do(ctx, opLead, func(ctx context.Context, client *clientv3.Client) error {
 		_, err := client.Txn(ctx).
-			If(clientv3.Compare(clientv3.LeaseValue(key), "=", c.leaseID())).
+			If(clientv3.Compare(clientv3.CreateRevision(key), "=", was.rev)).
 			Then(clientv3.OpDelete(key)).Commit()
 		return err
 	})

@@ -31,6 +31,7 @@ var (
 	opCensus   = op{name: "census"}
 	opMode     = op{name: "set_mode", writes: true}
 	opLead     = op{name: "lead", writes: true}
+	opUnheard  = op{name: "unheard", writes: true}
 	opRead     = op{name: "read"} // the state before a watch
 	opCollect  = op{name: "collect", writes: true}
 	opAnnounce = op{name: "announce", writes: true}

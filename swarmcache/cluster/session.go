@@ -149,9 +149,10 @@ func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id cli
 			c.trip(fmt.Errorf("keep the lease: %w", err))
 			next, retry = retry, min(2*retry, retryMax)
 		default:
-			c.leading.extend(sent.Add(c.leaseSure()))
 			c.restore()
-			next, retry = every, retryMin
+			if next, retry = every, retryMin; !c.unseated(ctx, client) {
+				c.leading.extend(sent.Add(c.leaseSure()))
+			}
 		}
 		c.evaluateLeader()
 	}
@@ -218,6 +219,7 @@ func (c *Cluster) tend(ctx context.Context) {
 			continue
 		}
 		c.debts.pay(ctx, c)
+		c.listen(ctx)
 		if time.Since(relisted) > c.relist {
 			c.rejoin(ctx)
 			relisted = time.Now()

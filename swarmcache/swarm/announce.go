@@ -223,9 +223,19 @@ func (a *announcer) tell(ctx context.Context, ih metainfo.Hash, e wire.Event, le
 	if url == "" {
 		return wire.Response{}, errNoTracker
 	}
-	ctx, cancel := context.WithTimeout(ctx, announceWait)
+	announce, cancel := context.WithTimeout(ctx, announceWait)
 	defer cancel()
-	return wire.Announce(ctx, a.client, url, a.request(ih, e, left))
+	resp, err := wire.Announce(announce, a.client, url, a.request(ih, e, left))
+	a.reached(ctx, url, err)
+	return resp, err
+}
+
+// reached passes on whether the tracker answered: a refusal is an answer too.
+func (a *announcer) reached(ctx context.Context, url string, err error) {
+	var refusal *wire.Failure
+	if a.s.cfg.Reached != nil && ctx.Err() == nil {
+		a.s.cfg.Reached(url, err == nil || errors.As(err, &refusal))
+	}
 }
 
 func (a *announcer) request(ih metainfo.Hash, e wire.Event, left int64) wire.Request {

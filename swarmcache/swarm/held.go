@@ -87,6 +87,7 @@ func (h *heldTeller) tell(url string, all []wire.InfoHash) (every time.Duration,
 		var resp wire.Response
 		resp, err = wire.AnnounceAll(ctx, h.a.client, url, r, some[1:])
 		cancel()
+		h.a.reached(h.a.ctx, url, err)
 		if resp.Interval > 0 {
 			every = resp.Interval
 		}

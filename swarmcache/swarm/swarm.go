@@ -49,8 +49,9 @@ type Config struct {
 	DownloadLimit int64          // bytes a second from peers; 0: none
 	Secret        func() []byte  // of the cluster, for capability infohashes
 	Node          swarmcache.NodeID
-	Zone, Rack    string        // where it stands; without a zone it is near to all
-	Tracker       func() string // announce URL of the leader now; "": none
+	Zone, Rack    string                          // where it stands; without a zone it is near to all
+	Tracker       func() string                   // announce URL of the leader now; "": none
+	Reached       func(url string, answered bool) // is told of each announce there; nil: nobody is
 	Logger        *slog.Logger
 	Registerer    prometheus.Registerer
 }
