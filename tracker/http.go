@@ -3,7 +3,9 @@ package tracker
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"shatabdi/tracker/wire"
@@ -64,7 +66,7 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 		return req.Event, t.refuse(w, r, s, outcomeUnknownSwarm, "unknown info_hash", notYet)
 	}
 	now := t.cfg.Now()
-	who, outcome, reason := t.identify(&req, r.RemoteAddr, now)
+	who, outcome, reason := t.identify(&req, r, now)
 	if outcome != outcomeOK {
 		retry := time.Duration(0)
 		if outcome == outcomeUnknownNode {
@@ -86,8 +88,11 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 	var state wire.Swarm
 	var result placed
 	s.peers, state, result = t.store.announce(s.peers[:0], &a)
-	if result == tooManySwarms {
+	switch result {
+	case tooManySwarms:
 		return req.Event, t.refuse(w, r, s, outcomeUnknownSwarm, "too many swarms", notYet)
+	case notOpen:
+		return req.Event, t.refuse(w, r, s, outcomeUnknownSwarm, "unknown info_hash", notYet)
 	}
 	t.seeds(s.hashes, a)
 	s.resp = wire.Response{
@@ -108,7 +113,7 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 }
 
 // identify says who announces: a member or an outsider, or why neither.
-func (t *Tracker) identify(req *wire.Request, remote string, now time.Time) (identity, outcome, string) {
+func (t *Tracker) identify(req *wire.Request, r *http.Request, now time.Time) (identity, outcome, string) {
 	if req.Node != "" {
 		if !t.cfg.Authorize(req.Node, req.Key) {
 			return identity{}, outcomeUnauthorized, "the key does not prove the node"
@@ -119,15 +124,33 @@ func (t *Tracker) identify(req *wire.Request, remote string, now time.Time) (ide
 		}
 		return identity{member: m}, outcomeOK, ""
 	}
-	addr, err := netip.ParseAddrPort(remote)
-	ip := addr.Addr().Unmap().WithZone("")
-	if err != nil || !t.cfg.AllowOutside(ip) {
+	ip := t.cameFrom(r)
+	if !ip.IsValid() || !t.cfg.AllowOutside(ip) {
 		return identity{}, outcomeOutsider, "only members may announce from there"
 	}
 	if req.Port == 0 {
 		return identity{}, outcomeBad, "port: missing"
 	}
 	return outsider(netip.AddrPortFrom(ip, req.Port)), outcomeOK, ""
+}
+
+// cameFrom is the address of who asks: the connection's, or what trusted proxies
+// say, of whom each appends whom it has it from.
+func (t *Tracker) cameFrom(r *http.Request) netip.Addr {
+	at, _ := netip.ParseAddrPort(r.RemoteAddr) // invalid: nobody's
+	ip := at.Addr().Unmap().WithZone("")
+	var via []string
+	for _, line := range r.Header["X-Forwarded-For"] {
+		via = append(via, strings.Split(line, ",")...)
+	}
+	for _, said := range slices.Backward(via) {
+		if !ip.IsValid() || !t.cfg.TrustedProxy(ip) {
+			return ip
+		}
+		from, _ := netip.ParseAddr(strings.TrimSpace(said)) // likewise
+		ip = from.Unmap().WithZone("")
+	}
+	return ip
 }
 
 // want returns how many peers to give.

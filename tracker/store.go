@@ -11,6 +11,7 @@ import (
 type store struct {
 	shards              [64]shard
 	maxSwarms, maxPeers int
+	membersOpen         bool // an outsider does not make a swarm
 
 	swarms, seeders, leechers atomic.Int64
 }
@@ -37,6 +38,7 @@ const (
 	listed        placed = iota
 	swarmFull            // answered, but others will not hear of it
 	tooManySwarms        // neither
+	notOpen              // nor this: no member has announced the swarm
 )
 
 // announcement is one announce, as the store sees it.
@@ -59,6 +61,9 @@ func (s *store) announce(dst []peer, a *announcement) ([]peer, wire.Swarm, place
 	if w == nil {
 		if a.event == wire.Stopped {
 			return dst, wire.Swarm{InfoHash: a.infohash}, listed
+		}
+		if s.membersOpen && a.peer.member == nil {
+			return dst, wire.Swarm{}, notOpen
 		}
 		if w = s.openLocked(sh, a.infohash); w == nil {
 			return dst, wire.Swarm{}, tooManySwarms

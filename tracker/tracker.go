@@ -52,6 +52,12 @@ type Config struct {
 	// AllowOutside says whether peers that are no members may announce from an
 	// address. [none may]
 	AllowOutside func(netip.Addr) bool
+	// TrustedProxy says of which proxies the X-Forwarded-For tells where an outsider
+	// is. [of none]
+	TrustedProxy func(netip.Addr) bool
+	// MembersOpen refuses an outsider's announce for a swarm that no member has
+	// announced: whatever it makes up costs no memory.
+	MembersOpen bool
 	// Known says whether there is such a swarm. [all are]
 	Known func(infohash [20]byte) bool
 	// Leading says whether this tracker is the one to answer and, if not, the
@@ -83,6 +89,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.AllowOutside == nil {
 		c.AllowOutside = func(netip.Addr) bool { return false }
+	}
+	if c.TrustedProxy == nil {
+		c.TrustedProxy = func(netip.Addr) bool { return false }
 	}
 	if c.Known == nil {
 		c.Known = func([20]byte) bool { return true }
@@ -118,6 +127,7 @@ func New(cfg Config) *Tracker {
 	t := &Tracker{cfg: cfg, log: cfg.Logger.With("component", "tracker")}
 	t.members.lookup, t.members.place = cfg.Members, cfg.Place
 	t.store.init(cfg.MaxSwarms, cfg.MaxPeers)
+	t.store.membersOpen = cfg.MembersOpen
 	t.metrics = newMetrics(cfg.Registerer, &t.store)
 	t.scratch.New = func() any { return new(scratch) }
 	return t

@@ -78,7 +78,8 @@ type Admin struct {
 
 // Tracker is the listener for announces.
 type Tracker struct {
-	Listen string `yaml:"listen"`
+	Listen         string         `yaml:"listen"`
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
 }
 
 // Peer is this node's place in the swarms.

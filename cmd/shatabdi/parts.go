@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -144,7 +145,10 @@ func (d *daemon) startParts(ctx context.Context) error {
 	// The tracker, which answers while this node leads.
 	roster := &roster{ask: p.cluster.Nodes}
 	tr := tracker.New(tracker.Config{
-		Members: roster.lookup, Place: roster.place,
+		Members: roster.lookup, Place: roster.place, MembersOpen: true,
+		TrustedProxy: func(a netip.Addr) bool {
+			return slices.ContainsFunc(cfg.Tracker.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
+		},
 		Leading: func() (bool, string) {
 			url, _, self := p.cluster.Leader()
 			return self, url

@@ -41,6 +41,7 @@ var settings = []setting{
 
 	{"admin.listen", "admin-listen", "ADDR", "where /livez, /readyz, /metrics and the REST API are; loopback only"},
 	{"tracker.listen", "tracker-listen", "ADDR", "where this node answers announces while it leads"},
+	{"tracker.trusted_proxies", "", "CIDR", "networks of proxies whose X-Forwarded-For tells the tracker where an outside client is"},
 
 	{"peer.listen", "peer-listen", "ADDR", "where other nodes fetch pieces"},
 	{"peer.uplink", "uplink", "RATE", "speed of this machine's uplink; uploads take 92 % of it"},
