@@ -15,8 +15,8 @@ import (
 // while.
 
 const (
-	// complainAfter is how long a leader must have been silent, in two attempts at
-	// least: one that has died is replaced meanwhile.
+	// complainAfter is how long after an announce that failed none has succeeded: one
+	// that has died is replaced meanwhile.
 	complainAfter = 3 * time.Second
 	// fewComplaints are not believed: of two nodes that do not reach each other
 	// neither is better.

@@ -32,7 +32,7 @@ import (
 const (
 	// borderEvery is how often a node looks at what it may fetch across, and how
 	// long after it met a peer it first does: by then it knows its neighbours.
-	borderEvery = 250 * time.Millisecond
+	borderEvery = 100 * time.Millisecond
 	// namedFor is how long somebody who was named, but is not connected, counts as
 	// a member of the zone. A board names its participants every 5 s.
 	namedFor = 15 * time.Second

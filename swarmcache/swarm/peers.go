@@ -42,7 +42,8 @@ const (
 // peers are those that were named to a torrent. joined.mu guards it.
 type peers struct {
 	named     map[netip.AddrPort]*named
-	tried     int // how many of them were dialed
+	tried     int // how many of those near were dialed,
+	out       int // and how many of those far
 	gathering bool
 }
 
@@ -163,10 +164,11 @@ func (t *joined) dial(gathered bool) {
 // draw picks whom to dial.
 func (p *peers) draw(near, far int, gathered bool, now time.Time, avoids func(netip.AddrPort, time.Time) bool) []netip.AddrPort {
 	l, left := p.drawNear(near, gathered, now, avoids)
-	if gathered { // before that it is not known how many are near
-		l = append(l, p.drawFar(max(longLinks, somePeers-left)-far, now, avoids)...)
+	links := 1 - p.out // at once: it is not known yet how many are near, and who comes first is named to all
+	if gathered {
+		links = max(longLinks, somePeers-left) - far
 	}
-	return l
+	return append(l, p.drawFar(links, now, avoids)...)
 }
 
 // drawNear picks among those in this zone: the first somePeers as they are named,
@@ -202,6 +204,7 @@ func (p *peers) drawFar(n int, now time.Time, avoids func(netip.AddrPort, time.T
 	}
 	first, second := p.candidates(true, now, avoids)
 	first = p.some(first, n)
+	p.out += len(first)
 	return p.note(append(first, p.some(second, n-len(first))...), now)
 }
 
