@@ -133,8 +133,15 @@ func (c *client) decode(resp *http.Response, out any) error {
 // explainProblem gives what the daemon complains of an exit code.
 func explainProblem(p api.Problem, status int) error {
 	text := cmp.Or(p.Detail, p.Title, http.StatusText(status))
+	var all []error
 	for _, e := range p.Errors {
-		text += ": " + strings.TrimPrefix(e.Location+": ", ": ") + e.Message
+		all = append(all, errors.New(strings.TrimPrefix(e.Location+": ", ": ")+e.Message))
+	}
+	err := errors.New(text)
+	if len(all) == 1 {
+		err = fmt.Errorf("%s: %w", text, all[0])
+	} else if len(all) > 1 {
+		err = errors.Join(append([]error{err}, all...)...)
 	}
 	code := exitFailure
 	switch status {
@@ -143,7 +150,7 @@ func explainProblem(p api.Problem, status int) error {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		code = exitUsage
 	}
-	return &cliError{code, errors.New(text), ""}
+	return &cliError{code, err, ""}
 }
 
 func (c *client) unreachable(err error) error {

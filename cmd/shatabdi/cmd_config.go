@@ -16,7 +16,7 @@ variable SHATABDI_…, the common ones by a flag. A flag wins over the
 environment, the environment over the file, the file over the default.`,
 	}
 	group(cmd)
-	cmd.AddCommand(configCheckCommand(), configPrintCommand(), configExampleCommand())
+	cmd.AddCommand(configCheckCommand(), configPrintCommand(), configRunningCommand(), configExampleCommand())
 	return cmd
 }
 

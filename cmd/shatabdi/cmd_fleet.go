@@ -53,7 +53,7 @@ serve, alike for every node.`,
 			return usage("name an etcd with --etcd-endpoints", "a fleet needs an etcd outside")
 		}
 		log := newLogger(cmd.ErrOrStderr(), l.Log)
-		ctx, stop := untilSignal(context.Background(), log, func() { os.Exit(exitFailure) })
+		ctx, stop := untilSignal(context.Background(), log, func() {}, func() { os.Exit(exitFailure) })
 		defer stop()
 		if nodes >= manyNodes {
 			debug.SetGCPercent(50)

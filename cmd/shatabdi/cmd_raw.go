@@ -40,7 +40,7 @@ connection until the last leecher has, and has verified, every byte.`,
 	cmd.MarkFlagRequired("data-dir")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r.log = newLogger(cmd.ErrOrStderr(), Log{Level: "warn", Format: "text"})
-		ctx, stop := untilSignal(context.Background(), r.log, func() { os.Exit(exitFailure) })
+		ctx, stop := untilSignal(context.Background(), r.log, func() {}, func() { os.Exit(exitFailure) })
 		defer stop()
 		took, err := r.run(ctx)
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,8 @@ func serveCommand() *cobra.Command {
 --etcd-endpoints names a cluster, an etcd to begin a cluster with.
 
 TERM and INT stop it: new requests are refused, running ones get --drain-timeout
-to finish. A second signal stops it at once.
+to finish. A second signal stops it at once. HUP reads the configuration again, as
+shatabdi reload does.
 
 Each flag has a key in the configuration file and a variable SHATABDI_…; see
 shatabdi config example. A flag wins over the environment, the environment over
@@ -39,13 +41,18 @@ the file.`,
 		if err != nil {
 			return err
 		}
-		log := newLogger(cmd.ErrOrStderr(), l.Log)
+		level := new(slog.LevelVar)
+		level.Set(l.Log.level())
+		log := leveledLogger(cmd.ErrOrStderr(), l.Log, level)
 		for _, w := range l.warnings {
 			log.Warn(w)
 		}
-		ctx, stop := untilSignal(context.Background(), log, func() { os.Exit(exitFailure) })
+		d := newDaemon(l.Config, log)
+		d.current.Store(l)
+		d.level, d.again = level, func() (*loaded, error) { return load(f, os.Environ()) }
+		ctx, stop := untilSignal(context.Background(), log, d.hangup, func() { os.Exit(exitFailure) })
 		defer stop()
-		return serve(ctx, l.Config, log)
+		return d.serve(ctx)
 	}
 	return cmd
 }

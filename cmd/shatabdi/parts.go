@@ -41,7 +41,8 @@ type parts struct {
 	downloads *download.Downloads
 
 	node   swarmcache.Node
-	rules  *policy.Rules
+	rules  func() *policy.Rules   // of now
+	direct *http.Client           // past every proxy, to other nodes
 	leader atomic.Pointer[string] // announce URL of the leading tracker
 	news   chan struct{}          // room for one: the leader changed
 	own    []netip.AddrPort       // this daemon's listeners; complete before the first request
@@ -53,7 +54,10 @@ type parts struct {
 // it.
 func (d *daemon) startParts(ctx context.Context) error {
 	cfg, dir := d.cfg, d.cfg.DataDir
-	p := &parts{rules: cfg.Policy(), news: make(chan struct{}, 1)}
+	p := &parts{
+		rules: d.rules.Load, news: make(chan struct{}, 1),
+		direct: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
+	}
 
 	// What this node has.
 	catalogue := d.ready.required("catalogue")
@@ -196,16 +200,16 @@ func (p *parts) priority(v swarmcache.Version) policy.Priority {
 	if err != nil {
 		return policy.PriorityNormal
 	}
-	return p.rules.Priority(u, v.Stored.Header, v.Length)
+	return p.rules().Priority(u, v.Stored.Header, v.Length)
 }
 
 // mountAPI lets the operator ask and order.
-func (d *daemon) mountAPI(p *parts) {
+func (d *daemon) mountAPI(p *parts, px *proxy.Proxy) {
 	h := api.New(api.Config{
 		Node: p.node, Name: d.cfg.Node.Name, Started: d.started,
-		Ready: d.ready.report, LocalMode: func() string { return d.cfg.Mode },
-		Rules: func() *policy.Rules { return p.rules },
-		Cache: p.cache, Cluster: p.cluster, Limiter: p.swarm, Rates: rates{},
+		Ready: d.ready.report, LocalMode: func() string { return d.current.Load().Mode },
+		Rules: p.rules, Explain: p.explain(px), Reload: func() (api.Reloaded, error) { return d.reload(p) }, Settings: d.settings,
+		Cache: p.cache, Cluster: p.cluster, Limiter: p.swarm, Rates: rates{}, Limits: d.limits,
 		Downloads: p.downloads, UploadDirectories: d.cfg.Uploads.Directories, Proxy: func() string { return dialable(d.proxyAddr) },
 	})
 	d.admin.api.Store(&h)
@@ -236,9 +240,9 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 		ports[i] = int(port)
 	}
 	px, err := proxy.New(proxy.Config{
-		Cache: p.cache, Small: p.small, Rules: func() *policy.Rules { return p.rules },
+		Cache: p.cache, Small: p.small, Rules: p.rules,
 		Mode: func() string {
-			if cfg.Mode == ModePass {
+			if d.current.Load().Mode == ModePass {
 				return ModePass
 			}
 			return p.cluster.Mode()
@@ -251,7 +255,8 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 	}
 	d.stack.push("tunnels", func(context.Context) error { px.Close(); return nil })
 	d.startDownloads(p, px)
-	d.mountAPI(p)
+	d.mountAPI(p, px)
+	d.parts.Store(p)
 	srv := px.Server()
 	srv.ReadHeaderTimeout, srv.IdleTimeout = cfg.Proxy.HeaderTimeout, cfg.Proxy.IdleTimeout
 	srv.MaxHeaderBytes = int(cfg.Proxy.MaxHeader)

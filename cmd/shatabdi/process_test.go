@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,10 +84,21 @@ func (p *process) signal(sig syscall.Signal) {
 
 func TestProcessLivesAndStops(t *testing.T) {
 	t.Parallel()
-	p := startProcess(t, testConfig(t))
+	file := filepath.Join(t.TempDir(), "shatabdi.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("node: {zone: a}")
+	p := startProcess(t, testConfig(t), "--config", file)
 	p.until("ready")
+	write("mode: fast")
 	p.signal(syscall.SIGHUP)
-	p.until("reload is not supported yet")
+	p.until("the configuration stays as it is")
+	write("node: {zone: b}\nlog: {level: debug}")
+	p.signal(syscall.SIGHUP)
+	p.until("configuration reloaded")
 	p.signal(syscall.SIGTERM)
 	p.until("stopped")
 	p.exits(0)

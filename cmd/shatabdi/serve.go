@@ -7,10 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"shatabdi/policy"
 )
 
 // daemon is everything that runs between start and stop.
@@ -24,6 +28,14 @@ type daemon struct {
 	adminLn net.Listener
 	sockets *listeners
 
+	// What an operator can change while it runs; see reload.
+	reloading sync.Mutex // one at a time
+	again     func() (*loaded, error)
+	level     *slog.LevelVar // of log; nil: it stays
+	current   atomic.Pointer[loaded]
+	rules     atomic.Pointer[policy.Rules]
+	parts     atomic.Pointer[parts] // nil: the daemon is starting, or stops
+
 	started   time.Time
 	proxyAddr string        // where clients connect
 	patience  time.Duration // with the directory, at the start
@@ -31,10 +43,14 @@ type daemon struct {
 	failed    chan error // the first part that ended by itself
 }
 
+// serve runs a daemon whose configuration stays as it is.
+func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
+	return newDaemon(cfg, log).serve(ctx)
+}
+
 // serve runs the daemon until ctx ends, which is a wish to stop and no error,
 // or a part of it fails.
-func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
-	d := newDaemon(cfg, log)
+func (d *daemon) serve(ctx context.Context) error {
 	err := d.start(ctx)
 	if err == nil {
 		err = d.wait(ctx)
@@ -53,6 +69,8 @@ func newDaemon(cfg Config, log *slog.Logger) *daemon {
 		failed: make(chan error, 1), patience: patience, started: time.Now(),
 	}
 	d.admin = newAdmin(d.ready, d.reg)
+	d.current.Store(&loaded{Config: cfg})
+	d.rules.Store(cfg.Policy())
 	return d
 }
 
@@ -98,7 +116,7 @@ func (d *daemon) start(ctx context.Context) error {
 func (d *daemon) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-		d.log.Info("draining", "cause", context.Cause(ctx).Error(), "timeout", d.cfg.DrainTimeout)
+		d.log.Info("draining", "cause", context.Cause(ctx).Error(), "timeout", d.current.Load().DrainTimeout)
 		return nil
 	case err := <-d.failed:
 		d.log.Error("a part failed, stopping", "error", err)
@@ -108,9 +126,10 @@ func (d *daemon) wait(ctx context.Context) error {
 
 // stop tears everything down, in bounded time.
 func (d *daemon) stop() {
+	d.parts.Store(nil)
 	d.notify(sd.SdNotifyStopping)
 	d.ready.drain()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), d.cfg.DrainTimeout, errors.New("drain timeout"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), d.current.Load().DrainTimeout, errors.New("drain timeout"))
 	defer cancel()
 	if err := d.stack.close(ctx); err != nil {
 		d.log.Warn("not everything stopped cleanly", "error", err)

@@ -14,8 +14,8 @@ import (
 var errSignalled = errors.New("asked to stop")
 
 // untilSignal returns a context that ends with the first TERM or INT; the
-// second one calls abort. HUP is kept for reloading and changes nothing yet.
-func untilSignal(parent context.Context, log *slog.Logger, abort func()) (context.Context, context.CancelFunc) {
+// second one calls abort. HUP calls hangup.
+func untilSignal(parent context.Context, log *slog.Logger, hangup, abort func()) (context.Context, context.CancelFunc) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	ctx, cancel := context.WithCancelCause(parent)
@@ -25,7 +25,7 @@ func untilSignal(parent context.Context, log *slog.Logger, abort func()) (contex
 		for {
 			select {
 			case sig := <-signals:
-				onSignal(ctx, sig, log, cancel, abort)
+				onSignal(ctx, sig, log, cancel, hangup, abort)
 			case <-quit:
 				return
 			}
@@ -39,10 +39,10 @@ func untilSignal(parent context.Context, log *slog.Logger, abort func()) (contex
 	}
 }
 
-func onSignal(ctx context.Context, sig os.Signal, log *slog.Logger, cancel context.CancelCauseFunc, abort func()) {
+func onSignal(ctx context.Context, sig os.Signal, log *slog.Logger, cancel context.CancelCauseFunc, hangup, abort func()) {
 	switch {
 	case sig == syscall.SIGHUP:
-		log.Warn("reload is not supported yet, the configuration stays as it is", "signal", "HUP")
+		hangup()
 	case ctx.Err() != nil:
 		log.Warn("second signal, stopping at once", "signal", sig.String())
 		abort()

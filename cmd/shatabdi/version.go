@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 )
 
@@ -70,19 +71,28 @@ func versionCommand() *cobra.Command {
 }
 
 func outputFlag(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", "text", "`FORMAT`: text or json")
+	cmd.Flags().StringVarP(output, "output", "o", "text", "`FORMAT`: text, json or yaml")
 }
 
-// printAs writes v as JSON, or lets text write it for people.
+// printAs writes v as JSON or YAML, or lets text write it for people.
 func printAs(w io.Writer, output string, v any, text func(io.Writer)) error {
 	switch output {
 	case "json":
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
+	case "yaml":
+		b, err := json.Marshal(v)
+		if err == nil {
+			b, err = yaml.JSONToYAML(b)
+		}
+		if err == nil {
+			_, err = w.Write(b)
+		}
+		return err
 	case "text":
 		text(w)
 		return nil
 	}
-	return usage("", "--output %q; want text or json", output)
+	return usage("", "--output %q; want text, json or yaml", output)
 }

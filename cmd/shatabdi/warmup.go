@@ -28,16 +28,20 @@ func (d *daemon) startDownloads(p *parts, px *proxy.Proxy) {
 		if w.Gate {
 			gate = d.ready.helpful("warm-up", w.Deadline).settle
 		}
-		d.run("warm-up", func(ctx context.Context) error {
-			gate(d.warmUp(ctx, p))
-			return nil
-		})
+		d.runWarmup(p, w, gate)
 	}
+}
+
+func (d *daemon) runWarmup(p *parts, w Warmup, settled func(error)) {
+	d.run("warm-up", func(ctx context.Context) error {
+		settled(d.warmUp(ctx, p, w))
+		return nil
+	})
 }
 
 // warmUp fetches what the configuration lists, once the directory can say who has
 // it: a fleet that starts must not go to the origin each for itself.
-func (d *daemon) warmUp(ctx context.Context, p *parts) error {
+func (d *daemon) warmUp(ctx context.Context, p *parts, listed Warmup) error {
 	select {
 	case <-p.cluster.FirstContact():
 	case <-time.After(d.patience):
@@ -45,7 +49,7 @@ func (d *daemon) warmUp(ctx context.Context, p *parts) error {
 		return context.Cause(ctx)
 	}
 	log := d.log.With("component", "warm-up")
-	urls, err := d.warmupList(ctx, p.downloads)
+	urls, err := listed.list(ctx, p.downloads)
 	if err != nil && len(urls) == 0 {
 		log.Warn("nothing to warm up", "error", err)
 		return err
@@ -64,10 +68,9 @@ func (d *daemon) warmUp(ctx context.Context, p *parts) error {
 	return nil
 }
 
-// warmupList is what the configuration lists. The manifest is asked for until it
+// list is what the configuration lists. The manifest is asked for until it
 // comes or the gate's deadline is over: who has it may be starting too.
-func (d *daemon) warmupList(ctx context.Context, downloads *download.Downloads) (urls []string, err error) {
-	w := d.cfg.Warmup
+func (w Warmup) list(ctx context.Context, downloads *download.Downloads) (urls []string, err error) {
 	for _, raw := range w.URLs {
 		urls = append(urls, swarmcache.Resolve(raw))
 	}

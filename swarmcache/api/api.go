@@ -42,9 +42,17 @@ type Config struct {
 	// LocalMode is the mode that this node's configuration asks for.
 	LocalMode func() string
 	Rules     func() *policy.Rules
-	Cache     Cache
-	Cluster   Cluster
-	Limiter   Limiter
+	// Explain answers a Question, but for the URLs.
+	Explain func(context.Context, Question) Explanation
+	// Settings are those in effect. Reload reads them again; a *ConfigError when
+	// something is wrong with them, and nothing was changed.
+	Settings func() []Setting
+	Reload   func() (Reloaded, error)
+	Cache    Cache
+	Cluster  Cluster
+	Limiter  Limiter
+	// Limits are those that the configuration sets.
+	Limits    func() (upload, download int64)
 	Rates     Rates
 	Downloads *download.Downloads
 	// UploadDirectories are where files may be read to be put into the cluster.
@@ -91,8 +99,6 @@ type Cluster interface {
 // service has the handlers.
 type service struct {
 	Config
-	configured struct{ up, down int64 } // limits
-
 	changing sync.Mutex // held while limits are read and set
 }
 
@@ -107,9 +113,10 @@ func New(cfg Config) http.Handler {
 	api := humago.New(mux, hc)
 
 	s := &service{Config: cfg}
-	s.configured.up, s.configured.down = cfg.Limiter.Limits()
 	s.registerStatus(api)
 	s.registerNodes(api)
+	s.registerExplain(api)
+	s.registerConfig(api)
 	s.registerMode(api)
 	s.registerLimits(api)
 	s.registerObjects(api)

@@ -42,6 +42,9 @@ type node struct {
 	limits  fakeLimits
 	rules   policy.Rules
 
+	explained api.Question
+	reload    func() (api.Reloaded, error)
+
 	downloads *download.Downloads
 	files     string // where they may go
 }
@@ -129,6 +132,9 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		Ready: func() api.Readiness {
 			return api.Readiness{Ready: true, State: "degraded", Checks: []api.Check{{Name: "listeners", State: "ok"}, {Name: "tracker", State: "degraded", Reason: "no leader is known"}}}
 		},
+		Explain: nd.explain, Reload: func() (api.Reloaded, error) { return nd.reload() },
+		Settings:  func() []api.Setting { return []api.Setting{{Key: "mode", Value: "swarm", From: "default", Live: true}} },
+		Limits:    func() (up, down int64) { return 1000, 0 },
 		LocalMode: func() string { return nd.local }, Rules: func() *policy.Rules { return &nd.rules },
 		Cache: nd.cache, Cluster: nd.cluster, Limiter: &nd.limits, Rates: fakeRates{},
 		Downloads: nd.downloads, UploadDirectories: []string{nd.files}, Proxy: func() string { return "127.0.0.1:3128" },
@@ -190,10 +196,10 @@ func TestDocument(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"delete /api/v1/downloads/{id}", "delete /api/v1/objects/{id}", "delete /api/v1/objects/{id}/pin",
-		"get /api/v1/downloads", "get /api/v1/downloads/{id}", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
+		"get /api/v1/config", "get /api/v1/downloads", "get /api/v1/downloads/{id}", "get /api/v1/explain", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
 		"get /api/v1/objects/{id}", "get /api/v1/status", "get /api/v1/warmups", "get /api/v1/warmups/{id}",
 		"patch /api/v1/downloads/{id}", "patch /api/v1/limits", "patch /api/v1/objects/{id}",
-		"post /api/v1/downloads", "post /api/v1/downloads/{id}/pause", "post /api/v1/downloads/{id}/resume", "post /api/v1/purge", "post /api/v1/uploads", "post /api/v1/warmups",
+		"post /api/v1/downloads", "post /api/v1/downloads/{id}/pause", "post /api/v1/downloads/{id}/resume", "post /api/v1/purge", "post /api/v1/reload", "post /api/v1/uploads", "post /api/v1/warmups",
 		"put /api/v1/mode", "put /api/v1/objects/{id}/pin",
 	}
 	if !slices.Equal(got, want) {

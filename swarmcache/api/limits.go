@@ -78,8 +78,9 @@ func (s *service) registerLimits(api huma.API) {
 
 func (s *service) limits() Limits {
 	up, down := s.Limiter.Limits()
+	configuredUp, configuredDown := s.Limits()
 	return Limits{
-		s.Rates.Format(up), up, s.Rates.Format(s.configured.up),
-		s.Rates.Format(down), down, s.Rates.Format(s.configured.down),
+		s.Rates.Format(up), up, s.Rates.Format(configuredUp),
+		s.Rates.Format(down), down, s.Rates.Format(configuredDown),
 	}
 }
