@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"shatabdi/policy"
+	"shatabdi/swarmcache/events"
 )
 
 // Config is what a cache needs.
@@ -48,6 +49,8 @@ type Config struct {
 	// been missed. Both must not block.
 	Purged     func(policy.Key) (had bool)
 	Distrusted func()
+	// Events is told what happens; nil: nobody is.
+	Events *events.Hub
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"shatabdi/swarmcache/events"
 )
 
 // complete is called once every piece and every hash is here: it records the
@@ -21,6 +23,9 @@ func (t *transfer) complete(ctx context.Context) {
 		}
 		t.c.metrics.completed.Inc()
 		v := t.file.Version()
+		e := t.c.event(events.Completed, v)
+		e.Took = t.c.now().Sub(t.started).Seconds()
+		t.c.cfg.Events.Tell(e)
 		t.log.Info("object complete", "bytes", v.Length, "infohash", v.InfoHash, "took", t.c.now().Sub(t.started).Round(time.Millisecond))
 		if s := t.c.cfg.Swarm; s != nil {
 			// Join, so that the tracker hears of a new seeder at once; then let go.

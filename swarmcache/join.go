@@ -49,7 +49,9 @@ func (t *transfer) joinFill(ctx context.Context) error {
 	if !t.file.Version().InfoHash.IsZero() {
 		t.joinSealed() // somebody is through already
 	}
-	t.c.metrics.fills.WithLabelValues(fillRole(t.rec, t.c.cfg.Node.ID, t.alone)).Inc()
+	role := fillRole(t.rec, t.c.cfg.Node.ID, t.alone)
+	t.c.metrics.fills.WithLabelValues(role).Inc()
+	t.tellFill(role)
 	t.resume(ctx)
 	switch {
 	case t.alone:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"shatabdi/policy"
+	"shatabdi/swarmcache/events"
 )
 
 // Purge is an operator's order to forget what a key selects. It stands in the
@@ -68,6 +69,7 @@ func (c *Cache) Purge(ctx context.Context, key policy.Key) (had bool, err error)
 	c.Mark(key).Advance()
 	_, had = c.selected(key)
 	had = c.cfg.Purged(key) || had
+	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(key), Self: true})
 	err = c.forgetKey(key)
 	// Ours is known here: what comes in its place must not go with it.
 	c.obeyed.own = append(c.obeyed.own, p.ID)
@@ -125,6 +127,7 @@ func (c *Cache) obey(standing []Purge) {
 func (c *Cache) obeyOne(p Purge) error {
 	c.Mark(p.Key).Advance()
 	c.cfg.Purged(p.Key)
+	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(p.Key)})
 	id, had := c.selected(p.Key)
 	if err := c.forgetKey(p.Key); err != nil || !had {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"shatabdi/policy"
+	"shatabdi/swarmcache/events"
 )
 
 // entry is what the cache keeps in memory of every object: enough to choose
@@ -199,6 +200,7 @@ func (c *Cache) makeRoomLocked(n int64) (away func(), err error) {
 	var all []func()
 	for _, id := range victims {
 		c.metrics.evicted.Inc()
+		c.cfg.Events.Tell(events.Event{Kind: events.Evicted, Object: string(id), Key: string(c.entries[id].key), Length: c.entries[id].size})
 		_, f := c.leaveLocked(id)
 		all = append(all, f)
 	}

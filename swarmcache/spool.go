@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"shatabdi/policy"
+	"shatabdi/swarmcache/events"
 	"shatabdi/swarmcache/layout"
 )
 
@@ -167,6 +168,7 @@ func (s *Spool) adopt(ctx context.Context, v Version, hashes []byte) error {
 	}
 	c.select_(o)
 	c.metrics.completed.Inc()
+	c.cfg.Events.Tell(c.event(events.Completed, v))
 	c.publishLater(0, v.ID)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shatabdi/swarmcache/events"
 	"shatabdi/swarmcache/layout"
 )
 
@@ -111,6 +112,9 @@ func (c *Cache) suspect(id ObjectID, piece int) {
 	}
 	defer o.file.Release()
 	c.metrics.damaged.Inc()
+	e := c.event(events.Damaged, o.file.Version())
+	e.Reason = fmt.Sprintf("piece %d", piece)
+	c.cfg.Events.Tell(e)
 	c.log.Error("a stored piece is damaged", "object", id, "piece", piece, "url", o.file.version.URL)
 	o.file.lose(piece)
 	if err := o.retire(piece); err != nil {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"shatabdi/swarmcache/events"
 )
 
 // Timing of a transfer.
@@ -34,6 +36,7 @@ type transfer struct {
 	log  *slog.Logger
 	host string // of the origin, as rates know it, and its
 	from string // budget
+	born time.Time
 
 	cancel context.CancelCauseFunc
 	kick   chan struct{}
@@ -94,7 +97,7 @@ type transfer struct {
 func newTransfer(o *object, b *beginning, body *firstBody) *transfer {
 	v := o.file.Version()
 	t := &transfer{
-		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL), from: originOf(v.URL),
+		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL), from: originOf(v.URL), born: o.c.now(),
 		kick: make(chan struct{}, 1), events: make(chan any, 4096), gossip: newLandQueue(),
 		wants: map[*want]bool{}, nodes: map[NodeID]Member{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
 		body: body,
@@ -219,6 +222,7 @@ func (t *transfer) begin(ctx context.Context) error {
 	defer t.settle(ctx)
 	if t.rec == nil {
 		t.joinSealed()
+		t.tellFill(events.RolePeers)
 		t.resume(ctx)
 		return nil
 	}
@@ -357,6 +361,9 @@ func (t *transfer) fail(err error) {
 		err = fmt.Errorf("%w: %w", ErrFillEnded, err)
 	}
 	t.log.Warn("fill ended", "error", err)
+	e := t.c.event(events.Ended, t.file.Version())
+	e.Reason = err.Error()
+	t.c.cfg.Events.Tell(e)
 	t.file.fail(err)
 	over := t.rec != nil && t.rec.Ended != ""
 	if over || errors.Is(err, errDisk) || errors.Is(err, errSuperseded) || errors.Is(err, ErrPoisoned) {

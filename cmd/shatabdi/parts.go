@@ -24,6 +24,7 @@ import (
 	"shatabdi/swarmcache/cluster"
 	"shatabdi/swarmcache/cluster/embedded"
 	"shatabdi/swarmcache/download"
+	"shatabdi/swarmcache/events"
 	"shatabdi/swarmcache/index"
 	"shatabdi/swarmcache/swarm"
 	"shatabdi/tracker"
@@ -133,6 +134,8 @@ func (d *daemon) startParts(ctx context.Context) error {
 		},
 		OnLeader: func(url string, _ bool) {
 			p.leader.Store(&url)
+			_, leader, self := p.cluster.Leader()
+			d.events.Tell(events.Event{Kind: events.Leader, Node: string(leader), Self: self})
 			select {
 			case p.news <- struct{}{}:
 			default:
@@ -183,7 +186,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 		Size: size, Priority: p.priority, Streams: cfg.Origin.Streams,
 		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
-		Purged: p.small.Forget, Distrusted: p.small.ForgetAll,
+		Purged: p.small.Forget, Distrusted: p.small.ForgetAll, Events: d.events,
 		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
@@ -210,7 +213,7 @@ func (d *daemon) mountAPI(p *parts, px *proxy.Proxy) {
 		Ready: d.ready.report, LocalMode: func() string { return d.current.Load().Mode },
 		Rules: p.rules, Explain: p.explain(px), Reload: func() (api.Reloaded, error) { return d.reload(p) }, Settings: d.settings,
 		Cache: p.cache, Cluster: p.cluster, Limiter: p.swarm, Rates: rates{}, Limits: d.limits,
-		Downloads: p.downloads, UploadDirectories: d.cfg.Uploads.Directories, Proxy: func() string { return dialable(d.proxyAddr) },
+		Downloads: p.downloads, Events: d.events, UploadDirectories: d.cfg.Uploads.Directories, Proxy: func() string { return dialable(d.proxyAddr) },
 	})
 	d.admin.api.Store(&h)
 }

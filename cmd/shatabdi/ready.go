@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"shatabdi/swarmcache/api"
+	"shatabdi/swarmcache/events"
 )
 
 // patience is how long the start waits for first contact with the directory.
@@ -162,4 +164,29 @@ func (r *readiness) nextLocked(now time.Time) time.Duration {
 func (r *readiness) changedLocked() {
 	close(r.changed)
 	r.changed = make(chan struct{})
+}
+
+// watchReadiness tells of the node's states, as they change.
+func (d *daemon) watchReadiness(ctx context.Context) error {
+	told := ""
+	for {
+		d.ready.mu.Lock()
+		report, changed := d.ready.reportLocked(time.Now()), d.ready.changed
+		d.ready.mu.Unlock()
+		if report.State != told {
+			told = report.State
+			var why []string
+			for _, c := range report.Checks {
+				if c.Reason != "" {
+					why = append(why, c.Name+": "+c.Reason)
+				}
+			}
+			d.events.Tell(events.Event{Kind: events.Readiness, State: told, Reason: strings.Join(why, "; ")})
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }

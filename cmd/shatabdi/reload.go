@@ -10,6 +10,7 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache/api"
+	"shatabdi/swarmcache/events"
 )
 
 // live are the settings that a reload changes in a running daemon. The others need
@@ -60,6 +61,7 @@ func (d *daemon) reload(p *parts) (api.Reloaded, error) {
 		}
 	}
 	d.apply(p, &old.Config, next)
+	d.events.Tell(events.Event{Kind: events.Reloaded, Count: uint64(len(out.Changed))})
 	return out, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"shatabdi/policy"
+	"shatabdi/swarmcache/events"
 )
 
 // daemon is everything that runs between start and stop.
@@ -39,6 +40,7 @@ type daemon struct {
 	started   time.Time
 	proxyAddr string        // where clients connect
 	patience  time.Duration // with the directory, at the start
+	events    *events.Hub
 	stack     stack
 	failed    chan error // the first part that ended by itself
 }
@@ -66,7 +68,7 @@ func newDaemon(cfg Config, log *slog.Logger) *daemon {
 		reg:    newRegistry(b),
 		ready:  newReadiness(),
 		stack:  stack{log: log},
-		failed: make(chan error, 1), patience: patience, started: time.Now(),
+		failed: make(chan error, 1), patience: patience, started: time.Now(), events: events.New(4096),
 	}
 	d.admin = newAdmin(d.ready, d.reg)
 	d.current.Store(&loaded{Config: cfg})
@@ -99,6 +101,8 @@ func (d *daemon) start(ctx context.Context) error {
 	if err := d.startSocket(ctx); err != nil {
 		return err
 	}
+	// Who listens would hold the admin servers up.
+	d.stack.push("events", func(context.Context) error { d.events.Close(); return nil })
 
 	if err := d.startParts(ctx); err != nil {
 		return err
@@ -107,6 +111,7 @@ func (d *daemon) start(ctx context.Context) error {
 	for _, name := range d.sockets.close() {
 		d.log.Warn("a socket passed by systemd is not used", "name", name)
 	}
+	d.run("readiness events", d.watchReadiness)
 	listening.report(nil)
 	d.run("ready notice", d.announceReady)
 	return nil

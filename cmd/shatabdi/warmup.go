@@ -20,7 +20,7 @@ func (d *daemon) startDownloads(p *parts, px *proxy.Proxy) {
 		Prioritize: func(object, priority string) error {
 			return p.cache.SetPriority(swarmcache.ObjectID(object), policy.Priority(priority))
 		},
-		Logger: d.log.With("component", "downloads"), Registerer: d.reg,
+		Events: d.events, Logger: d.log.With("component", "downloads"), Registerer: d.reg,
 	})
 	d.stack.push("downloads", func(context.Context) error { p.downloads.Close(); return nil })
 	if w := d.cfg.Warmup; w.wanted() {

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -25,6 +26,7 @@ import (
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/download"
+	"shatabdi/swarmcache/events"
 )
 
 // Prefix is the path that everything here is under.
@@ -55,6 +57,7 @@ type Config struct {
 	Limits    func() (upload, download int64)
 	Rates     Rates
 	Downloads *download.Downloads
+	Events    *events.Hub
 	// UploadDirectories are where files may be read to be put into the cluster.
 	UploadDirectories []string
 	// Proxy tells the address that clients of this node connect to.
@@ -71,6 +74,8 @@ type Cache interface {
 	Selected(policy.Key) (swarmcache.Record, error)
 	// Arrived tells how much of an object is here, and where it came from.
 	Arrived(swarmcache.Record) swarmcache.Arrived
+	// Coming lists the objects that bytes are coming in for.
+	Coming() []swarmcache.Coming
 	// Forget removes an object from this node, or returns swarmcache.ErrNotFound.
 	Forget(swarmcache.ObjectID) error
 	// Purge makes every node forget what key selects. When the directory is away it
@@ -99,7 +104,8 @@ type Cluster interface {
 // service has the handlers.
 type service struct {
 	Config
-	changing sync.Mutex // held while limits are read and set
+	changing  sync.Mutex   // held while limits are read and set
+	listeners atomic.Int32 // streams of events
 }
 
 // New returns the handler of everything under Prefix.
@@ -117,6 +123,7 @@ func New(cfg Config) http.Handler {
 	s.registerNodes(api)
 	s.registerExplain(api)
 	s.registerConfig(api)
+	s.registerEvents(api)
 	s.registerMode(api)
 	s.registerLimits(api)
 	s.registerObjects(api)

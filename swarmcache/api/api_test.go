@@ -26,6 +26,7 @@ import (
 	"shatabdi/swarmcache/api"
 	"shatabdi/swarmcache/cachetest"
 	"shatabdi/swarmcache/download"
+	"shatabdi/swarmcache/events"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,6 +39,7 @@ type node struct {
 	cache   *swarmcache.Cache
 	dir     *cachetest.Directories
 	cluster *fakeCluster
+	events  *events.Hub
 	local   string // mode of its configuration
 	limits  fakeLimits
 	rules   policy.Rules
@@ -110,10 +112,10 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		}
 	}
 	self := swarmcache.Node{ID: "one", Version: "v1.2.3"}
-	nd := &node{t: t, dir: cachetest.NewDirectory(), cluster: &fakeCluster{}, local: api.ModeSwarm, limits: fakeLimits{up: 1000}}
+	nd := &node{t: t, dir: cachetest.NewDirectory(), cluster: &fakeCluster{}, events: events.New(8), local: api.ModeSwarm, limits: fakeLimits{up: 1000}}
 	var err error
 	nd.cache, err = swarmcache.Open(swarmcache.Config{
-		Dir: dir, Index: x, Directory: nd.dir.Node(self), Node: self, Size: 1 << 30, Logger: slog.New(slog.DiscardHandler),
+		Dir: dir, Index: x, Directory: nd.dir.Node(self), Node: self, Size: 1 << 30, Events: nd.events, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +139,7 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		Limits:    func() (up, down int64) { return 1000, 0 },
 		LocalMode: func() string { return nd.local }, Rules: func() *policy.Rules { return &nd.rules },
 		Cache: nd.cache, Cluster: nd.cluster, Limiter: &nd.limits, Rates: fakeRates{},
-		Downloads: nd.downloads, UploadDirectories: []string{nd.files}, Proxy: func() string { return "127.0.0.1:3128" },
+		Downloads: nd.downloads, Events: nd.events, UploadDirectories: []string{nd.files}, Proxy: func() string { return "127.0.0.1:3128" },
 	})
 	w := httptest.NewRecorder()
 	nd.handler.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/openapi.json", nil))
@@ -196,7 +198,7 @@ func TestDocument(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"delete /api/v1/downloads/{id}", "delete /api/v1/objects/{id}", "delete /api/v1/objects/{id}/pin",
-		"get /api/v1/config", "get /api/v1/downloads", "get /api/v1/downloads/{id}", "get /api/v1/explain", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
+		"get /api/v1/config", "get /api/v1/downloads", "get /api/v1/downloads/{id}", "get /api/v1/events", "get /api/v1/explain", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
 		"get /api/v1/objects/{id}", "get /api/v1/status", "get /api/v1/warmups", "get /api/v1/warmups/{id}",
 		"patch /api/v1/downloads/{id}", "patch /api/v1/limits", "patch /api/v1/objects/{id}",
 		"post /api/v1/downloads", "post /api/v1/downloads/{id}/pause", "post /api/v1/downloads/{id}/resume", "post /api/v1/purge", "post /api/v1/reload", "post /api/v1/uploads", "post /api/v1/warmups",
@@ -462,5 +464,5 @@ func TestBadRequests(t *testing.T) {
 	// The node's own pages, and programs, may.
 	n.ask("PUT", "/api/v1/mode", `{"mode":"pass"}`, 200, nil, "Sec-Fetch-Site", "same-origin")
 	n.ask("PUT", "/api/v1/mode", `{"mode":"pass"}`, 200, nil, "Origin", "http://example.com") // httptest's Host
-	n.ask("GET", "/api/v1/mode", "", 200, nil, "Sec-Fetch-Site", "cross-site")
+	n.ask("GET", "/api/v1/mode", "", 200, nil, "Sec-Fetch-Site", "none") // typed by hand
 }

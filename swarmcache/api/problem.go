@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"syscall"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -85,13 +86,34 @@ func (v *verdict) Header() http.Header         { return v.header }
 func (v *verdict) WriteHeader(status int)      { v.status = status }
 func (v *verdict) Write(b []byte) (int, error) { return len(b), nil }
 
-// sameSite refuses what a page of another site makes a browser send.
+// sameSite refuses what a page of another site makes a browser send: also what
+// only reads, for it may hold a stream open, or have an origin asked.
 func sameSite(next http.Handler) http.Handler {
-	p := http.NewCrossOriginProtection()
-	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	deny := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		WriteProblem(w, http.StatusForbidden, "a page of another site may not do that")
-	}))
-	return p.Handler(next)
+	})
+	p := http.NewCrossOriginProtection()
+	p.SetDenyHandler(deny)
+	unsafe := p.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ofAnotherSite(r) {
+			deny(w, r)
+			return
+		}
+		unsafe.ServeHTTP(w, r)
+	})
+}
+
+func ofAnotherSite(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+		origin := r.Header.Get("Origin") // of a browser that is old
+		u, err := url.Parse(origin)
+		return origin != "" && (err != nil || u.Host != r.Host)
+	}
+	return true
 }
 
 // noStore keeps answers, which tell of URLs, out of every cache.

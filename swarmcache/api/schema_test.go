@@ -65,13 +65,24 @@ func (d document) check(t *testing.T, r *http.Request, w *httptest.ResponseRecor
 		t.Errorf("%s %s: Content-Type %q, want one of %v", r.Method, path, got, slices.Collect(maps.Keys(content)))
 		return
 	}
-	var body any
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
-		t.Errorf("%s %s: %v", r.Method, path, err)
-		return
+	documents := [][]byte{w.Body.Bytes()}
+	if got == "text/event-stream" { // the schema is that of each event
+		documents = nil
+		for line := range strings.Lines(w.Body.String()) {
+			if data, ok := strings.CutPrefix(line, "data: "); ok {
+				documents = append(documents, []byte(data))
+			}
+		}
 	}
-	for _, wrong := range d.violations(media["schema"].(map[string]any), body, "body") {
-		t.Errorf("%s %s: %d: %s\n%s", r.Method, path, w.Code, wrong, w.Body)
+	for _, text := range documents {
+		var body any
+		if err := json.Unmarshal(text, &body); err != nil {
+			t.Errorf("%s %s: %v", r.Method, path, err)
+			return
+		}
+		for _, wrong := range d.violations(media["schema"].(map[string]any), body, "body") {
+			t.Errorf("%s %s: %d: %s\n%s", r.Method, path, w.Code, wrong, text)
+		}
 	}
 }
 

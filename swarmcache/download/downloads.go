@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"shatabdi/swarmcache/events"
 )
 
 // Config of the downloads of a daemon. Transport is required.
@@ -26,6 +28,8 @@ type Config struct {
 	Resolve func(string) string
 	// Prioritize gives an object of the cache another priority.
 	Prioritize func(object, priority string) error
+	// Events is told what becomes of downloads; nil: nobody is.
+	Events     *events.Hub
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -235,6 +239,7 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 		m.mu.Lock()
 		d.state = Running
 		m.changedLocked()
+		m.tellLocked(d)
 		m.mu.Unlock()
 		err = d.get.Run(ctx)
 		<-m.slots
@@ -248,6 +253,7 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer m.changedLocked()
+	defer func() { m.tellLocked(d) }()
 	defer close(d.over)
 	d.cancel = nil
 	if whole {
@@ -417,6 +423,16 @@ func (m *Downloads) List(after string, n int) []Status {
 		list = append(list, m.statusLocked(d))
 	}
 	return list
+}
+
+// tellLocked tells what became of d.
+func (m *Downloads) tellLocked(d *download) {
+	p := d.get.Progress()
+	e := events.Event{Kind: events.Download, Download: d.id, Object: p.Object, State: d.state, Bytes: p.Bytes, Length: max(p.Total, 0), Peers: p.From.Peers, Origin: p.From.Origin}
+	if d.err != nil {
+		e.Reason = d.err.Error()
+	}
+	m.cfg.Events.Tell(e)
 }
 
 func (m *Downloads) changedLocked() {
