@@ -25,7 +25,8 @@ func (k KeyRule) isZero() bool {
 	return !k.IgnoreQuery && !k.SortParams && len(k.IgnoreParams) == 0 && len(k.OnlyParams) == 0
 }
 
-// KeyOf returns the cache key of an absolute http or https URL (RFC 9111 §2),
+// KeyOf returns the cache key of an absolute URL (RFC 9111 §2), of http or https,
+// or of another scheme that has objects,
 // normalised where RFC 3986 §6.2.2 and RFC 9110 §4.2.3 call two spellings
 // equivalent and no origin tells them apart: case of scheme and host, default
 // port, empty path, percent-encoding. Dot segments and the order of the query

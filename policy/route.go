@@ -3,6 +3,7 @@ package policy
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,7 @@ type Route struct {
 	Cache Caching
 
 	subject subject
+	sourced bool // of a scheme beyond HTTP: whoever asks there names an object
 }
 
 // Route applies the rules to a request. Settings that depend on the response are
@@ -41,8 +43,9 @@ func (r *Rules) Route(req Request) Route {
 	if early.upgrade {
 		upgradeToHTTPS(rt.FetchURL)
 	}
-	web := isWeb(rt.FetchURL)
-	if web {
+	rt.sourced = slices.Contains(r.Schemes, rt.FetchURL.Scheme)
+	known := isWeb(rt.FetchURL) || rt.sourced
+	if known {
 		rt.Key = KeyOf(rt.FetchURL, early.key)
 		rt.Store.SharedQuery = sharedQuery(rt.FetchURL, early.key)
 	}
@@ -51,7 +54,7 @@ func (r *Rules) Route(req Request) Route {
 	if rt.Kind == Swarm {
 		if reason := uncacheable(req); reason != "" {
 			rt.Kind, rt.Reason, rt.Rule = Pass, reason, -1
-		} else if !web {
+		} else if !known {
 			rt.Kind, rt.Reason, rt.Rule = Pass, "scheme", -1
 		}
 	}
@@ -197,6 +200,8 @@ func (e early) expectLarge(req Request, rt Route) bool {
 		return *e.large
 	case !rt.Store.Public && withCredentials(&req, rt.Store):
 		return false
+	case rt.sourced:
+		return true
 	}
 	return looksLarge(rt.subject.path)
 }

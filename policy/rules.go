@@ -29,6 +29,8 @@ const (
 type Rules struct {
 	Default Defaults `yaml:"default"`
 	Rules   []Rule   `yaml:"rules"`
+	// Schemes are those beside http and https under which there are objects.
+	Schemes []string `yaml:"-"`
 }
 
 // Defaults hold for what no rule decides.

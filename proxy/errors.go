@@ -34,7 +34,7 @@ var answers = map[origin.Kind]struct {
 	origin.KindAlert:         {502, "the origin broke off the TLS handshake", ""},
 	origin.KindDenied:        {403, "this proxy does not connect to that address", "the operator can allow a network with --allow-destination"},
 	origin.KindLoop:          {502, "the request came back to the proxy it had passed", "check which proxy the servers on the way use"},
-	origin.KindScheme:        {400, "this proxy fetches http and https URLs only", ""},
+	origin.KindScheme:        {400, "this proxy fetches http and https URLs, and those of its sources: s3, oci, file and what sources.commands adds", ""},
 }
 
 // statusClientGone is what the access log says of a client that left before it

@@ -227,7 +227,7 @@ func (p *Proxy) admit(r *http.Request) error {
 // checkForm checks that the request is one for a proxy.
 func (p *Proxy) checkForm(r *http.Request) error {
 	switch {
-	case r.URL.Host == "":
+	case r.URL.Host == "" && (r.URL.Scheme == "" || r.URL.Path == ""): // file:///path has none
 		return refused(http.StatusBadRequest, "http_request_error", fmt.Sprintf(
 			"this is a forward proxy: it wants the whole URL in the request line, which clients send when told so; try: http_proxy=http://%s curl http://%s/", r.Host, "example.com"))
 	case r.URL.User != nil:

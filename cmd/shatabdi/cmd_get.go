@@ -31,9 +31,13 @@ func getCommand() *cobra.Command {
 		Use:   "get URL...",
 		Short: "Download through this machine's daemon",
 		Long: `Download through this machine's daemon, which shares the bytes with the others:
-http:// and https:// URLs, and shatabdi:// addresses of what was put. The file is yours, written in the current
-directory or where -o says; one that is there already is replaced only if -o
-names it.
+http:// and https:// URLs, shatabdi:// addresses of what was put, and the URLs of
+sources: s3://BUCKET/KEY, file:///PATH and what the configuration adds. The file
+is yours, written in the current directory or where -o says; one that is there
+already is replaced only if -o names it.
+
+s3://BUCKET/PREFIX/ stands for all objects under it, and oci://REGISTRY/REPOSITORY:TAG
+for an image, which becomes an OCI layout; -o names the directory for them.
 
 What was broken off stays as FILE.part, and another run goes on from there if the
 origin still has that version. The exit code is 0 when all is here, 3 when there
@@ -41,7 +45,9 @@ is no such thing, 4 when something was broken off or only a part of several URLs
 could be had, and 5 when there is no daemon.`,
 		Example: `  shatabdi get http://example.com/large.iso
   shatabdi get https://example.com/model.bin -o /models/ --sha256 2cf24dba...
-  shatabdi get http://example.com/data.tar -o - | tar x`,
+  shatabdi get http://example.com/data.tar -o - | tar x
+  shatabdi get s3://models/llm/ -o /models/
+  shatabdi get oci://registry.example.com/team/app:v1 -o app/`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	admin := adminFlag(cmd)
@@ -129,13 +135,17 @@ func (g *getting) run(ctx context.Context, urls []string, stdout, stderr io.Writ
 	}
 	defer g.via.transport.CloseIdleConnections()
 	g.stdout = stdout
-	show := newShow(stderr, g.quiet, len(urls))
-	errs := make([]error, len(urls))
+	all, err := g.expand(ctx, urls)
+	if err != nil {
+		return err
+	}
+	show := newShow(stderr, g.quiet, len(all))
+	errs := make([]error, len(all))
 	var group errgroup.Group
 	group.SetLimit(atOnce)
-	for i, u := range urls {
+	for i, w := range all {
 		group.Go(func() error {
-			errs[i] = g.one(ctx, u, show)
+			errs[i] = g.one(ctx, w, show)
 			return nil
 		})
 	}
@@ -173,13 +183,14 @@ func several(errs []error) error {
 	return &cliError{code, errors.Join(all...), ""}
 }
 
-// one gets one URL.
-func (g *getting) one(ctx context.Context, rawURL string, show *show) error {
-	name, sink, err := g.destination(rawURL)
-	if err != nil {
+// one gets one object.
+func (g *getting) one(ctx context.Context, w wanted, show *show) error {
+	rawURL := w.url
+	name, sink, err := g.destination(w)
+	if err != nil || sink == nil {
 		return err
 	}
-	get := &download.Get{Transport: g.via, URL: rawURL, Header: g.header, SHA256: g.sha256, Sink: sink}
+	get := &download.Get{Transport: g.via, URL: rawURL, Header: g.header, SHA256: w.sha256, Sink: sink}
 	get.SetLimit(g.limit)
 	item := show.begin(name, get, g.client)
 	p, _ := sink.(*part)
@@ -217,10 +228,15 @@ func worthKeeping(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.As(err, &partial) || errors.As(err, &status)
 }
 
-// destination is where the bytes of a URL go.
-func (g *getting) destination(rawURL string) (name string, sink download.Sink, err error) {
+// destination is where the bytes of an object go; nowhere: they are there.
+func (g *getting) destination(w wanted) (name string, sink download.Sink, err error) {
+	rawURL := w.url
 	name = nameOf(rawURL)
 	switch {
+	case w.file != "":
+		if name, err = w.place(g.output); err != nil || name == "" {
+			return name, nil, err
+		}
 	case g.output == "-":
 		return name, stream{g.stdout}, nil
 	case g.output == "" || isDir(g.output):

@@ -26,6 +26,7 @@ type Config struct {
 	Origin       Origin        `yaml:"origin"`
 	Downloads    Downloads     `yaml:"downloads"`
 	Uploads      Uploads       `yaml:"uploads"`
+	Sources      Sources       `yaml:"sources"`
 	Warmup       Warmup        `yaml:"warmup"`
 	Resolver     Resolver      `yaml:"resolver"`
 	Etcd         Etcd          `yaml:"etcd"`
@@ -40,7 +41,8 @@ func (c *Config) Policy() *policy.Rules {
 			Threshold: policy.Size(c.Cache.SwarmThreshold),
 			Streams:   c.Origin.Streams,
 		},
-		Rules: c.Rules,
+		Rules:   c.Rules,
+		Schemes: c.Sources.schemes(),
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 var floors = [][]string{
 	{"cmd/shatabdi"},
 	{"proxy", "swarmcache/index", "swarmcache/cluster", "swarmcache/swarm", "swarmcache/api"},
-	{"swarmcache/cachetest", "swarmcache/cluster/embedded", "proxy/small"},
+	{"swarmcache/cachetest", "swarmcache/cluster/embedded", "swarmcache/source", "proxy/small"},
 	{"swarmcache", "swarmcache/download"},
 	{"policy", "tracker"},
 	{"policy/httpheader", "swarmcache/layout", "swarmcache/events", "proxy/origin", "tracker/wire"},
@@ -37,6 +37,8 @@ var doors = map[string]string{
 	"go.etcd.io/etcd/server/v3":        "swarmcache/cluster/embedded",
 	"github.com/danielgtaylor/huma/v2": "swarmcache/api",
 	"github.com/maypok86/otter/v2":     "proxy/small",
+	"github.com/minio/":                "swarmcache/source",
+	"github.com/google/go-container":   "swarmcache/source",
 	"github.com/goccy/go-yaml":         "cmd/shatabdi",
 	"github.com/spf13/cobra":           "cmd/shatabdi",
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -28,18 +29,24 @@ func (m leakFree) Run() int {
 
 // TestScripts runs the command lines of testdata, each told as a user would type it.
 func TestScripts(t *testing.T) {
+	configs, err := filepath.Abs("../../configs")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("CONFIGS", configs)
 			e.Setenv("SHELL", "/bin/sh")
 			e.Setenv("GORACE", "atexit_sleep_ms=50") // the race detector waits a second at each exit
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "ports": ports, "origin": testOrigin, "fetch": fetch, "api": askAPI, "islarge": isLarge, "head": head, "eventually": eventually,
+			"s3": testS3, "sent": sentByS3, "registry": testRegistry,
 		},
 	})
 }

@@ -26,6 +26,7 @@ import (
 	"shatabdi/swarmcache/download"
 	"shatabdi/swarmcache/events"
 	"shatabdi/swarmcache/index"
+	"shatabdi/swarmcache/source"
 	"shatabdi/swarmcache/swarm"
 	"shatabdi/tracker"
 )
@@ -40,6 +41,7 @@ type parts struct {
 	small   *small.Cache // nil: small responses pass
 
 	downloads *download.Downloads
+	sources   *source.Sources
 
 	node   swarmcache.Node
 	rules  func() *policy.Rules   // of now
@@ -213,7 +215,7 @@ func (d *daemon) mountAPI(p *parts, px *proxy.Proxy) {
 		Ready: d.ready.report, LocalMode: func() string { return d.current.Load().Mode },
 		Rules: p.rules, Explain: p.explain(px), Reload: func() (api.Reloaded, error) { return d.reload(p) }, Settings: d.settings,
 		Cache: p.cache, Cluster: p.cluster, Limiter: p.swarm, Rates: rates{}, Limits: d.limits,
-		Downloads: p.downloads, Events: d.events, UploadDirectories: d.cfg.Uploads.Directories, Proxy: func() string { return dialable(d.proxyAddr) },
+		Downloads: p.downloads, Sources: p.sources, Events: d.events, UploadDirectories: d.cfg.Uploads.Directories, Proxy: func() string { return dialable(d.proxyAddr) },
 	})
 	d.admin.api.Store(&h)
 }
@@ -230,12 +232,16 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 		p.own = append(p.own, tcpAddr(l))
 	}
 	p.own = append(p.own, p.node.Peers...)
-	client := origin.New(origin.Config{
+	var client *origin.Client
+	p.sources = cfg.Sources.open(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return client.DialContext(ctx, network, addr)
+	})
+	client = origin.New(origin.Config{
 		Node: viaName(cfg.Node.Name, p.node.ID), Hosts: cfg.Resolver.Hosts, AllowDestinations: cfg.Proxy.AllowDestination,
 		Own:         func() []netip.AddrPort { return p.own },
 		DialTimeout: cfg.Origin.DialTimeout, TLSHandshakeTimeout: cfg.Origin.TLSTimeout,
 		ResponseHeaderTimeout: cfg.Origin.HeaderTimeout, StallTimeout: cfg.Origin.StallTimeout,
-		MaxStreams: cfg.Origin.StreamsPerHost, Registerer: d.reg,
+		MaxStreams: cfg.Origin.StreamsPerHost, Sources: carriers(p.sources), Registerer: d.reg,
 	})
 	d.stack.push("origin connections", func(context.Context) error { client.Close(); return nil })
 	ports := make([]int, len(cfg.Proxy.ConnectPorts))

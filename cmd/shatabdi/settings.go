@@ -69,6 +69,17 @@ var settings = []setting{
 
 	{"uploads.directories", "", "DIRS", "where the REST API may read files, as this daemon's user, to put them into the cluster; none: it takes what clients send"},
 
+	{"sources.file.directories", "", "DIRS", "whose files this node may read for file:///PATH; everybody who may use the proxy can read them"},
+	{"sources.s3.endpoint", "", "URL", "where the buckets of s3://BUCKET/KEY are; AWS by default"},
+	{"sources.s3.region", "", "REGION", "of the buckets; the endpoint is asked by default"},
+	{"sources.s3.path_style", "", "true|false", "the bucket is in the path, as with most servers that are not AWS, and not in the host's name"},
+	{"sources.s3.credentials_file", "", "FILE", "with aws_access_key_id and aws_secret_access_key; by default the environment (AWS_ACCESS_KEY_ID, ...), then ~/.aws/credentials; what they open, everybody who may use the proxy can read"},
+	{"sources.s3.profile", "", "NAME", "section of that file; default by default"},
+	{"sources.oci.credentials_file", "", "FILE", "config.json of docker's, for oci://REGISTRY/REPOSITORY:TAG; that of the daemon's user by default"},
+	{"sources.oci.platform", "", "OS/ARCH", "which one of an image for several is taken; this machine's by default"},
+	{"sources.oci.insecure", "", "HOSTS", "registries that are asked over http"},
+	{"sources.commands", "", "SCHEME=COMMAND", "commands that answer for other schemes"},
+
 	{"warmup.urls", "", "URLS", "what this node fetches when it starts, from peers first"},
 	{"warmup.manifest", "", "URL", "of a list of more, one URL a line"},
 	{"warmup.gate", "", "true|false", "not ready before that is done, or the deadline is over"},

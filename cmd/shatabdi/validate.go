@@ -30,7 +30,8 @@ func (c *Config) Validate() []problem {
 	v.origin(c.Origin)
 	v.directories("downloads.directories", c.Downloads.Directories)
 	v.directories("uploads.directories", c.Uploads.Directories)
-	v.warmup(c.Warmup)
+	v.sources(c.Sources)
+	v.warmup(c.Warmup, c.Sources.schemes())
 	v.etcd(c.Etcd, c.Node.Name)
 	v.rules(c)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -163,18 +164,21 @@ func (v *validator) directories(key string, dirs []string) {
 	}
 }
 
-func (v *validator) warmup(w Warmup) {
+func (v *validator) warmup(w Warmup, schemes []string) {
 	for i, raw := range w.URLs {
-		v.fetchable(fmt.Sprintf("warmup.urls[%d]", i), raw)
+		v.fetchable(fmt.Sprintf("warmup.urls[%d]", i), raw, schemes)
 	}
 	if w.Manifest != "" {
-		v.fetchable("warmup.manifest", w.Manifest)
+		v.fetchable("warmup.manifest", w.Manifest, schemes)
 	}
 	v.require(w.Deadline > 0, "warmup.deadline", "want a duration above 0s: without one a fleet that restarts waits for itself")
 }
 
-func (v *validator) fetchable(key, raw string) {
-	v.require(download.CheckURL(swarmcache.Resolve(raw)) == nil, key, "%q; want http:// or https:// and a host, without a user, or shatabdi://", redact(raw))
+func (v *validator) fetchable(key, raw string, schemes []string) {
+	resolved := swarmcache.Resolve(raw)
+	scheme, _, _ := strings.Cut(resolved, "://")
+	known := scheme == "http" || scheme == "https" || slices.Contains(schemes, scheme)
+	v.require(known && download.CheckURL(resolved) == nil, key, "%q; want http:// or https:// and a host, without a user, shatabdi://, or the URL of a source", redact(raw))
 }
 
 func (v *validator) etcd(e Etcd, self string) {
@@ -209,6 +213,13 @@ func (v *validator) urls(key string, urls []string, schemes ...string) {
 	for i, raw := range urls {
 		v.url(fmt.Sprintf("%s[%d]", key, i), raw, schemes...)
 	}
+}
+
+// endpoint is a URL where the port may be the scheme's.
+func (v *validator) endpoint(key, raw string) {
+	u, err := url.Parse(raw)
+	ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && strings.Trim(u.Path, "/") == "" && u.RawQuery == ""
+	v.require(ok, key, "%q; want http:// or https:// and HOST[:PORT]", redact(raw))
 }
 
 func (v *validator) url(key, raw string, schemes ...string) {

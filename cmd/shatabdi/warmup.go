@@ -16,7 +16,7 @@ import (
 // px.
 func (d *daemon) startDownloads(p *parts, px *proxy.Proxy) {
 	p.downloads = download.New(download.Config{
-		Transport: px, Directories: d.cfg.Downloads.Directories, Resolve: swarmcache.Resolve,
+		Transport: px, Directories: d.cfg.Downloads.Directories, Resolve: swarmcache.Resolve, List: p.list,
 		Prioritize: func(object, priority string) error {
 			return p.cache.SetPriority(swarmcache.ObjectID(object), policy.Priority(priority))
 		},
@@ -55,7 +55,12 @@ func (d *daemon) warmUp(ctx context.Context, p *parts, listed Warmup) error {
 		return err
 	}
 	began := time.Now()
-	w, warming := p.downloads.Warm(urls)
+	specs, listing := p.downloads.Expand(ctx, urls)
+	if listing != nil {
+		log.Warn("nothing to warm up", "error", listing)
+		return listing
+	}
+	w, warming := p.downloads.Warm(specs)
 	if warming == nil {
 		w, warming = p.downloads.Warmed(ctx, w.ID)
 	}

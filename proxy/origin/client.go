@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -54,6 +55,9 @@ type Config struct {
 	// TLS is cloned; nil means the system's roots.
 	TLS *tls.Config
 
+	// Sources answer for other schemes than http and https.
+	Sources map[string]http.RoundTripper
+
 	Registerer prometheus.Registerer // nil: metrics are not registered
 }
 
@@ -63,6 +67,7 @@ type Client struct {
 	hosts     map[string]netip.Addr
 	guard     guard
 	transport *http.Transport
+	sources   map[string]http.RoundTripper
 	timeout   time.Duration // of a dial
 	stall     time.Duration
 	streams   *streams
@@ -78,6 +83,7 @@ func New(cfg Config) *Client {
 		guard:   guard{allow: cfg.AllowDestinations, own: cfg.Own},
 		timeout: or(cfg.DialTimeout, 10*time.Second),
 		stall:   cfg.StallTimeout,
+		sources: cfg.Sources,
 		streams: newStreams(or(cfg.MaxStreams, 32)),
 		metrics: newMetrics(cfg.Registerer),
 	}
@@ -129,7 +135,7 @@ func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
 		out.Header["User-Agent"] = []string{""} // or net/http would add its own
 	}
 	sent := time.Now()
-	res, err := c.transport.RoundTrip(&out)
+	res, err := c.carry(&out)
 	if err != nil {
 		return nil, c.failed(req.URL.Host, err)
 	}
@@ -138,8 +144,33 @@ func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
+// carry sends a request over the network, or to the source of its scheme.
+func (c *Client) carry(req *http.Request) (*http.Response, error) {
+	source := c.sources[req.URL.Scheme]
+	if source == nil {
+		return c.transport.RoundTrip(req)
+	}
+	res, err := source.RoundTrip(req)
+	if err == nil {
+		res.Body = &countedBody{res.Body, c.metrics.bytes}
+	}
+	return res, err
+}
+
+// countedBody counts what comes from a source.
+type countedBody struct {
+	io.ReadCloser
+	bytes prometheus.Counter
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.bytes.Add(float64(n))
+	return n, err
+}
+
 func (c *Client) refuse(req *http.Request) *Error {
-	if s := req.URL.Scheme; s != "http" && s != "https" {
+	if s := req.URL.Scheme; s != "http" && s != "https" && c.sources[s] == nil {
 		return c.failed(req.URL.Host, &Error{Kind: KindScheme, Err: fmt.Errorf("cannot fetch %q URLs", s)})
 	}
 	if ViaHas(req.Header, c.node) {

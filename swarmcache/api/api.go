@@ -58,6 +58,7 @@ type Config struct {
 	Rates     Rates
 	Downloads *download.Downloads
 	Events    *events.Hub
+	Sources   Sources
 	// UploadDirectories are where files may be read to be put into the cluster.
 	UploadDirectories []string
 	// Proxy tells the address that clients of this node connect to.
@@ -131,6 +132,7 @@ func New(cfg Config) http.Handler {
 	s.registerDownloads(api)
 	s.registerWarmups(api)
 	s.registerUploads(api)
+	s.registerSources(api)
 
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {

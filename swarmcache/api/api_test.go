@@ -27,6 +27,7 @@ import (
 	"shatabdi/swarmcache/cachetest"
 	"shatabdi/swarmcache/download"
 	"shatabdi/swarmcache/events"
+	"shatabdi/swarmcache/source"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -139,7 +140,7 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		Limits:    func() (up, down int64) { return 1000, 0 },
 		LocalMode: func() string { return nd.local }, Rules: func() *policy.Rules { return &nd.rules },
 		Cache: nd.cache, Cluster: nd.cluster, Limiter: &nd.limits, Rates: fakeRates{},
-		Downloads: nd.downloads, Events: nd.events, UploadDirectories: []string{nd.files}, Proxy: func() string { return "127.0.0.1:3128" },
+		Downloads: nd.downloads, Events: nd.events, Sources: source.New(source.Config{Directories: []string{nd.files}}), UploadDirectories: []string{nd.files}, Proxy: func() string { return "127.0.0.1:3128" },
 	})
 	w := httptest.NewRecorder()
 	nd.handler.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/openapi.json", nil))
@@ -199,7 +200,7 @@ func TestDocument(t *testing.T) {
 	want := []string{
 		"delete /api/v1/downloads/{id}", "delete /api/v1/objects/{id}", "delete /api/v1/objects/{id}/pin",
 		"get /api/v1/config", "get /api/v1/downloads", "get /api/v1/downloads/{id}", "get /api/v1/events", "get /api/v1/explain", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
-		"get /api/v1/objects/{id}", "get /api/v1/status", "get /api/v1/warmups", "get /api/v1/warmups/{id}",
+		"get /api/v1/objects/{id}", "get /api/v1/sources", "get /api/v1/status", "get /api/v1/warmups", "get /api/v1/warmups/{id}",
 		"patch /api/v1/downloads/{id}", "patch /api/v1/limits", "patch /api/v1/objects/{id}",
 		"post /api/v1/downloads", "post /api/v1/downloads/{id}/pause", "post /api/v1/downloads/{id}/resume", "post /api/v1/purge", "post /api/v1/reload", "post /api/v1/uploads", "post /api/v1/warmups",
 		"put /api/v1/mode", "put /api/v1/objects/{id}/pin",

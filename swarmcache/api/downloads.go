@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ type Downloads struct {
 
 // DownloadOrder is a download to begin.
 type DownloadOrder struct {
-	URL         string            `json:"url" minLength:"1" maxLength:"8192" doc:"http:// or https://; both come through the cache. Or shatabdi://."`
+	URL         string            `json:"url" minLength:"1" maxLength:"8192" doc:"http:// or https://; both come through the cache. Or that of a source, such as s3://, or shatabdi://."`
 	Destination string            `json:"destination,omitempty" maxLength:"4096" doc:"Absolute path of a file that is not there yet, in one of the directories that downloads.directories allows. Without it the cache alone is to have the object."`
 	SHA256      string            `json:"sha256,omitempty" pattern:"^[0-9A-Fa-f]{64}$" doc:"What it has to be; otherwise nothing is left of it."`
 	Limit       *string           `json:"limit,omitempty" doc:"How fast it is read at most, such as 4MiB/s. What the node exchanges with peers behind it is a matter of its limits and of the priority."`
@@ -166,8 +167,10 @@ func (s *service) spec(o DownloadOrder) (download.Spec, error) {
 // fetchable is a URL that can be downloaded.
 func (s *service) fetchable(raw, where string) (string, error) {
 	u := swarmcache.Resolve(raw)
-	if err := download.CheckURL(u); err != nil {
-		return "", invalid(where, "want an absolute http:// or https:// URL, without a user, or a shatabdi:// address")
+	scheme, _, _ := strings.Cut(strings.ToLower(u), "://")
+	known := scheme == "http" || scheme == "https" || slices.Contains(s.Rules().Schemes, scheme)
+	if err := download.CheckURL(u); err != nil || !known {
+		return "", invalid(where, "want an absolute URL, without a user: of http, https or a source, or a shatabdi:// address")
 	}
 	return u, nil
 }

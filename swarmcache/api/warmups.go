@@ -40,7 +40,7 @@ type Warmups struct {
 
 // WarmupOrder is a list of objects to have.
 type WarmupOrder struct {
-	URLs     []string `json:"urls,omitempty" maxItems:"10000"`
+	URLs     []string `json:"urls,omitempty" maxItems:"10000" doc:"Those of a source may stand for many: s3://BUCKET/PREFIX/, oci://REGISTRY/REPOSITORY:TAG."`
 	Manifest string   `json:"manifest,omitempty" maxLength:"8192" doc:"URL of a list, one URL a line, # begins a comment; instead of urls, or beside them."`
 }
 
@@ -54,7 +54,11 @@ func (s *service) registerWarmups(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		w, err := s.Downloads.Warm(urls)
+		specs, err := s.Downloads.Expand(ctx, urls)
+		if err != nil {
+			return nil, sourceProblem(err)
+		}
+		w, err := s.Downloads.Warm(specs)
 		if err != nil {
 			return nil, problem(err)
 		}

@@ -26,6 +26,9 @@ type Config struct {
 	Directories []string
 	// Resolve says what URL a line of a manifest stands for; nil: itself.
 	Resolve func(string) string
+	// List says what a URL stands for that is no object itself; nil, and a nil
+	// answer: it is one.
+	List func(ctx context.Context, url string) ([]Spec, error)
 	// Prioritize gives an object of the cache another priority.
 	Prioritize func(object, priority string) error
 	// Events is told what becomes of downloads; nil: nobody is.

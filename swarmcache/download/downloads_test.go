@@ -238,7 +238,11 @@ func TestWarm(t *testing.T) {
 	if err != nil || len(urls) != 2 {
 		t.Fatalf("%v, %v", urls, err)
 	}
-	w, err := m.Warm(urls)
+	specs, err := m.Expand(t.Context(), append(urls, urls[0]))
+	if err != nil || len(specs) != 2 {
+		t.Fatalf("%v, %v", specs, err)
+	}
+	w, err := m.Warm(specs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +250,7 @@ func TestWarm(t *testing.T) {
 	if err != nil || !w.Over || w.Objects != 2 || w.Done != 1 || w.Failed != 1 || w.Bytes != 1000 || w.Err() == nil || len(m.Warmups()) != 1 {
 		t.Errorf("%+v, %v", w, err)
 	}
-	for _, bad := range []string{"ftp://a/b", "a", "http://u:p@h/", "http:///x"} {
+	for _, bad := range []string{"a", "mailto:a", "http://u:p@h/", "http:///x"} {
 		if _, err := ReadList(strings.NewReader(bad), nil); err == nil {
 			t.Errorf("%s is taken", bad)
 		}

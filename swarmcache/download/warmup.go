@@ -86,8 +86,9 @@ func ReadList(r io.Reader, resolve func(string) string) (urls []string, err erro
 // CheckURL says what is wrong with a URL to download from.
 func CheckURL(raw string) error {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return fmt.Errorf("%q is no absolute http:// or https:// URL without a user", raw)
+	switch {
+	case err != nil, u.Scheme == "", u.Opaque != "", u.User != nil, u.Host == "" && (u.Scheme != "file" || len(u.Path) < 2):
+		return fmt.Errorf("%q is no absolute URL, such as http://HOST/PATH, without a user", raw)
 	}
 	return nil
 }
@@ -109,11 +110,34 @@ func (m *Downloads) Manifest(ctx context.Context, from string) ([]string, error)
 	return ReadList(res.Body, m.cfg.Resolve)
 }
 
-// Warm makes the cache have what is at urls.
-func (m *Downloads) Warm(urls []string) (Warmup, error) {
-	w := &warmup{id: newID(), created: time.Now()}
+// Expand tells what urls stand for, each object once.
+func (m *Downloads) Expand(ctx context.Context, urls []string) (all []Spec, err error) {
+	known := map[string]bool{}
 	for _, u := range urls {
-		st, err := m.Create(Spec{URL: u})
+		var some []Spec
+		if m.cfg.List != nil {
+			if some, err = m.cfg.List(ctx, u); err != nil {
+				return nil, err
+			}
+		}
+		if some == nil {
+			some = []Spec{{URL: u}}
+		}
+		for _, s := range some {
+			if !known[s.URL] {
+				known[s.URL] = true
+				all = append(all, s)
+			}
+		}
+	}
+	return all, nil
+}
+
+// Warm makes the cache have what is expanded.
+func (m *Downloads) Warm(specs []Spec) (Warmup, error) {
+	w := &warmup{id: newID(), created: time.Now()}
+	for _, s := range specs {
+		st, err := m.Create(s)
 		m.mu.Lock()
 		d := m.all[st.ID]
 		m.mu.Unlock()
