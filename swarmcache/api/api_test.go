@@ -465,5 +465,5 @@ func TestBadRequests(t *testing.T) {
 	// The node's own pages, and programs, may.
 	n.ask("PUT", "/api/v1/mode", `{"mode":"pass"}`, 200, nil, "Sec-Fetch-Site", "same-origin")
 	n.ask("PUT", "/api/v1/mode", `{"mode":"pass"}`, 200, nil, "Origin", "http://example.com") // httptest's Host
-	n.ask("GET", "/api/v1/mode", "", 200, nil, "Sec-Fetch-Site", "none") // typed by hand
+	n.ask("GET", "/api/v1/mode", "", 200, nil, "Sec-Fetch-Site", "none")                      // typed by hand
 }
