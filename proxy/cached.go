@@ -171,11 +171,14 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 			return smallObject(o), nil
 		}
 		if look {
-			if obj, err := p.lookUp(v, round > 0); err == nil {
+			obj, err := p.lookUp(v, round > 0)
+			if err == nil {
 				return obj, nil
-			} else {
-				p.missed("look up", err)
 			}
+			if busy := tooBusy(err); busy != nil {
+				return nil, busy
+			}
+			p.missed("look up", err)
 		}
 		if !mayClaim || round == claimRounds {
 			return nil, nil
@@ -190,6 +193,8 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 			return nil, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
+		case tooBusy(err) != nil:
+			return nil, tooBusy(err)
 		case !errors.As(err, &taken):
 			p.degraded("claim first GET", err)
 			return nil, nil

@@ -73,6 +73,7 @@ func (p *Proxy) fail(x *exchange, err error) {
 	if status == http.StatusMethodNotAllowed {
 		h.Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT")
 	}
+	x.sayWhen(h, status)
 	body := fmt.Sprintf("shatabdi: error: %s\n", text)
 	if hint != "" {
 		body += fmt.Sprintf("shatabdi: hint: %s\n", hint)
@@ -94,7 +95,11 @@ func explain(err error) (status int, kind, text, hint string) {
 	)
 	switch {
 	case errors.As(err, &ours):
-		return ours.status, ours.kind, "request refused", ours.hint
+		text = "request refused"
+		if ours.status == http.StatusServiceUnavailable {
+			text = "not now"
+		}
+		return ours.status, ours.kind, text, ours.hint
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge, "http_request_error", "request refused",
 			fmt.Sprintf("a request body may have %d bytes here", large.Limit)

@@ -244,14 +244,8 @@ func (w *recorder) ReadFrom(src io.Reader) (n int64, err error) {
 			return n, err
 		}
 	}
-	pool := &buffers
-	if l, ok := src.(*io.LimitedReader); ok {
-		if _, ok := l.R.(*content); ok {
-			pool = &wide
-		}
-	}
-	buf := pool.Get()
-	defer pool.Put(buf)
+	buf, giveBack := bufferFor(src)
+	defer giveBack()
 	flush := http.NewResponseController(w.ResponseWriter).Flush
 	for {
 		m, rerr := src.Read(buf)
@@ -292,11 +286,29 @@ func (w *recorder) reset() {
 }
 
 // buffers are shared by everything that copies bodies; wide ones are for what may
-// come at the speed of a disk.
+// come at the speed of a disk. Of those there are few: a client that takes its time
+// keeps its buffer all that while, and there may be thousands.
 var (
-	buffers = bufferPool{size: 64 << 10}
+	buffers = bufferPool{size: 32 << 10}
 	wide    = bufferPool{size: 256 << 10}
+	wideUse = make(chan struct{}, 64)
 )
+
+// bufferFor returns a buffer to copy src with, until it is given back.
+func bufferFor(src io.Reader) (buf []byte, giveBack func()) {
+	if l, ok := src.(*io.LimitedReader); ok {
+		if _, ok := l.R.(*content); ok {
+			select {
+			case wideUse <- struct{}{}:
+				buf = wide.Get()
+				return buf, func() { wide.Put(buf); <-wideUse }
+			default:
+			}
+		}
+	}
+	buf = buffers.Get()
+	return buf, func() { buffers.Put(buf) }
+}
 
 type bufferPool struct {
 	size int

@@ -133,6 +133,9 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 				p.serve(v, obj, head, status)
 			})
 		}
+		if busy := tooBusy(err); busy != nil {
+			return busy
+		}
 		p.degraded("fill", err)
 		why = "unavailable"
 	}

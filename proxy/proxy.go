@@ -128,6 +128,7 @@ func (p *Proxy) Server() *http.Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return p.ctx },
+		ConnContext:       noteCrowd,
 
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is answered like other requests that are not for a proxy
 	}
@@ -148,6 +149,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = x.r
 	if err := p.admit(r); err != nil {
 		p.fail(x, err)
+		return
+	}
+	if x.crowded() {
+		p.fail(x, errCrowded)
 		return
 	}
 	if r.Method == http.MethodConnect {

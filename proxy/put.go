@@ -28,6 +28,9 @@ func (p *Proxy) put(x *exchange, req policy.Request, route policy.Route) {
 	case errors.Is(err, swarmcache.ErrNoSpace):
 		p.fail(x, refused(http.StatusInsufficientStorage, "proxy_internal_error", "there is no room for it on this node"))
 		return
+	case tooBusy(err) != nil:
+		p.fail(x, tooBusy(err))
+		return
 	case err != nil:
 		p.fail(x, errNoReplica)
 		return

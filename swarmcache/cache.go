@@ -29,6 +29,8 @@ type Config struct {
 
 	// Size bounds the bytes of all objects; 0: no bound but the disk's.
 	Size int64
+	// MaxTransfers is how many objects may be coming in at a time; 0: no bound.
+	MaxTransfers int
 	// Streams is how many origin streams an object may have, cluster-wide;
 	// default 4. Sixteen slow ones land late together.
 	Streams int
@@ -206,8 +208,9 @@ func (c *Cache) selected(key policy.Key) (id ObjectID, ok bool) {
 
 // Lookup finds what key selects: a local object, one being filled, or one the
 // cluster holds; with the directory's answer bounded in time. ErrNotFound: a
-// miss. The object is a handle: Close it. o serves the spans that this node may
-// have to fetch while the handle's readers want them.
+// miss. ErrBusy: what is not here yet cannot come now. The object is a handle:
+// Close it. o serves the spans that this node may have to fetch while the handle's
+// readers want them.
 func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, error) {
 	return c.find(key, o, func() (*Version, *FillRecord, error) { return c.cfg.Directory.Lookup(ctx, key) })
 }
@@ -217,6 +220,12 @@ func (c *Cache) find(key policy.Key, o Origin, directory func() (*Version, *Fill
 	local, err := c.Local(key, o)
 	if err == nil && (local.Complete() || local.o.busy()) {
 		return local, nil
+	}
+	if busy := c.begins(); busy != nil {
+		if err == nil {
+			local.Close()
+		}
+		return nil, busy
 	}
 	v, fill, derr := directory()
 	switch {

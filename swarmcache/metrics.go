@@ -17,6 +17,7 @@ type metrics struct {
 	purges       prometheus.Counter
 	scrubbed     prometheus.Counter
 	damaged      prometheus.Counter
+	busy         prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -39,10 +40,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		mismatches:   counter("digest_mismatches_total", "Complete objects that were dropped because the cluster has other bytes under the same validator."),
 		scrubbed:     counter("scrub_bytes_total", "Bytes that were read back and compared with their hashes."),
 		damaged:      counter("scrub_damaged_pieces_total", "Stored pieces that were not what was stored, and were dropped."),
+		busy:         counter("transfers_refused_total", "Requests that found as many transfers running on this node as there may be."),
 		purges:       counter("purges_total", "Purges, ordered on other nodes, that this one obeyed."),
 	}
 	if r != nil {
-		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.orphans, m.evicted, m.originBytes, m.streamErrors, m.mismatches, m.purges, m.scrubbed, m.damaged)
+		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.orphans, m.evicted, m.originBytes, m.streamErrors, m.mismatches, m.purges, m.scrubbed, m.damaged, m.busy)
 	}
 	return m
 }

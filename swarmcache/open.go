@@ -32,9 +32,13 @@ const patienceOpen = 5 * time.Second
 
 // ClaimFirst claims the cluster-wide right to send the first GET for a key that
 // policy expects to be large and of which nothing is known; or returns what is
-// there. A *ClaimedError, which may come after a wait: look up. When the directory
-// is away the claim is for this node only. release does not wait.
+// there. A *ClaimedError, which may come after a wait: look up. ErrBusy: not now.
+// When the directory is away the claim is for this node only. release does not
+// wait.
 func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin) (release func(), there *Object, err error) {
+	if err := c.begins(); err != nil {
+		return nil, nil, err
+	}
 	c.mu.Lock()
 	if other := c.firsts[key]; other != nil {
 		c.mu.Unlock()
@@ -116,8 +120,8 @@ func (c *Cache) releaseFirst(f *first, release func()) {
 // and v.PieceLen are set by Fill. ranges tells that the origin takes Range
 // requests. body is the origin's response body from byte 0 on, or nil (after
 // the answer to a Range request); Fill owns it: the opener reads its first
-// spans from it, a loser closes it unread. On an error, such as ErrNoSpace, body
-// is untouched and still the caller's.
+// spans from it, a loser closes it unread. On an error, such as ErrNoSpace or
+// ErrBusy, body is untouched and still the caller's.
 //
 // A node that has the claim on the first GET need not wait for the directory's
 // verdict on who opens.
@@ -126,7 +130,7 @@ func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCl
 	if v.Validator == "" {
 		v.Nonce = nonce()
 	}
-	if err := c.fits(v.Length); err != nil {
+	if err := errors.Join(c.fits(v.Length), c.begins()); err != nil {
 		return nil, err
 	}
 	single := !ranges || v.Validator == ""

@@ -107,6 +107,7 @@ func (p Peer) Upload() Rate {
 type Cache struct {
 	Size           Share  `yaml:"size"`
 	MinFree        Share  `yaml:"min_free"`
+	MaxTransfers   int    `yaml:"max_transfers"`
 	SwarmThreshold Size   `yaml:"swarm_threshold"`
 	Small          string `yaml:"small"`
 	SmallMemory    Size   `yaml:"small_memory"`
@@ -195,11 +196,12 @@ func DefaultConfig() Config {
 		DrainTimeout: 10 * time.Second,
 		Node:         Node{Name: hostname()},
 		Proxy: Proxy{
-			Listen:        "127.0.0.1:3128",
-			ConnectPorts:  []uint16{443, 8443},
-			MaxHeader:     64 << 10,
-			HeaderTimeout: 10 * time.Second,
-			IdleTimeout:   2 * time.Minute,
+			Listen:         "127.0.0.1:3128",
+			ConnectPorts:   []uint16{443, 8443},
+			MaxHeader:      64 << 10,
+			MaxConnections: 4096,
+			HeaderTimeout:  10 * time.Second,
+			IdleTimeout:    2 * time.Minute,
 		},
 		Admin:   Admin{Listen: "127.0.0.1:3180"},
 		Tracker: Tracker{Listen: ":6969"},
@@ -207,6 +209,7 @@ func DefaultConfig() Config {
 		Cache: Cache{
 			Size:           Share{Percent: 80},
 			MinFree:        Share{Percent: 5},
+			MaxTransfers:   256,
 			SwarmThreshold: Size(policy.DefaultThreshold),
 			Small:          SmallPass,
 			SmallMemory:    64 << 20,

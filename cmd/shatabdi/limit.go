@@ -3,17 +3,31 @@ package main
 import (
 	"net"
 	"sync"
+	"syscall"
 )
 
-// limit makes ln accept at most n connections at a time; more wait in the
-// kernel's queue. It hands out TCP connections as TCP connections, with
+// limit makes ln accept at most n connections at a time, and an eighth more that
+// are marked as too many: they are told so and closed. Beyond those, more wait in
+// the kernel's queue. It hands out TCP connections as TCP connections, with
 // everything they can do: without ReadFrom there would be no sendfile.
 func limit(ln net.Listener, n int) net.Listener {
-	return &limited{Listener: ln, slots: make(chan struct{}, n), closed: make(chan struct{})}
+	return &limited{Listener: ln, n: n, slots: make(chan struct{}, n+n/8+1), closed: make(chan struct{})}
+}
+
+// descriptors is how many connections there may be for the file descriptors that
+// this process may have: each client that reads a file takes two, and there are
+// peers and origins as well.
+func descriptors(most int) int {
+	var r syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil || most == 0 {
+		return most
+	}
+	return int(min(uint64(most), max(r.Cur/4, 16)))
 }
 
 type limited struct {
 	net.Listener
+	n      int
 	slots  chan struct{}
 	once   sync.Once
 	closed chan struct{}
@@ -26,15 +40,15 @@ func (l *limited) Accept() (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	conn, err := l.Listener.Accept()
-	release := sync.OnceFunc(func() { <-l.slots })
+	s := slot{release: sync.OnceFunc(func() { <-l.slots }), extra: len(l.slots) > l.n}
 	if err != nil {
-		release()
+		s.release()
 		return nil, err
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		return &limitedTCP{tcp, release}, nil
+		return &limitedTCP{tcp, s}, nil
 	}
-	return &limitedConn{conn, release}, nil
+	return &limitedConn{conn, s}, nil
 }
 
 func (l *limited) Close() error {
@@ -42,9 +56,18 @@ func (l *limited) Close() error {
 	return l.Listener.Close()
 }
 
+// slot is a connection's place among those that there may be.
+type slot struct {
+	release func()
+	extra   bool
+}
+
+// Crowded reports whether the connection is one too many.
+func (s slot) Crowded() bool { return s.extra }
+
 type limitedTCP struct {
 	*net.TCPConn
-	release func()
+	slot
 }
 
 func (c *limitedTCP) Close() error {
@@ -54,7 +77,7 @@ func (c *limitedTCP) Close() error {
 
 type limitedConn struct {
 	net.Conn
-	release func()
+	slot
 }
 
 func (c *limitedConn) Close() error {

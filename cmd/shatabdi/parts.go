@@ -185,7 +185,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
-		Size: size, Priority: p.priority, Streams: cfg.Origin.Streams,
+		Size: size, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
 		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
 		Purged: p.small.Forget, Distrusted: p.small.ForgetAll, Events: d.events,
@@ -228,6 +228,9 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 		return err
 	}
 	d.proxyAddr = ln.Addr().String()
+	if err := boundUnsent(ln); err != nil {
+		d.log.Debug("bound what waits in sockets", "error", err)
+	}
 	for _, l := range append(others, ln, d.adminLn) {
 		p.own = append(p.own, tcpAddr(l))
 	}
@@ -269,7 +272,10 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 	srv := px.Server()
 	srv.ReadHeaderTimeout, srv.IdleTimeout = cfg.Proxy.HeaderTimeout, cfg.Proxy.IdleTimeout
 	srv.MaxHeaderBytes = int(cfg.Proxy.MaxHeader)
-	if n := cfg.Proxy.MaxConnections; n > 0 {
+	if n := descriptors(cfg.Proxy.MaxConnections); n > 0 {
+		if n < cfg.Proxy.MaxConnections {
+			d.log.Warn("fewer file descriptors than clients may need", "max_connections", n, "configured", cfg.Proxy.MaxConnections, "hint", "raise LimitNOFILE= or ulimit -n")
+		}
 		ln = limit(ln, n)
 	}
 	d.serveHTTP("proxy", ln, srv)

@@ -35,7 +35,7 @@ var settings = []setting{
 	{"proxy.connect_ports", "", "PORTS", "ports that CONNECT may reach"},
 	{"proxy.max_header", "", "SIZE", "largest request header accepted"},
 	{"proxy.max_body", "", "SIZE", "largest request body accepted; 0: no limit"},
-	{"proxy.max_connections", "", "N", "client connections at a time; 0: no limit"},
+	{"proxy.max_connections", "", "N", "client connections at a time, and no more than a quarter of the file descriptors there may be; who comes beyond is answered 503; 0: no limit"},
 	{"proxy.header_timeout", "", "DURATION", "time a client has to send its request header"},
 	{"proxy.idle_timeout", "", "DURATION", "how long an idle client connection is kept"},
 
@@ -50,6 +50,7 @@ var settings = []setting{
 
 	{"cache.size", "cache-size", "SIZE", "disk for objects: bytes, or a percentage of the file system"},
 	{"cache.min_free", "cache-min-free", "SIZE", "disk that is left free for others when the daemon starts: bytes, or a percentage of the file system"},
+	{"cache.max_transfers", "", "N", "objects that come in at a time; a request that would begin another one is answered 503; 0: no limit"},
 	{"cache.swarm_threshold", "swarm-threshold", "SIZE", "responses from this size on are shared through the swarm"},
 	{"cache.small", "small", "pass|cache", "smaller responses: pass them through, or cache them in this node's memory"},
 	{"cache.small_memory", "small-memory", "SIZE", "memory for them, where they are cached; none takes more than a quarter"},

@@ -122,12 +122,40 @@ func (m *Machine) Readers(proxy, url string, o content.Object, n int) []Read {
 	return m.read(url, o, n, "-proxy", proxy)
 }
 
+// SlowReaders is n downloads at once through one proxy, each of which takes rate
+// bytes a second until that time has passed. What has come by then must be right.
+// wait waits for that.
+func (m *Machine) SlowReaders(proxy, url string, o content.Object, n int, rate Rate, until time.Duration) (wait func() []Read) {
+	m.lab.Helper()
+	args := m.reading(url, o, n, "-proxy", proxy, "-rate", fmt.Sprint(int64(rate)), "-until", until.String())
+	var out string
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		out, err = m.Try(args...)
+	}()
+	return func() []Read {
+		<-done
+		m.lab.must(err)
+		return m.lab.reads(out)
+	}
+}
+
 func (m *Machine) read(url string, o content.Object, n int, flags ...string) []Read {
-	l := m.lab
+	m.lab.Helper()
+	return m.lab.reads(m.Run(m.reading(url, o, n, flags...)...))
+}
+
+// reading is the command for n downloads.
+func (m *Machine) reading(url string, o content.Object, n int, flags ...string) []string {
+	return append([]string{m.lab.readersBinary(), "-url", url, "-size", strconv.FormatInt(o.Size, 10),
+		"-seed", strconv.FormatUint(o.Seed, 10), "-n", strconv.Itoa(n)}, flags...)
+}
+
+// reads is what that command printed.
+func (l *Lab) reads(out string) (reads []Read) {
 	l.Helper()
-	out := m.Run(append([]string{l.readersBinary(), "-url", url, "-size", strconv.FormatInt(o.Size, 10),
-		"-seed", strconv.FormatUint(o.Seed, 10), "-n", strconv.Itoa(n)}, flags...)...)
-	var reads []Read
 	for dec := json.NewDecoder(bytes.NewReader([]byte(out))); dec.More(); {
 		var r Read
 		l.must(dec.Decode(&r))

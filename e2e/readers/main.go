@@ -1,6 +1,6 @@
 // Command readers downloads one object through many proxies of one machine, each
-// once, or through one proxy many times, compares every byte as it comes, and
-// prints a line of JSON for each. It stands in for as many wgets where the
+// once, or through one proxy many times, as fast as bytes come or slowly, compares
+// every byte as it comes, and prints a line of JSON for each. It stands in for as many wgets where the
 // computer could not hold them.
 package main
 
@@ -11,11 +11,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"shatabdi/e2e/content"
@@ -43,6 +45,8 @@ func main() {
 	from := flag.Int("from", 0, "the first proxy to use")
 	n := flag.Int("n", 1, "how many proxies")
 	starts := flag.String("starts", "", "when each begins, as durations with commas; the last one counts for the rest")
+	pace := flag.Int64("rate", 0, "bytes a second that each reader takes; 0: all that come")
+	until := flag.Duration("until", 0, "end then, whatever has come; 0: at the end of the body")
 	flag.Int64Var(&o.Size, "size", 0, "bytes of the object")
 	flag.Uint64Var(&o.Seed, "seed", 1, "seed of the object")
 	flag.Parse()
@@ -60,7 +64,7 @@ func main() {
 		wg.Go(func() {
 			time.Sleep(time.Until(begin.Add(at[i])))
 			via := cmp.Or(*proxy, fmt.Sprintf("http://127.0.0.1:%d", *first+*step*(*from+i)))
-			r := read(*target, via, o, begin)
+			r := reader{target: *target, proxy: via, want: o, begin: begin, rate: *pace, until: *until}.read()
 			r.Reader = *from + i
 			mu.Lock()
 			defer mu.Unlock()
@@ -86,13 +90,32 @@ func parseStarts(s string, n int) ([]time.Duration, error) {
 	return at, nil
 }
 
-// read downloads target through a proxy and compares it with o.
-func read(target, proxy string, o content.Object, begin time.Time) (r Result) {
+// reader is one download.
+type reader struct {
+	target, proxy string
+	want          content.Object
+	begin         time.Time
+	rate          int64
+	until         time.Duration
+}
+
+// read downloads target and compares it with what is wanted.
+func (d reader) read() (r Result) {
+	begin := d.begin
 	r.Start = time.Since(begin)
 	defer func() { r.End = time.Since(begin) }()
 	transport := &http.Transport{DisableCompression: true}
-	if proxy != direct {
-		via, err := url.Parse(proxy)
+	size := 64 << 10
+	if d.rate > 0 { // a slow machine has small buffers too
+		size = 4 << 10
+		dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+			cerr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, size) })
+			return cmp.Or(cerr, err)
+		}}
+		transport.DialContext, transport.ReadBufferSize = dialer.DialContext, size
+	}
+	if d.proxy != direct {
+		via, err := url.Parse(d.proxy)
 		if err != nil {
 			r.Error = err.Error()
 			return r
@@ -101,7 +124,7 @@ func read(target, proxy string, o content.Object, begin time.Time) (r Result) {
 	}
 	client := &http.Client{Transport: transport}
 	defer client.CloseIdleConnections()
-	resp, err := client.Get(target)
+	resp, err := client.Get(d.target)
 	if err != nil {
 		r.Error = err.Error()
 		return r
@@ -111,14 +134,17 @@ func read(target, proxy string, o content.Object, begin time.Time) (r Result) {
 		r.Error = resp.Status
 		return r
 	}
-	got, want := make([]byte, 64<<10), make([]byte, 64<<10)
-	for {
+	got, want := make([]byte, size), make([]byte, size)
+	for d.until == 0 || time.Since(begin) < d.until {
+		if d.rate > 0 {
+			time.Sleep(time.Duration(size) * time.Second / time.Duration(d.rate))
+		}
 		k, err := resp.Body.Read(got)
 		if k > 0 {
 			if r.Bytes == 0 {
 				r.FirstByte = time.Since(begin)
 			}
-			if m, _ := o.ReadAt(want[:k], r.Bytes); m != k || !bytes.Equal(got[:k], want[:k]) {
+			if m, _ := d.want.ReadAt(want[:k], r.Bytes); m != k || !bytes.Equal(got[:k], want[:k]) {
 				r.Error = fmt.Sprintf("wrong bytes at or behind %d", r.Bytes)
 				return r
 			}
@@ -132,8 +158,8 @@ func read(target, proxy string, o content.Object, begin time.Time) (r Result) {
 			return r
 		}
 	}
-	if r.Bytes != o.Size {
-		r.Error = fmt.Sprintf("%d bytes of %d", r.Bytes, o.Size)
+	if d.until == 0 && r.Bytes != d.want.Size {
+		r.Error = fmt.Sprintf("%d bytes of %d", r.Bytes, d.want.Size)
 	}
 	return r
 }
