@@ -13,13 +13,16 @@ type want struct {
 	ended  atomic.Bool
 
 	// Owned by the run of the transfer that has the want.
+	known   map[Torrent]bool // that were told of the range
 	windows map[Torrent]Window
 	told    int64 // the position that the windows have
 	here    int64 // the pieces below it are here
+	from    int64 // the piece that front was looked for from
+	front   int64 // the first piece from there on that is not here
 }
 
 func newWant(pieces layout.Range, pos int64) *want {
-	w := &want{pieces: pieces, windows: map[Torrent]Window{}, here: pieces.From}
+	w := &want{pieces: pieces, known: map[Torrent]bool{}, windows: map[Torrent]Window{}, here: pieces.From}
 	w.pos.Store(pos)
 	return w
 }
@@ -62,10 +65,9 @@ func (t *transfer) introduceAll() {
 // introduce tells the torrents that do not know it yet of w. It needs mu.
 func (t *transfer) introduce(w *want) {
 	for _, tor := range t.torrents() {
-		if w.windows[tor] == nil && !w.ended.Load() {
+		if !w.known[tor] && !w.ended.Load() {
+			w.known[tor] = true
 			tor.Want(w.pieces)
-			w.windows[tor] = tor.Window(t.ahead())
-			w.told = -1
 		}
 	}
 }
@@ -74,23 +76,66 @@ func (t *transfer) introduce(w *want) {
 // that are gone. What a gone reader wanted is still fetched when most of the
 // object is here: finishing costs less than what was spent. Not so where nobody
 // can ask the origin, as it might never end.
+//
+// There may be thousands of readers, most of them behind what is here already:
+// windows are where something is missing, one in each place.
 func (t *transfer) followReaders() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	served := map[int64]bool{}
+	var rest []*want
 	for w := range t.wants {
-		if w.ended.Load() {
+		switch {
+		case w.ended.Load():
 			w.close()
 			if !t.mostIsHere() || t.covers(w) || t.origin == nil {
 				delete(t.wants, w)
 				t.interest = nil
 			}
-			continue
+		case !t.waits(w):
+			w.close()
+		case len(w.windows) == 0:
+			rest = append(rest, w)
+		default: // who has a place keeps it
+			t.place(w, served)
 		}
-		if pos := w.pos.Load(); w.told != pos {
-			w.told = pos
-			for _, win := range w.windows {
-				win.MoveTo(pos)
-			}
+	}
+	for _, w := range rest {
+		t.place(w, served)
+	}
+}
+
+// waits reports whether something is missing near the reader, and finds it.
+func (t *transfer) waits(w *want) bool {
+	l := t.file.layout
+	at := int64(l.PieceAt(w.pos.Load()))
+	if at < w.from || at > w.front {
+		w.front = at
+	}
+	for w.from = at; w.front < w.pieces.To && t.file.Has(int(w.front)); {
+		w.front++
+	}
+	return w.front < w.pieces.To && (w.front-at)*l.PieceLen <= t.ahead()
+}
+
+// place gives w windows where it waits, unless another reader has some there. It
+// needs mu.
+func (t *transfer) place(w *want, served map[int64]bool) {
+	if served[w.front] {
+		w.close()
+		return
+	}
+	served[w.front] = true
+	pos := max(w.pos.Load(), t.file.layout.Piece(int(w.front)).From)
+	for _, tor := range t.torrents() {
+		if w.windows[tor] == nil {
+			w.windows[tor], w.told = tor.Window(t.ahead()), -1
+		}
+	}
+	if w.told != pos {
+		w.told = pos
+		for _, win := range w.windows {
+			win.MoveTo(pos)
 		}
 	}
 }
