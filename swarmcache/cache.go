@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	mrand "math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,7 @@ import (
 // Config is what a cache needs.
 type Config struct {
 	Dir       string // for object files
+	Files     Files  // nil: the operating system's
 	Index     Index
 	Directory Directory
 	Swarm     Swarm // nil: no peers
@@ -108,6 +108,9 @@ func Open(cfg Config) (*Cache, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Files == nil {
+		cfg.Files = osFiles{}
+	}
 	if cfg.Streams == 0 {
 		cfg.Streams = 4
 	}
@@ -127,7 +130,7 @@ func Open(cfg Config) (*Cache, error) {
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.budget = newBudget(c.ctx, c.goWork, cfg.Directory, cmp.Or(cfg.HostStreams, 16), cmp.Or(cfg.ClusterHostStreams, 64), cfg.Now, cfg.Registerer)
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := cfg.Files.MkdirAll(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if err := c.obeyed.load(cfg.Index); err != nil {
@@ -348,7 +351,7 @@ func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, erro
 	if o, err := c.inMemory(v.ID); o != nil || err != nil {
 		return o, err
 	}
-	f, err := OpenFile(c.path(v.ID), v, rec)
+	f, err := openFile(c.cfg.Files, c.path(v.ID), v, rec)
 	if errors.Is(err, ErrNotFound) {
 		c.log.Warn("an object's file is gone", "object", v.ID, "error", err)
 		c.forget(v.ID)

@@ -107,3 +107,6 @@ func ReadPieces(f *File, body io.Reader) (hashes []byte, err error) {
 
 // Suspect tells c that a piece is damaged.
 func Suspect(c *Cache, id ObjectID, piece int) { c.suspect(id, piece) }
+
+// OSFiles is the real file system.
+var OSFiles Files = osFiles{}

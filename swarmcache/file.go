@@ -39,7 +39,7 @@ const (
 type File struct {
 	version Version // mu guards what is learnt later: Stored, SHA256, InfoHash
 	layout  layout.Layout
-	f       *os.File
+	f       Body
 
 	state []atomic.Uint32 // From of each piece
 	known []atomic.Bool   // the piece's hash is known
@@ -87,7 +87,11 @@ type cut struct {
 // OpenFile opens or creates the body of v at path. rec may hold what the
 // catalogue knows of it; ErrNotFound when the file it speaks of is not there.
 func OpenFile(path string, v Version, rec *Record) (*File, error) {
-	f, err := openBody(path, v.Length, rec)
+	return openFile(osFiles{}, path, v, rec)
+}
+
+func openFile(files Files, path string, v Version, rec *Record) (*File, error) {
+	f, err := openBody(files, path, v.Length, rec)
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +117,9 @@ func (f *File) init(n int) {
 
 // openBody opens the file that rec speaks of, or a new one. What nobody speaks
 // of is removed, not truncated: somebody may still be reading it.
-func openBody(path string, length int64, rec *Record) (*os.File, error) {
+func openBody(files Files, path string, length int64, rec *Record) (Body, error) {
 	if rec != nil && (rec.Complete || len(bytes.Trim(rec.Pieces, "\x00")) > 0) {
-		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		f, err := files.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 		}
@@ -128,19 +132,19 @@ func openBody(path string, length int64, rec *Record) (*os.File, error) {
 		}
 		return f, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := files.MkdirAll(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := files.Create(path)
 	if err != nil {
 		return nil, err
 	}
 	if err := f.Truncate(length); err != nil {
 		f.Close()
-		os.Remove(path)
+		files.Remove(path)
 		return nil, err
 	}
 	return f, nil

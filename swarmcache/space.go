@@ -68,7 +68,7 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 		}
 		if c.entries[ObjectID(d.Name())] == nil {
 			c.log.Info("remove a file that belongs to no object", "file", path)
-			return os.Remove(path)
+			return c.cfg.Files.Remove(path)
 		}
 		return nil
 	})
@@ -335,7 +335,7 @@ func (c *Cache) remove(id ObjectID, e *entry) error {
 		err = nil
 	}
 	if err == nil {
-		if err := os.Remove(c.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := c.cfg.Files.Remove(c.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.log.Warn("remove an object's file", "object", id, "error", err)
 		}
 	} else {

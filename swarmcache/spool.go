@@ -3,12 +3,12 @@ package swarmcache
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"crypto/sha1"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -22,7 +22,7 @@ import (
 type Spool struct {
 	c    *Cache
 	v    Version
-	f    *os.File // nil before the first bytes
+	f    Body // nil before the first bytes
 	w    *bufio.Writer
 	n    int64
 	room int64 // reserved for them
@@ -76,11 +76,11 @@ func (s *Spool) Write(b []byte) (int, error) {
 		s.room += more
 	}
 	if s.f == nil {
-		f, err := os.CreateTemp(s.c.cfg.Dir, "spool-*")
+		f, err := s.c.cfg.Files.Create(filepath.Join(s.c.cfg.Dir, "spool-"+rand.Text()))
 		if err != nil {
 			return 0, err
 		}
-		s.f, s.w = f, bufio.NewWriterSize(f, 256<<10)
+		s.f, s.w = f, bufio.NewWriterSize(io.NewOffsetWriter(f, 0), 256<<10)
 	}
 	n, err := s.w.Write(b)
 	s.n += int64(n)
@@ -94,7 +94,7 @@ func (s *Spool) Abort() {
 	s.c.spools.mu.Unlock()
 	if s.f != nil {
 		s.f.Close()
-		os.Remove(s.f.Name())
+		s.c.cfg.Files.Remove(s.f.Name())
 		s.f = nil
 	}
 	s.c.free(s.room)
@@ -127,11 +127,8 @@ func (s *Spool) Commit(ctx context.Context, atLeast int64) error {
 }
 
 // pieceHashes reads the pieces' hashes off a finished body.
-func pieceHashes(f *os.File, v Version) ([]byte, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	r := bufio.NewReaderSize(f, 256<<10)
+func pieceHashes(f io.ReaderAt, v Version) ([]byte, error) {
+	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, v.Length), 256<<10)
 	var all []byte
 	var h hash.Hash = sha1.New()
 	l := v.Layout()
@@ -203,9 +200,9 @@ func (c *Cache) place(v Version, s *Spool, hashes []byte) (*object, error) {
 	}
 	s.room = 0 // it is the object's now
 	path := c.path(v.ID)
-	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	err := c.cfg.Files.MkdirAll(filepath.Dir(path))
 	if err == nil {
-		err = os.Rename(s.f.Name(), path)
+		err = c.cfg.Files.Rename(s.f.Name(), path)
 	}
 	var o *object
 	if err == nil {
