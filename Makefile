@@ -60,7 +60,8 @@ bench: build ## measure against the physical limit and nginx (root); BENCH='-qui
 soak: build ## fill, read and evict for SOAK (1h), and see that nothing grows (root)
 	go run ./e2e/bench -soak $(SOAK)
 
-kill: build ## kill a node under load KILLS (500) times, and check its store each time (root)
+kill: build ## kill a node under load KILLS (500) times, and have every step of its store fail (root)
+	SHATABDI_KILLS=$(KILLS) go test -count=1 -v -run TestEveryStepFails ./swarmcache
 	SHATABDI_KILLS=$(KILLS) go test -tags e2e -count=1 -timeout 3h -v -run TestKilledAtAnyInstant ./e2e
 
 e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2); E2E=REGEX

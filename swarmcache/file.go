@@ -57,6 +57,7 @@ type File struct {
 	unknown  int           // pieces without a known hash
 	left     int           // pieces that are not complete
 	dirty    bool          // pieces became complete since the last Flush
+	flushed  []byte        // the pieces that were complete before it
 	streams  []*originTail // partial pieces that readers may already read
 	changed  chan struct{} // closed and renewed whenever a reader might go on
 	complete chan struct{} // closed when left is 0
@@ -603,11 +604,28 @@ func (f *File) snapshot() (s snapshot, err error) {
 		// The kernel forgets what it could not write: a later flush would succeed
 		// without those bytes, so none is believed.
 		f.mu.Lock()
-		defer f.mu.Unlock()
 		f.broken = fmt.Errorf("%w: flush %s: %w", errDisk, f.version.ID, err)
+		f.mu.Unlock()
+		f.loseUnflushed()
 		return snapshot{changed: true}, f.broken
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flushed = pieces
 	return s, nil
+}
+
+// loseUnflushed takes away what was written since the last flush that succeeded:
+// once the kernel has forgotten it, something else would be read in its place.
+func (f *File) loseUnflushed() {
+	f.mu.Lock()
+	kept := f.flushed
+	f.mu.Unlock()
+	for i := range f.state {
+		if from := From(f.state[i].Load()); from != Missing && from != FromStore && (kept == nil || kept[i/8]&(1<<(i%8)) == 0) {
+			f.lose(i)
+		}
+	}
 }
 
 // Dup returns an own handle on the file, with an own offset. The file's name

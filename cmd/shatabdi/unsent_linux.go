@@ -11,7 +11,7 @@ import (
 // is busy. The kernel would take some MiB of each response; with thousands of
 // clients that take their time it would have no memory left for the others, and
 // copying all that would keep the fills from the CPU.
-const unsent = 512 << 10
+const unsent = 128 << 10
 
 // boundUnsent has it hold for all connections that ln accepts; they inherit it.
 func boundUnsent(ln net.Listener) error {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"time"
 
 	"shatabdi/e2e/content"
@@ -39,13 +37,6 @@ func slowClients(l *lab.Lab, quick bool, add func(row)) {
 		return node.Metric("shatabdi_requests_in_flight") >= float64(n)
 	})
 	began := node.CPU()
-	go func() {
-		for t0 := time.Now(); time.Since(t0) < 60*time.Second; time.Sleep(3 * time.Second) {
-			cpu := node.CPU()
-			fmt.Printf("DBG %.0f origin %.0f MiB landed %.0f claims %.0f errs %.0f cpu %v coming-rx %d\n", time.Since(t0).Seconds(), node.Metric("shatabdi_fill_origin_bytes_total")/mib, node.Metric("shatabdi_spans_landed_total"), node.Metric("shatabdi_claims_total"), node.Metric("shatabdi_fill_stream_errors_total"), cpu-began, origin.Machine.Sent()/mib)
-		}
-		os.WriteFile("/tmp/w/slow-node.log", []byte(node.LogTail(4000)), 0o644)
-	}()
 	c := fetch(node.Curl(coming))
 	spent := node.CPU() - began
 	l.Check(object, c)
