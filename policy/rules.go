@@ -57,6 +57,7 @@ type Rule struct {
 	Route     RouteKind `yaml:"route"`
 	Threshold Size      `yaml:"threshold"` // smaller bodies are not cached; 1 for all
 	Streams   int       `yaml:"streams"`   // parallel origin streams for one object
+	Replicas  int       `yaml:"replicas"`  // complete copies that the cluster keeps; unset: none are made
 	Priority  Priority  `yaml:"priority"`  // low, normal or high: its share of limited links; unset: normal
 	// Public says that what needs Authorization, a cookie or a signed URL to be
 	// fetched may be given to everybody all the same, Set-Cookie aside. Response
@@ -160,6 +161,7 @@ func (r *Rule) validate(at string, p *problems) {
 	p.route(at+".route", r.Route)
 	p.positive(at+".threshold", int64(r.Threshold))
 	p.positive(at+".streams", int64(r.Streams))
+	p.positive(at+".replicas", int64(r.Replicas))
 	if err := r.Priority.Validate(); err != nil {
 		p.add(at+".priority", "%v", err)
 	}
@@ -178,7 +180,7 @@ func (r *Rule) validate(at string, p *problems) {
 		p.add(at+".cache_use_stale", "off stands alone")
 	}
 	if r.isSilent() {
-		p.add(at, "sets nothing: give it a route, threshold, streams, priority, public, upgrade, key, expect_large or a setting of caching")
+		p.add(at, "sets nothing: give it a route, threshold, streams, replicas, priority, public, upgrade, key, expect_large or a setting of caching")
 	}
 	if r.needsResponse() {
 		r.validateLate(at, p)
@@ -203,7 +205,7 @@ func (r *Rule) validateLate(at string, p *problems) {
 }
 
 func (r *Rule) isSilent() bool {
-	return r.Route == "" && r.Threshold == 0 && r.Streams == 0 && r.Priority == "" && !r.Public &&
+	return r.Route == "" && r.Threshold == 0 && r.Streams == 0 && r.Replicas == 0 && r.Priority == "" && !r.Public &&
 		r.Upgrade == "" && r.Key.isZero() && r.ExpectLarge == nil &&
 		len(r.CacheValid)+len(r.IgnoreHeaders)+len(r.CacheBypass)+len(r.NoCache)+len(r.CacheUseStale)+r.CacheMinUses == 0 &&
 		r.CacheBackgroundUpdate == nil && r.XAccelExpires == nil && r.CDNCacheControl == nil

@@ -41,6 +41,12 @@ type Config struct {
 	// Priority says which objects go first where a link is limited; default normal
 	// for all. It may be called under locks: no I/O.
 	Priority func(Version) policy.Priority
+	// Replicas says of how many complete copies the cluster should have of a version,
+	// PinnedReplicas of how many, at least, of what was put or is pinned; Keeper is
+	// told; nil: nothing is kept. It may be called under locks: no I/O.
+	Replicas       func(Version) int
+	PinnedReplicas int
+	Keeper         Keeper
 	// ScrubRate is how many bytes a second are read back to verify them, of each
 	// object once in ScrubEvery, by default a week; 0: none.
 	ScrubRate  int64
@@ -73,6 +79,7 @@ type Cache struct {
 	transfers atomic.Int32
 	budget    *budget
 	obeyed    obedience
+	draining  atomic.Bool
 
 	ctx    context.Context // of transfers and other work that outlives requests
 	cancel context.CancelCauseFunc
@@ -153,6 +160,9 @@ func Open(cfg Config) (*Cache, error) {
 		cfg.Swarm.Offer(c)
 	}
 	c.goWork(func() { cfg.Directory.Purges(c.ctx, c.obey) })
+	if cfg.Keeper != nil {
+		c.goWork(c.keepKnown)
+	}
 	if cfg.ScrubRate > 0 {
 		c.goWork(c.scrub)
 	}
@@ -457,13 +467,16 @@ func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
 func (c *Cache) publish(ctx context.Context, v Version) error {
 	have, _, err := c.cfg.Directory.Lookup(ctx, v.Key)
 	if err == nil && have != nil && have.ID == v.ID && !have.InfoHash.IsZero() {
-		return nil
+		return c.keep(ctx, v)
 	}
 	err = c.cfg.Directory.Publish(ctx, v)
 	if errors.Is(err, ErrStale) || errors.Is(err, ErrPoisoned) { // see compare
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return c.keep(ctx, v)
 }
 
 // publishLater publishes complete objects, and tries again while the directory

@@ -66,6 +66,10 @@ func (t *transfer) claim(ctx context.Context, now time.Time) {
 		}
 		return
 	}
+	if t.c.leavesToOthers(t) {
+		t.freeSeat()
+		return
+	}
 	if !t.caught || now.Before(t.retryAt) || t.latestOrigin() == nil || len(t.streams) >= t.ownStreams() || t.seedersGive(now) {
 		t.freeSeat()
 		t.standDown(now)

@@ -31,6 +31,7 @@ type Node struct {
 	Rack     string           `json:"rack,omitempty"`
 	Version  string           `json:"version,omitempty"`
 	Draining bool             `json:"draining,omitempty"`
+	PeerID   string           `json:"peer_id,omitempty"` // how its swarm calls itself, 40 hex digits
 }
 
 var (

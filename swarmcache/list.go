@@ -83,22 +83,8 @@ type Arrived struct{ Stored, Peers, Origin int64 }
 
 // Arrived tells how much of the object of r is here.
 func (c *Cache) Arrived(r Record) (a Arrived) {
-	v := r.Version
-	c.mu.Lock()
-	o := c.objects[v.ID]
-	c.mu.Unlock()
-	if o == nil && r.Complete {
-		return Arrived{Stored: v.Length}
-	}
-	l := v.Layout()
-	for i := range l.Pieces() {
-		from := Missing
-		switch {
-		case o != nil:
-			from = From(o.file.state[i].Load())
-		case i/8 < len(r.Pieces) && r.Pieces[i/8]&(1<<(i%8)) != 0:
-			from = FromStore
-		}
+	l := r.Version.Layout()
+	c.eachPiece(r, func(i int, from From) {
 		switch n := l.Piece(i).Len(); from {
 		case FromStore:
 			a.Stored += n
@@ -107,8 +93,27 @@ func (c *Cache) Arrived(r Record) (a Arrived) {
 		case FromOrigin:
 			a.Origin += n
 		}
-	}
+	})
 	return a
+}
+
+// eachPiece tells of every piece of r's object whether it is here, and where it
+// came from since its file was opened.
+func (c *Cache) eachPiece(r Record, f func(i int, from From)) {
+	c.mu.Lock()
+	o := c.objects[r.Version.ID]
+	c.mu.Unlock()
+	l := r.Version.Layout()
+	for i := range l.Pieces() {
+		from := Missing
+		switch {
+		case o != nil:
+			from = From(o.file.state[i].Load())
+		case r.Complete, i/8 < len(r.Pieces) && r.Pieces[i/8]&(1<<(i%8)) != 0:
+			from = FromStore
+		}
+		f(i, from)
+	}
 }
 
 // Forget removes an object from this node, or returns ErrNotFound. Who reads it

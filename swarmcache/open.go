@@ -39,6 +39,9 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin) (relea
 	if err := c.begins(); err != nil {
 		return nil, nil, err
 	}
+	if c.draining.Load() {
+		return func() {}, nil, nil
+	}
 	c.mu.Lock()
 	if other := c.firsts[key]; other != nil {
 		c.mu.Unlock()
@@ -126,6 +129,9 @@ func (c *Cache) releaseFirst(f *first, release func()) {
 // A node that has the claim on the first GET need not wait for the directory's
 // verdict on who opens.
 func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCloser, o Origin) (*Object, error) {
+	if c.draining.Load() {
+		return nil, errDraining
+	}
 	v.PieceLen = layout.PieceLenFor(v.Length)
 	if v.Validator == "" {
 		v.Nonce = nonce()

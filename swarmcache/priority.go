@@ -43,7 +43,7 @@ func (c *Cache) SetPriority(id ObjectID, p policy.Priority) error {
 // its place is pinned too; a purge, and whatever else makes this node forget it,
 // takes the pin along. ErrNotFound.
 func (c *Cache) SetPinned(id ObjectID, pinned bool) error {
-	return c.amend(id, func(o *object) {
+	err := c.amend(id, func(o *object) {
 		o.pinned = pinned
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -51,6 +51,10 @@ func (c *Cache) SetPinned(id ObjectID, pinned bool) error {
 			e.pinned = pinned
 		}
 	})
+	if err == nil {
+		c.repin(id)
+	}
+	return err
 }
 
 // amend records what an operator says of an object.

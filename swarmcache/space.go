@@ -23,6 +23,8 @@ type entry struct {
 	infoHash InfoHash
 	pinned   bool
 	verified int64 // Unix seconds, see Record; 0: it is not complete
+	wanted   int   // copies that the cluster should keep, as far as this node knows
+	seen     int   // copies that there were of late, this one included; 0: not known
 }
 
 // load fills the entries from the catalogue, and makes files and records agree:

@@ -83,7 +83,7 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 	}
 	a := announcement{
 		infohash: req.InfoHash, peer: peer{who, req.PeerID, who.spot(), now.UnixNano()}, event: req.Event,
-		seeder: req.Left == 0, want: t.want(&req), rnd: t.cfg.Rand(),
+		seeder: req.Left == 0, blank: mayKnowNothing(who, &req), want: t.want(&req), rnd: t.cfg.Rand(),
 	}
 	var state wire.Swarm
 	var result placed
@@ -151,6 +151,13 @@ func (t *Tracker) cameFrom(r *http.Request) netip.Addr {
 		ip = from.Unmap().WithZone("")
 	}
 	return ip
+}
+
+// mayKnowNothing reports whether a peer says that nothing is left for it because it
+// does not know yet what there is: aria2 does so when it begins with a magnet, and
+// as a seeder it would hear of no other.
+func mayKnowNothing(who identity, req *wire.Request) bool {
+	return who.member == nil && req.Event == wire.Started
 }
 
 // want returns how many peers to give.

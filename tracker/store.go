@@ -47,6 +47,7 @@ type announcement struct {
 	peer     peer
 	event    wire.Event
 	seeder   bool
+	blank    bool   // it may not know yet what it lacks
 	want     int    // peers
 	rnd      uint64 // chooses them
 }
@@ -85,7 +86,7 @@ func (s *store) announce(dst []peer, a *announcement) ([]peer, wire.Swarm, place
 		}
 		w.put(a.peer, a.seeder)
 	}
-	dst = w.pick(dst, a.peer.identity, a.peer.spot, a.seeder, a.want, a.rnd)
+	dst = w.pick(dst, a.peer.identity, a.peer.spot, a.seeder && !a.blank, a.want, a.rnd)
 	return dst, w.stat(a.infohash), result
 }
 

@@ -167,10 +167,16 @@ func TestSeedersAreNotHandedToSeeders(t *testing.T) {
 		mustCall(t, tr, "10.0.0.1:999", seeder(port))
 	}
 	mustCall(t, tr, "10.0.0.1:999", leecher(6))
-	if got := addrs(mustCall(t, tr, "10.0.0.1:999", seeder(1))); !slices.Equal(got, []string{"10.0.0.1:6"}) {
+	again := seeder(1)
+	again.Event = wire.Update
+	if got := addrs(mustCall(t, tr, "10.0.0.1:999", again)); !slices.Equal(got, []string{"10.0.0.1:6"}) {
 		t.Errorf("a seeder was given %v", got)
 	}
-	if got := addrs(mustCall(t, tr, "10.0.0.1:999", leecher(6))); len(got) != 5 {
+	// aria2 says so too when all that it knows is a magnet.
+	if got := addrs(mustCall(t, tr, "10.0.0.1:999", seeder(7))); len(got) != 6 {
+		t.Errorf("who begins was given %v", got)
+	}
+	if got := addrs(mustCall(t, tr, "10.0.0.1:999", leecher(6))); len(got) != 6 {
 		t.Errorf("a leecher was given %v", got)
 	}
 }

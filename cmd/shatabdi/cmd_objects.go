@@ -107,7 +107,11 @@ has no such object.`,
 		if err != nil {
 			return err
 		}
-		return printAs(cmd.OutOrStdout(), output, o, func(w io.Writer) { writeObject(w, o) })
+		var m api.MagnetState
+		if c.get(cmd.Context(), "objects/"+string(o.ID)+"/magnet", nil, &m) != nil {
+			m.Why = "the directory is away"
+		}
+		return printAs(cmd.OutOrStdout(), output, o, func(w io.Writer) { writeObject(w, o, m) })
 	}
 	return cmd
 }
@@ -129,7 +133,7 @@ func (c *client) object(ctx context.Context, name string) (o api.ObjectDetail, e
 	return o, err
 }
 
-func writeObject(w io.Writer, o api.ObjectDetail) {
+func writeObject(w io.Writer, o api.ObjectDetail, m api.MagnetState) {
 	rows := [][]string{
 		{"id", string(o.ID)},
 		{"url", o.URL},
@@ -141,6 +145,8 @@ func writeObject(w io.Writer, o api.ObjectDetail) {
 		{"validator", orDash(o.Validator)},
 		{"sha256", orDash(o.SHA256)},
 		{"infohash", orDash(o.InfoHash)},
+		{"magnet", orDash(o.Magnet)},
+		{"copies", replicasText(m)},
 		{"added", timeText(o.Added)},
 		{"last used", timeText(o.LastUsed)},
 		{"verified", timeText(o.Verified)},

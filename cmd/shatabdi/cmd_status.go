@@ -37,7 +37,9 @@ is none.`,
 		if err := c.get(cmd.Context(), "status", nil, &s); err != nil {
 			return err
 		}
-		if err := printAs(cmd.OutOrStdout(), output, s, func(w io.Writer) { writeStatus(w, s) }); err != nil {
+		var m api.Magnets
+		c.get(cmd.Context(), "magnets", nil, &m) // the directory may be away: then it is not known
+		if err := printAs(cmd.OutOrStdout(), output, s, func(w io.Writer) { writeStatus(w, s, m) }); err != nil {
 			return err
 		}
 		if !s.Readiness.Ready {
@@ -48,7 +50,7 @@ is none.`,
 	return cmd
 }
 
-func writeStatus(w io.Writer, s api.Status) {
+func writeStatus(w io.Writer, s api.Status, m api.Magnets) {
 	rows := [][]string{
 		{"node", s.Node.Name + " (" + string(s.Node.ID) + ")"},
 		{"version", s.Node.Version},
@@ -57,7 +59,9 @@ func writeStatus(w io.Writer, s api.Status) {
 		{"mode", modeText(s.Mode)},
 		{"cache", usageText(s.Cache)},
 		{"leader", leaderText(s.Leader)},
+		{"magnets", magnetsText(m)},
 	}
+	rows = append(rows, illRows(m)...)
 	for _, c := range s.Readiness.Checks {
 		rows = append(rows, []string{c.Name, strings.TrimSuffix(c.State+": "+c.Reason, ": ")})
 	}

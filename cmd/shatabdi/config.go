@@ -90,6 +90,8 @@ type Peer struct {
 	Uplink        Rate   `yaml:"uplink"`
 	UploadLimit   Rate   `yaml:"upload_limit"`
 	DownloadLimit Rate   `yaml:"download_limit"`
+	// OutsideClients are networks whose BitTorrent clients may take part in swarms.
+	OutsideClients []netip.Prefix `yaml:"outside_clients"`
 }
 
 // Upload is the limit the swarm gets: the one given, or 92 % of the uplink.
@@ -111,6 +113,9 @@ type Cache struct {
 	SwarmThreshold Size   `yaml:"swarm_threshold"`
 	Small          string `yaml:"small"`
 	SmallMemory    Size   `yaml:"small_memory"`
+
+	Replicas  int           `yaml:"replicas"`
+	HealAfter time.Duration `yaml:"heal_after"`
 }
 
 // What happens to responses below the threshold.
@@ -213,6 +218,8 @@ func DefaultConfig() Config {
 			SwarmThreshold: Size(policy.DefaultThreshold),
 			Small:          SmallPass,
 			SmallMemory:    64 << 20,
+			Replicas:       2,
+			HealAfter:      30 * time.Second,
 		},
 		Scrub: Scrub{Rate: 10 << 20, Every: 7 * 24 * time.Hour},
 		Origin: Origin{

@@ -55,7 +55,7 @@ also uploads to the others. Small responses pass straight through.`,
 	group(root)
 	root.AddCommand(
 		serveCommand(), configCommand(), reloadCommand(), envCommand(), explainCommand(), eventsCommand(),
-		getCommand(), putCommand(), warmCommand(), statusCommand(), nodesCommand(), modeCommand(), limitsCommand(), lsCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), purgeCommand(),
+		getCommand(), putCommand(), warmCommand(), statusCommand(), nodesCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), purgeCommand(),
 		checkCommand(), versionCommand(), fleetCommand(), rawCommand(), stockCommand(),
 	)
 	return root, started

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"net"
 	"net/http"
@@ -91,6 +92,8 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 
 	// Peers.
+	members := &members{}
+	outside := within(cfg.Peer.OutsideClients)
 	p.swarm, err = swarm.New(swarm.Config{
 		Listen: listen, UploadLimit: int64(cfg.Peer.Upload()), DownloadLimit: int64(cfg.Peer.DownloadLimit),
 		Secret: func() []byte { return p.cluster.Secret() }, Node: id, Zone: cfg.Node.Zone, Rack: cfg.Node.Rack,
@@ -101,7 +104,8 @@ func (d *daemon) startParts(ctx context.Context) error {
 			return ""
 		},
 		Reached: func(url string, answered bool) { p.cluster.Reached(url, answered) },
-		Logger:  d.log, Registerer: d.reg,
+		Member:  members.has, AllowOutside: outside,
+		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
 		return explainListen(err, "peer", "peer-listen", cfg.Peer.Listen)
@@ -117,6 +121,8 @@ func (d *daemon) startParts(ctx context.Context) error {
 
 	// The directory, and this node's place in it.
 	p.node = swarmcache.Node{ID: id, Zone: cfg.Node.Zone, Rack: cfg.Node.Rack, Version: d.build.Version}
+	own := p.swarm.PeerID()
+	p.node.PeerID = hex.EncodeToString(own[:])
 	for _, a := range addrs {
 		p.node.Peers = append(p.node.Peers, netip.AddrPortFrom(a, uint16(p.swarm.Port())))
 	}
@@ -148,13 +154,14 @@ func (d *daemon) startParts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	members.from(p.cluster.Nodes)
 	d.run("directory", p.cluster.Run)
 	d.run("directory readiness", p.watchDirectory(d.ready, d.patience))
 
 	// The tracker, which answers while this node leads.
 	roster := &roster{ask: p.cluster.Nodes}
 	tr := tracker.New(tracker.Config{
-		Members: roster.lookup, Place: roster.place, MembersOpen: true,
+		Members: roster.lookup, Place: roster.place, MembersOpen: true, AllowOutside: outside,
 		TrustedProxy: func(a netip.Addr) bool {
 			return slices.ContainsFunc(cfg.Tracker.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 		},
@@ -185,6 +192,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
+		Replicas: p.replicas, PinnedReplicas: cfg.Cache.Replicas, Keeper: p.cluster,
 		Size: size, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
 		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
@@ -195,8 +203,13 @@ func (d *daemon) startParts(ctx context.Context) error {
 		return err
 	}
 	d.stack.push("transfers", func(context.Context) error { return p.cache.Close() })
+	d.stack.push("uploads", p.finishUploads)
 
-	return d.startProxy(ctx, p, trackerLn)
+	if err := d.startProxy(ctx, p, trackerLn); err != nil {
+		return err
+	}
+	d.keepReplicas(p, tr)
+	return nil
 }
 
 // priority is what the rules say of an object.
@@ -208,13 +221,22 @@ func (p *parts) priority(v swarmcache.Version) policy.Priority {
 	return p.rules().Priority(u, v.Stored.Header, v.Length)
 }
 
+// replicas is what the rules say of how many copies of an object are kept.
+func (p *parts) replicas(v swarmcache.Version) int {
+	u, err := url.Parse(v.URL)
+	if err != nil {
+		return 0
+	}
+	return p.rules().Replicas(u, v.Stored.Header, v.Length)
+}
+
 // mountAPI lets the operator ask and order.
 func (d *daemon) mountAPI(p *parts, px *proxy.Proxy) {
 	h := api.New(api.Config{
 		Node: p.node, Name: d.cfg.Node.Name, Started: d.started,
 		Ready: d.ready.report, LocalMode: func() string { return d.current.Load().Mode },
 		Rules: p.rules, Explain: p.explain(px), Reload: func() (api.Reloaded, error) { return d.reload(p) }, Settings: d.settings,
-		Cache: p.cache, Cluster: p.cluster, Limiter: p.swarm, Rates: rates{}, Limits: d.limits,
+		Cache: p.cache, Cluster: p.cluster, Torrents: p.swarm, Drain: func(ctx context.Context, on bool) error { return d.drain(ctx, p, on) }, Limiter: p.swarm, Rates: rates{}, Limits: d.limits,
 		Downloads: p.downloads, Sources: p.sources, Events: d.events, UploadDirectories: d.cfg.Uploads.Directories, Proxy: func() string { return dialable(d.proxyAddr) },
 	})
 	d.admin.api.Store(&h)
@@ -281,18 +303,8 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 	d.serveHTTP("proxy", ln, srv)
 	// First of all when it stops: another node takes the lead over while this one
 	// still answers.
-	d.stack.push("farewell", p.farewell)
+	d.stack.push("farewell", func(ctx context.Context) error { return d.drain(ctx, p, true) })
 	return nil
-}
-
-// farewell tells the others that this node is leaving.
-func (p *parts) farewell(ctx context.Context) error {
-	leaving := p.node
-	leaving.Draining = true
-	if err := p.cluster.Announce(ctx, leaving); !errors.Is(err, swarmcache.ErrUnavailable) {
-		return err
-	}
-	return nil // nobody can be told
 }
 
 // startEtcd runs the embedded member and returns its endpoints. self is where

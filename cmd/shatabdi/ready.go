@@ -80,11 +80,11 @@ func (c *check) set(err error, met bool) {
 	c.r.changedLocked()
 }
 
-// drain makes the node unready, so that load balancers leave it alone.
-func (r *readiness) drain() {
+// drain makes the node unready, so that load balancers leave it alone, or ends that.
+func (r *readiness) drain(on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.draining = true
+	r.draining = on
 	r.changedLocked()
 }
 

@@ -36,7 +36,7 @@ func TestReadiness(t *testing.T) {
 		listeners.report(errors.New("closed"))
 		state(stateFailed, false)
 		listeners.report(nil)
-		r.drain()
+		r.drain(true)
 		state(stateDraining, false)
 	})
 }

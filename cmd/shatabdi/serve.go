@@ -133,7 +133,7 @@ func (d *daemon) wait(ctx context.Context) error {
 func (d *daemon) stop() {
 	d.parts.Store(nil)
 	d.notify(sd.SdNotifyStopping)
-	d.ready.drain()
+	d.ready.drain(true)
 	ctx, cancel := context.WithTimeoutCause(context.Background(), d.current.Load().DrainTimeout, errors.New("drain timeout"))
 	defer cancel()
 	if err := d.stack.close(ctx); err != nil {

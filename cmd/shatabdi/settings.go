@@ -47,6 +47,7 @@ var settings = []setting{
 	{"peer.uplink", "uplink", "RATE", "speed of this machine's uplink; uploads take 92 % of it"},
 	{"peer.upload_limit", "upload-limit", "RATE", "limit of uploads to peers, used as given"},
 	{"peer.download_limit", "download-limit", "RATE", "limit of downloads from peers, used as given"},
+	{"peer.outside_clients", "outside-clients", "CIDR", "networks whose BitTorrent clients may load and seed objects that are not private; others than nodes are refused by default (repeatable)"},
 
 	{"cache.size", "cache-size", "SIZE", "disk for objects: bytes, or a percentage of the file system"},
 	{"cache.min_free", "cache-min-free", "SIZE", "disk that is left free for others when the daemon starts: bytes, or a percentage of the file system"},
@@ -54,6 +55,8 @@ var settings = []setting{
 	{"cache.swarm_threshold", "swarm-threshold", "SIZE", "responses from this size on are shared through the swarm"},
 	{"cache.small", "small", "pass|cache", "smaller responses: pass them through, or cache them in this node's memory"},
 	{"cache.small_memory", "small-memory", "SIZE", "memory for them, where they are cached; none takes more than a quarter"},
+	{"cache.replicas", "", "N", "complete copies that the cluster keeps of what was put or is pinned; a rule says so of anything else"},
+	{"cache.heal_after", "", "DURATION", "how long copies may be missing before others are made: a node that restarts comes back"},
 
 	{"scrub.rate", "", "RATE", "how fast stored objects are read back and verified while nobody asks for them, a quarter of it while bytes come in; off: not at all"},
 	{"scrub.every", "", "DURATION", "how long an object that was verified is left alone"},

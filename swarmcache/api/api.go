@@ -52,7 +52,10 @@ type Config struct {
 	Reload   func() (Reloaded, error)
 	Cache    Cache
 	Cluster  Cluster
-	Limiter  Limiter
+	Torrents Torrents
+	// Drain has the node take on nothing new, or ends that.
+	Drain   func(ctx context.Context, on bool) error
+	Limiter Limiter
 	// Limits are those that the configuration sets.
 	Limits    func() (upload, download int64)
 	Rates     Rates
@@ -77,6 +80,10 @@ type Cache interface {
 	Arrived(swarmcache.Record) swarmcache.Arrived
 	// Coming lists the objects that bytes are coming in for.
 	Coming() []swarmcache.Coming
+	// Pieces tells the same piece by piece; Sealed is what a .torrent file is made of,
+	// or ErrNotSealed.
+	Pieces(swarmcache.Record) []swarmcache.Run
+	Sealed(swarmcache.ObjectID) (swarmcache.Version, []byte, error)
 	// Forget removes an object from this node, or returns swarmcache.ErrNotFound.
 	Forget(swarmcache.ObjectID) error
 	// Purge makes every node forget what key selects. When the directory is away it
@@ -99,6 +106,10 @@ type Cluster interface {
 	Leader() (url string, id swarmcache.NodeID, self bool)
 	Nodes(context.Context) ([]swarmcache.Node, error)
 	Mode() string // of the fleet; "" is swarm
+	// Health is what the leader sees of all that is kept, Kept what is of a key;
+	// swarmcache.ErrNotFound.
+	Health(context.Context) (swarmcache.Health, error)
+	Kept(context.Context, policy.Key) (swarmcache.Kept, error)
 	SetMode(ctx context.Context, mode string) error
 }
 
@@ -128,6 +139,9 @@ func New(cfg Config) http.Handler {
 	s.registerMode(api)
 	s.registerLimits(api)
 	s.registerObjects(api)
+	s.registerTorrents(api)
+	s.registerMagnets(api)
+	s.registerDrain(api)
 	s.registerPurge(api)
 	s.registerDownloads(api)
 	s.registerWarmups(api)

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,6 +58,24 @@ type fakeCluster struct {
 	mode   string
 	nodes  []swarmcache.Node
 	leader swarmcache.NodeID
+	health *swarmcache.Health
+	kept   map[policy.Key]swarmcache.Kept
+	drain  bool
+}
+
+func (c *fakeCluster) Health(context.Context) (swarmcache.Health, error) {
+	if c.health == nil {
+		return swarmcache.Health{}, cmp.Or(c.away, swarmcache.ErrNotFound)
+	}
+	return *c.health, c.away
+}
+
+func (c *fakeCluster) Kept(_ context.Context, key policy.Key) (swarmcache.Kept, error) {
+	k, ok := c.kept[key]
+	if !ok {
+		return k, cmp.Or(c.away, swarmcache.ErrNotFound)
+	}
+	return k, c.away
 }
 
 func (c *fakeCluster) State() error { return c.away }
@@ -139,7 +158,7 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		Settings:  func() []api.Setting { return []api.Setting{{Key: "mode", Value: "swarm", From: "default", Live: true}} },
 		Limits:    func() (up, down int64) { return 1000, 0 },
 		LocalMode: func() string { return nd.local }, Rules: func() *policy.Rules { return &nd.rules },
-		Cache: nd.cache, Cluster: nd.cluster, Limiter: &nd.limits, Rates: fakeRates{},
+		Cache: nd.cache, Cluster: nd.cluster, Torrents: fakeTorrents{}, Drain: func(_ context.Context, on bool) error { nd.cluster.drain = on; return nil }, Limiter: &nd.limits, Rates: fakeRates{},
 		Downloads: nd.downloads, Events: nd.events, Sources: source.New(source.Config{Directories: []string{nd.files}}), UploadDirectories: []string{nd.files}, Proxy: func() string { return "127.0.0.1:3128" },
 	})
 	w := httptest.NewRecorder()
@@ -198,11 +217,40 @@ func TestDocument(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"delete /api/v1/downloads/{id}", "delete /api/v1/objects/{id}", "delete /api/v1/objects/{id}/pin",
-		"get /api/v1/config", "get /api/v1/downloads", "get /api/v1/downloads/{id}", "get /api/v1/events", "get /api/v1/explain", "get /api/v1/limits", "get /api/v1/mode", "get /api/v1/nodes", "get /api/v1/objects",
-		"get /api/v1/objects/{id}", "get /api/v1/sources", "get /api/v1/status", "get /api/v1/warmups", "get /api/v1/warmups/{id}",
-		"patch /api/v1/downloads/{id}", "patch /api/v1/limits", "patch /api/v1/objects/{id}",
-		"post /api/v1/downloads", "post /api/v1/downloads/{id}/pause", "post /api/v1/downloads/{id}/resume", "post /api/v1/purge", "post /api/v1/reload", "post /api/v1/uploads", "post /api/v1/warmups",
+		"delete /api/v1/downloads/{id}",
+		"delete /api/v1/drain",
+		"delete /api/v1/objects/{id}",
+		"delete /api/v1/objects/{id}/pin",
+		"get /api/v1/config",
+		"get /api/v1/downloads",
+		"get /api/v1/downloads/{id}",
+		"get /api/v1/events",
+		"get /api/v1/explain",
+		"get /api/v1/limits",
+		"get /api/v1/magnets",
+		"get /api/v1/mode",
+		"get /api/v1/nodes",
+		"get /api/v1/objects",
+		"get /api/v1/objects/{id}",
+		"get /api/v1/objects/{id}/magnet",
+		"get /api/v1/objects/{id}/peers",
+		"get /api/v1/objects/{id}/pieces",
+		"get /api/v1/objects/{id}/torrent",
+		"get /api/v1/sources",
+		"get /api/v1/status",
+		"get /api/v1/warmups",
+		"get /api/v1/warmups/{id}",
+		"patch /api/v1/downloads/{id}",
+		"patch /api/v1/limits",
+		"patch /api/v1/objects/{id}",
+		"post /api/v1/downloads",
+		"post /api/v1/downloads/{id}/pause",
+		"post /api/v1/downloads/{id}/resume",
+		"post /api/v1/drain",
+		"post /api/v1/purge",
+		"post /api/v1/reload",
+		"post /api/v1/uploads",
+		"post /api/v1/warmups",
 		"put /api/v1/mode", "put /api/v1/objects/{id}/pin",
 	}
 	if !slices.Equal(got, want) {
@@ -315,6 +363,7 @@ func TestObject(t *testing.T) {
 			ID: id(2), Key: "http://origin.test/2", URL: "http://origin.test/2", Length: 2, Complete: true,
 			InfoHash: "0102" + strings.Repeat("0", 36), Added: added, LastUsed: added.Add(time.Minute),
 		},
+		Magnet:    "magnet:2?[]",
 		Validator: `"v"`, PieceLength: 128 << 10, Priority: "normal", Arrived: api.From{Local: 2},
 		Response: api.Response{Status: 200, Header: map[string][]string{"Etag": {`"v"`}}, Time: added},
 	}

@@ -31,6 +31,7 @@ type ObjectDetail struct {
 	Object
 	Validator   string    `json:"validator,omitempty" doc:"Strong entity tag or Last-Modified; without one spans cannot be fetched apart."`
 	SHA256      string    `json:"sha256,omitempty"`
+	Magnet      string    `json:"magnet,omitempty" doc:"For BitTorrent clients; absent until the object is complete here."`
 	PieceLength int64     `json:"piece_length" doc:"Bytes of a piece of its torrents, all but the last."`
 	Verified    time.Time `json:"verified,omitzero" doc:"When all of it was last read back and had its hashes."`
 	Priority    string    `json:"priority" enum:"low,normal,high" doc:"Its share of this node's limits while other objects want them too: an object of high priority gets four times as much as a normal one, and that as a low one."`
@@ -205,6 +206,7 @@ func (s *service) detail(r swarmcache.Record) ObjectDetail {
 		Priority: string(s.Cache.PriorityOf(r)), Arrived: arrived(s.Cache.Arrived(r)),
 		Response: Response{v.Stored.Status, v.Stored.Header, v.Stored.ResponseTime.UTC()},
 	}
+	d.Magnet = s.magnet(r)
 	if r.Verified != 0 {
 		d.Verified = time.Unix(r.Verified, 0).UTC()
 	}

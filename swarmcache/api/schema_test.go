@@ -65,6 +65,9 @@ func (d document) check(t *testing.T, r *http.Request, w *httptest.ResponseRecor
 		t.Errorf("%s %s: Content-Type %q, want one of %v", r.Method, path, got, slices.Collect(maps.Keys(content)))
 		return
 	}
+	if got == "application/x-bittorrent" {
+		return
+	}
 	documents := [][]byte{w.Body.Bytes()}
 	if got == "text/event-stream" { // the schema is that of each event
 		documents = nil

@@ -111,6 +111,7 @@ func (c *Cluster) Withdraw(ctx context.Context, key policy.Key) error {
 		_, err := client.Txn(ctx).Then(
 			clientv3.OpDelete(c.keys.object(key)),
 			clientv3.OpDelete(c.keys.filling(key)),
+			clientv3.OpDelete(c.keys.kept(key)),
 		).Commit()
 		return err
 	})

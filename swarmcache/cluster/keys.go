@@ -22,6 +22,9 @@ import (
 //	tracker/unheard/<node>     a node that cannot reach it, under its own lease
 //	objects/<key>              the current version, until withdrawn
 //	purges/<id>                swarmcache.Purge, for a week
+//	kept/<key>                 swarmcache.Kept, until withdrawn
+//	orders/<node>/<key>        swarmcache.Order, until it is done
+//	health                     swarmcache.Health, under the leader's lease
 //	first/<key>                the claim on the first GET, under its holder's lease
 //	filling/<key>              which fill runs for a key, and how often it restarted
 //	fills/<id>/nodes/<node>    a participant that is listed, under its lease
@@ -51,6 +54,11 @@ func (k keys) unheard() string                          { return k.prefix + "tra
 func (k keys) object(key policy.Key) string             { return k.prefix + "objects/" + sum(key) }
 func (k keys) purges() string                           { return k.prefix + "purges/" }
 func (k keys) purge(id string) string                   { return k.purges() + id }
+func (k keys) allKept() string                          { return k.prefix + "kept/" }
+func (k keys) kept(key policy.Key) string               { return k.allKept() + sum(key) }
+func (k keys) orders() string                           { return k.prefix + "orders/" }
+func (k keys) ordersOf(n swarmcache.NodeID) string      { return k.orders() + string(n) + "/" }
+func (k keys) health() string                           { return k.prefix + "health" }
 func (k keys) first(key policy.Key) string              { return k.prefix + "first/" + sum(key) }
 func (k keys) allFilling() string                       { return k.prefix + "filling/" }
 func (k keys) filling(key policy.Key) string            { return k.allFilling() + sum(key) }

@@ -33,6 +33,9 @@ var (
 	opLead     = op{name: "lead", writes: true}
 	opUnheard  = op{name: "unheard", writes: true}
 	opRead     = op{name: "read"} // the state before a watch
+	opKeep     = op{name: "keep", writes: true}
+	opOrder    = op{name: "order", writes: true}
+	opHealth   = op{name: "health", writes: true}
 	opCollect  = op{name: "collect", writes: true}
 	opAnnounce = op{name: "announce", writes: true}
 )

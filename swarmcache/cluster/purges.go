@@ -20,6 +20,7 @@ func (c *Cluster) Purge(ctx context.Context, p swarmcache.Purge) error {
 		_, err := client.Txn(ctx).Then(
 			clientv3.OpDelete(c.keys.object(p.Key)),
 			clientv3.OpDelete(c.keys.filling(p.Key)),
+			clientv3.OpDelete(c.keys.kept(p.Key)),
 			clientv3.OpPut(c.keys.purge(p.ID), encode(p)),
 		).Commit()
 		return err

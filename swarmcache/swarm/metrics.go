@@ -19,6 +19,8 @@ var (
 		"Torrents in memory: being filled, read, or in use by peers.", nil, nil)
 	descBanned = prometheus.NewDesc("shatabdi_peers_banned",
 		"Peers that are avoided for now because they sent corrupt pieces.", nil, nil)
+	descRefused = prometheus.NewDesc("shatabdi_peers_refused_total",
+		"Connections of peers that are no nodes and may not have what they asked for.", nil, nil)
 	descLimit = prometheus.NewDesc("shatabdi_peer_limit_bytes_per_second",
 		"The limit on payload exchanged with peers, by direction; 0: none.", []string{"direction"}, nil)
 	descUplink = prometheus.NewDesc("shatabdi_peer_uplink_bytes_per_second",
@@ -54,6 +56,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descPeers, sum.Peers)
 	gauge(descTorrents, len(live))
 	gauge(descBanned, m.s.judge.count())
+	counter(descRefused, m.s.refused.Load())
 	upload, download := m.s.Limits()
 	gauge(descLimit, int(download), "received")
 	gauge(descLimit, int(upload), "sent")

@@ -14,6 +14,7 @@ import (
 type sockets struct {
 	net.Listener               // what it accepts is a *socket
 	late         chan struct{} // gets one when the kernel has let a write wait
+	admits       func(from netip.Addr, h handshake) bool
 
 	mu   sync.Mutex // guards open
 	open map[*socket]bool
@@ -24,7 +25,7 @@ const lateAfter = 50 * time.Millisecond
 
 // listen opens the listener: on all addresses of both families where at names
 // none.
-func listen(at netip.AddrPort) (*sockets, error) {
+func listen(at netip.AddrPort, admits func(netip.Addr, handshake) bool) (*sockets, error) {
 	tcp := net.TCPAddr{Port: int(at.Port())}
 	if a := at.Addr(); a.IsValid() && !a.IsUnspecified() {
 		tcp.IP, tcp.Zone = a.AsSlice(), a.Zone()
@@ -35,7 +36,7 @@ func listen(at netip.AddrPort) (*sockets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sockets{Listener: l, late: make(chan struct{}, 1), open: map[*socket]bool{}}, nil
+	return &sockets{Listener: l, late: make(chan struct{}, 1), admits: admits, open: map[*socket]bool{}}, nil
 }
 
 // Accept implements torrent.Listener.
@@ -92,6 +93,10 @@ type socket struct {
 	chunk atomic.Int64 // bytes that it is writing, or wrote last
 	late  *time.Timer  // runs while it does
 
+	greeting   greeting               // of the goroutine that reads; spoken of the one that writes
+	familiar   atomic.Bool            // the peer is one of us: bytes go through
+	translated atomic.Pointer[blocks] // nil: not, or not yet
+
 	// The fields below belong to the goroutine that looks at the sockets.
 	acked   int64         // bytes that the peer has
 	blocked time.Duration // it was full, so long in all
@@ -100,6 +105,13 @@ type socket struct {
 
 // Write implements net.Conn. The engine calls it for one message at a time.
 func (k *socket) Write(b []byte) (int, error) {
+	if k.familiar.Load() {
+		return k.send(b)
+	}
+	return k.say(b)
+}
+
+func (k *socket) send(b []byte) (int, error) {
 	k.given.Add(int64(len(b)))
 	k.chunk.Store(int64(len(b)))
 	k.late.Reset(lateAfter)

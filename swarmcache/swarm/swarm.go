@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anacrolix/torrent"
@@ -52,8 +53,13 @@ type Config struct {
 	Zone, Rack    string                          // where it stands; without a zone it is near to all
 	Tracker       func() string                   // announce URL of the leader now; "": none
 	Reached       func(url string, answered bool) // is told of each announce there; nil: nobody is
-	Logger        *slog.Logger
-	Registerer    prometheus.Registerer
+	// Member reports whether a peer is a node of the cluster, by the address it comes
+	// from or its peer id; nil: all are. It may do I/O.
+	Member func(netip.Addr, [20]byte) bool
+	// AllowOutside says from where others may take part too; nil: from nowhere.
+	AllowOutside func(netip.Addr) bool
+	Logger       *slog.Logger
+	Registerer   prometheus.Registerer
 }
 
 // Swarm implements swarmcache.Swarm.
@@ -69,8 +75,9 @@ type Swarm struct {
 	done   chan struct{}
 	wg     sync.WaitGroup
 
-	chunks  sync.Map   // metainfo.Hash -> int64, read under the engine's lock
-	joining sync.Mutex // one torrent is added at a time; taken before mu
+	chunks  sync.Map     // metainfo.Hash -> int64, read under the engine's lock
+	refused atomic.Int64 // connections
+	joining sync.Mutex   // one torrent is added at a time; taken before mu
 
 	mu       sync.Mutex // guards the fields below; never held across a call into the engine
 	closed   bool
@@ -93,7 +100,7 @@ func New(cfg Config) (*Swarm, error) {
 		up: newShaper(cfg.UploadLimit, true), down: newShaper(cfg.DownloadLimit, false),
 	}
 	var err error
-	if s.socks, err = listen(cfg.Listen); err != nil {
+	if s.socks, err = listen(cfg.Listen, s.admit); err != nil {
 		return nil, fmt.Errorf("listen for peers on %s: %w", cfg.Listen, err)
 	}
 	if s.client, err = torrent.NewClient(s.engineConfig()); err != nil {
@@ -129,6 +136,7 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	c.NoDHT, c.DisablePEX, c.DisableTrackers = true, true, true
 	c.DisableTCP, c.DisableUTP, c.DisableWebtorrent, c.DisableWebseeds = true, true, true, true
 	c.NoDefaultPortForwarding = true
+	c.Bep20 = ourName
 	c.HeaderObfuscationPolicy = torrent.HeaderObfuscationPolicy{Preferred: false, RequirePreferred: true}
 
 	// Without Seed a peer gives at most 100 KiB more than it gets.
@@ -190,6 +198,9 @@ func chunkLen(pieceLen int64) int64 { return min(pieceLen, maxChunk) }
 
 // Port is where the swarm listens.
 func (s *Swarm) Port() int { return s.client.LocalPort() }
+
+// PeerID is how this node calls itself among peers.
+func (s *Swarm) PeerID() [20]byte { return s.client.PeerID() }
 
 // Offer implements swarmcache.Swarm.
 func (s *Swarm) Offer(h swarmcache.Held) {

@@ -15,7 +15,7 @@ import (
 // A real connection that the kernel slows down, far below what was told.
 func TestSlowLinkIsFound(t *testing.T) {
 	const told, carries = 64 << 20, 256 << 10
-	socks, err := listen(netip.AddrPort{})
+	socks, err := listen(netip.AddrPort{}, func(netip.Addr, handshake) bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
