@@ -47,6 +47,9 @@ type Config struct {
 	Replicas       func(Version) int
 	PinnedReplicas int
 	Keeper         Keeper
+	// Copies tells how many complete copies there are of torrents, as far as the
+	// tracker knows; nil: nobody can be asked.
+	Copies func(context.Context, []InfoHash) (map[InfoHash]int, error)
 	// ScrubRate is how many bytes a second are read back to verify them, of each
 	// object once in ScrubEvery, by default a week; 0: none.
 	ScrubRate  int64
@@ -162,6 +165,9 @@ func Open(cfg Config) (*Cache, error) {
 	c.goWork(func() { cfg.Directory.Purges(c.ctx, c.obey) })
 	if cfg.Keeper != nil {
 		c.goWork(c.keepKnown)
+	}
+	if cfg.Copies != nil && cfg.Size > 0 {
+		c.goWork(c.countCopies)
 	}
 	if cfg.ScrubRate > 0 {
 		c.goWork(c.scrub)

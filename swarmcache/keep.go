@@ -6,6 +6,7 @@ import (
 	"fmt"
 	mrand "math/rand/v2"
 	"net/url"
+	"slices"
 	"time"
 
 	"shatabdi/policy"
@@ -205,6 +206,56 @@ func (c *Cache) keepAll(ctx context.Context) error {
 	}
 	return nil
 }
+
+// countEvery is how often a node asks how many copies there are of what it has and
+// the cluster keeps: its last copy is to go last. countAtOnce is of how many it asks
+// in one request.
+const (
+	countEvery  = 2 * time.Minute
+	countAtOnce = 100
+)
+
+func (c *Cache) countCopies() {
+	for wait := 15 * time.Second; ; wait = countEvery/2 + mrand.N(countEvery) {
+		select {
+		case <-time.After(wait):
+		case <-c.ctx.Done():
+			return
+		}
+		if err := c.countNow(c.ctx); err != nil {
+			c.log.Debug("count copies", "error", err)
+		}
+	}
+}
+
+func (c *Cache) countNow(ctx context.Context) error {
+	var kept []InfoHash
+	c.mu.Lock()
+	for _, e := range c.entries {
+		if e.wanted > 0 && !e.infoHash.IsZero() {
+			kept = append(kept, e.infoHash)
+		}
+	}
+	c.mu.Unlock()
+	for some := range slices.Chunk(kept, countAtOnce) {
+		ctx, cancel := context.WithTimeout(ctx, countTimeout)
+		copies, err := c.cfg.Copies(ctx, some)
+		cancel()
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		for _, ih := range some {
+			if e := c.entries[c.sealed[ih]]; e != nil {
+				e.seen = copies[ih]
+			}
+		}
+		c.mu.Unlock()
+	}
+	return nil
+}
+
+const countTimeout = 5 * time.Second
 
 // patienceReplica is how long a copy may stand still before it is given up.
 const patienceReplica = 30 * time.Second

@@ -38,7 +38,7 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 			lost = append(lost, v)
 			return true
 		}
-		c.entries[v.ID] = &entry{key: v.Key, size: v.Length, lastUsed: r.LastUsed * 1e9, pinned: r.Pinned, infoHash: v.InfoHash}
+		c.entries[v.ID] = &entry{key: v.Key, size: v.Length, lastUsed: r.LastUsed * 1e9, pinned: r.Pinned, infoHash: v.InfoHash, wanted: c.wanted(v, r.Pinned)}
 		c.used += v.Length
 		if id, err := c.cfg.Index.Current(v.Key); err == nil && id == v.ID {
 			c.current[v.Key] = id
@@ -219,26 +219,51 @@ func (c *Cache) victimsLocked(n int64) (victims []ObjectID, ok bool) {
 		return nil, true
 	}
 	free, idle := c.cfg.Size-c.used, map[ObjectID]bool{}
-	room := free
+	room, turns := free, [lastTurn + 1]int{}
 	for id, e := range c.entries {
 		// An idle torrent may have the file open: it leaves when the object goes.
 		if o := c.objects[id]; !e.pinned && (o == nil || o.users.Load() == 0) {
 			idle[id] = true
 			room += e.size
+			turns[e.turn()]++
 		}
 	}
 	if room < n {
 		return nil, false
 	}
-	for free < n {
-		id, ok := c.evict.Next(func(id ObjectID) bool { return idle[id] })
-		if !ok {
-			break
+	for turn := 0; turn <= lastTurn; {
+		if free >= n {
+			return victims, true
 		}
+		if turns[turn] == 0 {
+			turn++
+			continue
+		}
+		id, ok := c.evict.Next(func(id ObjectID) bool { return idle[id] && c.entries[id].turn() == turn })
+		if !ok {
+			return victims, false
+		}
+		turns[turn]--
 		free += c.entries[id].size
 		victims = append(victims, id)
 	}
 	return victims, free >= n
+}
+
+// lastTurn is that of what the cluster keeps and nobody else may have.
+const lastTurn = 2
+
+// turn is when an object goes: what is kept, after what is not, and its last copy
+// last of all. Of what is not kept the number of copies does not count: most of
+// what passes once is nowhere else, and must not stay for that.
+func (e *entry) turn() int {
+	switch {
+	case e.wanted == 0 || e.seen > e.wanted:
+		return 0
+	case e.seen > 1:
+		return 1
+	}
+	return lastTurn
 }
 
 // sealedNow notes that v is complete, and lets peers find it by its infohash.

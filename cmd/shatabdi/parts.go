@@ -192,7 +192,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
-		Replicas: p.replicas, PinnedReplicas: cfg.Cache.Replicas, Keeper: p.cluster,
+		Replicas: p.replicas, PinnedReplicas: cfg.Cache.Replicas, Keeper: p.cluster, Copies: p.swarm.Copies,
 		Size: size, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
 		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,

@@ -63,15 +63,29 @@ func (s *Swarm) Sent() int64 {
 // Seeders is how many peers have all of an object, as the tracker sees it; those
 // that are no nodes are counted too.
 func (s *Swarm) Seeders(ctx context.Context, ih swarmcache.InfoHash) (int, error) {
+	copies, err := s.Copies(ctx, []swarmcache.InfoHash{ih})
+	return copies[ih], err
+}
+
+// Copies is the same of many.
+func (s *Swarm) Copies(ctx context.Context, all []swarmcache.InfoHash) (map[swarmcache.InfoHash]int, error) {
 	url := s.cfg.Tracker()
 	if url == "" {
-		return 0, errNoTracker
+		return nil, errNoTracker
 	}
-	swarms, err := wire.Scrape(ctx, s.announce.client, url, wire.InfoHash(ih))
-	if err != nil || len(swarms) == 0 {
-		return 0, err
+	hashes := make([]wire.InfoHash, len(all))
+	for i, ih := range all {
+		hashes[i] = wire.InfoHash(ih)
 	}
-	return swarms[0].Complete, nil
+	swarms, err := wire.Scrape(ctx, s.announce.client, url, hashes...)
+	if err != nil {
+		return nil, err
+	}
+	copies := make(map[swarmcache.InfoHash]int, len(swarms))
+	for _, w := range swarms {
+		copies[swarmcache.InfoHash(w.InfoHash)] = w.Complete
+	}
+	return copies, nil
 }
 
 // Peers are those that are connected for an object, in either of its torrents.

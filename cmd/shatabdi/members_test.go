@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"shatabdi/swarmcache"
+)
+
+func TestMembersAreKnownByAddressOrName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		id, other := [20]byte{1}, [20]byte{2}
+		here, elsewhere := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1")
+		nodes := []swarmcache.Node{{ID: "a", PeerID: hex.EncodeToString(id[:]), Peers: []netip.AddrPort{netip.AddrPortFrom(here, 42069)}}}
+		asked, away := 0, error(nil)
+		m := &members{}
+		if m.has(here, id) {
+			t.Error("somebody is known before anybody was asked")
+		}
+		time.Sleep(time.Hour)
+		m.from(func(context.Context) ([]swarmcache.Node, error) { asked++; return nodes, away })
+		for range 3 {
+			if !m.has(here, other) || !m.has(elsewhere, id) {
+				t.Error("a member was refused")
+			}
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+		if m.has(elsewhere, other) {
+			t.Error("a stranger was taken for a member")
+		}
+
+		// Strangers come in crowds, and all wait for one answer a second.
+		asked = 0
+		const crowd = 1000
+		for range crowd {
+			go m.has(elsewhere, other)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if asked > 2 {
+			t.Errorf("asked %d times", asked)
+		}
+
+		// One that has just registered is known at once.
+		nodes = append(nodes, swarmcache.Node{ID: "b", PeerID: hex.EncodeToString(other[:])})
+		if !m.has(elsewhere, other) {
+			t.Error("a new member was refused")
+		}
+		nodes, away = nil, errors.New("away")
+		time.Sleep(time.Hour)
+		if !m.has(here, [20]byte{9}) || m.has(netip.MustParseAddr("192.0.2.2"), [20]byte{9}) {
+			t.Error("while the directory is away what was known does not count")
+		}
+	})
+}
+
+func TestWithin(t *testing.T) {
+	if within(nil) != nil {
+		t.Error("no networks allow somebody")
+	}
+	f := within([]netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")})
+	for addr, want := range map[string]bool{"10.1.2.3": true, "::ffff:10.1.2.3": true, "10.2.0.1": false, "fd00::1": true, "2001:db8::1": false} {
+		if f(netip.MustParseAddr(addr)) != want {
+			t.Errorf("%s: %t", addr, !want)
+		}
+	}
+}
