@@ -1,0 +1,111 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"shatabdi/e2e/content"
+	"shatabdi/e2e/lab"
+)
+
+// origin --- switch --- 6 nodes, in three racks
+//
+// Two objects are kept in three copies. Two nodes die at once, a third of them all,
+// one of which has both objects: new copies are made, and the origin sends
+// nothing. Then a node that has a copy drains: it says so, and another is made.
+func TestCopiesAreMadeAgain(t *testing.T) {
+	const wanted = 3
+	l := lab.New(t)
+	origin := l.Machine("origin", 0).NginxOrigin()
+	etcd := l.Machine("etcd", 0).Etcd()
+	config := filepath.Join(l.Dir, "replicas.yaml")
+	if err := os.WriteFile(config, []byte("cache: {heal_after: 1s}\nrules: [{host: \"*\", replicas: 3}]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var nodes []*lab.Node
+	for i, m := range l.Machines(6, "node", 0) {
+		nodes = append(nodes, m.ShatabdiUnready("--etcd-endpoints", etcd.URL, "--config", config, "--rack", string(rune('a'+i%3))))
+	}
+	for _, n := range nodes {
+		n.UntilReady(30 * time.Second)
+	}
+	objects := []content.Object{{Seed: 95, Size: 16 * mib}, {Seed: 96, Size: 16 * mib}}
+	var urls []string
+	for _, o := range objects {
+		urls = append(urls, origin.Object(o))
+		first := nodes[5].Curl(urls[len(urls)-1])
+		lab.Together(first)
+		l.Check(o, first)
+	}
+	holders := func(url string) (have []int) {
+		for i, n := range nodes {
+			if n.Running() && n.Object(url).Complete {
+				have = append(have, i)
+			}
+		}
+		return have
+	}
+	healed := func(nodes []*lab.Node) time.Duration {
+		t.Helper()
+		begun := time.Now()
+		l.Until("there are enough copies", time.Minute, func() bool {
+			return lab.Sum(nodes, "shatabdi_magnets", `state="healthy"`) == float64(len(objects)) &&
+				lab.Sum(nodes, "shatabdi_magnets", `state="degraded"`) == 0
+		})
+		for _, u := range urls {
+			if have := holders(u); len(have) < wanted {
+				t.Errorf("%d copies of %s", len(have), u)
+			}
+		}
+		return time.Since(begun)
+	}
+	healed(nodes)
+
+	before := origin.Machine.Sent()
+	dead := append(holders(urls[0])[:1], 5) // node6 was first to have both
+	var left []*lab.Node
+	for i, n := range nodes {
+		if i == dead[0] || i == dead[1] {
+			n.Kill()
+		} else {
+			left = append(left, n)
+		}
+	}
+	begun := time.Now()
+	l.Until("the loss is seen", time.Minute, func() bool {
+		return lab.Sum(left, "shatabdi_magnets", `state="degraded"`) > 0
+	})
+	seen := time.Since(begun)
+	t.Logf("the loss of a third of the nodes was seen after %v, healed %v later", seen.Round(10*time.Millisecond), healed(left).Round(10*time.Millisecond))
+
+	drained := nodes[holders(urls[0])[0]]
+	drained.Order("POST", "drain")
+	if ready, _ := drained.Machine.Try("curl", "-s", "http://127.0.0.1:3180/readyz"); strings.TrimSpace(ready) != "draining" {
+		t.Errorf("/readyz says %q", ready)
+	}
+	var members struct {
+		Nodes []struct{ Self, Draining bool }
+	}
+	if err := json.Unmarshal([]byte(drained.API("nodes")), &members); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range members.Nodes {
+		if n.Self != n.Draining {
+			t.Errorf("%+v", members)
+		}
+	}
+	others := len(holders(urls[0]))
+	l.Until("another copy is made", time.Minute, func() bool { return len(holders(urls[0])) > others })
+	late := drained.Curl(urls[0]) // it serves what it has
+	lab.Together(late)
+	l.Check(objects[0], late)
+	if sent := origin.Machine.Sent() - before; sent > mib {
+		t.Errorf("the origin sent %s while there were copies", lab.MiB(sent))
+	}
+}
