@@ -36,10 +36,11 @@ func (c *Caching) Confirms(old Stored, h304 http.Header) bool {
 // changesVary reports whether h names other fields in Vary: then Selecting lacks
 // what the new one names.
 func (c *Caching) changesVary(old, h http.Header) bool {
-	return len(h["Vary"]) > 0 && c.Ignore&IgnoreVary == 0 && !sameVary(old["Vary"], h["Vary"])
+	return len(h["Vary"]) > 0 && c.Ignore&IgnoreVary == 0 && !SameVary(old["Vary"], h["Vary"])
 }
 
-func sameVary(a, b []string) bool {
+// SameVary reports whether two responses vary on the same fields.
+func SameVary(a, b []string) bool {
 	was, ok1 := httpheader.ParseVary(a)
 	is, ok2 := httpheader.ParseVary(b)
 	if !ok1 || !ok2 {

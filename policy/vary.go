@@ -75,7 +75,7 @@ func (c *Caching) Select(req http.Header, stored []Stored) int {
 // SameVariant reports whether a and b are selected by the same requests, so that
 // one takes the place of the other.
 func SameVariant(a, b *Stored) bool {
-	if !sameVary(a.Header["Vary"], b.Header["Vary"]) || len(a.Selecting) != len(b.Selecting) {
+	if !SameVary(a.Header["Vary"], b.Header["Vary"]) || len(a.Selecting) != len(b.Selecting) {
 		return false
 	}
 	for name, lines := range a.Selecting {

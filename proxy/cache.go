@@ -14,11 +14,12 @@ import (
 type cache interface {
 	Mark(key policy.Key) swarmcache.Mark
 	Local(key policy.Key, o swarmcache.Origin) (object, error)
-	Lookup(ctx context.Context, key policy.Key, o swarmcache.Origin) (object, error)
-	ClaimFirst(ctx context.Context, key policy.Key, o swarmcache.Origin) (release func(), there object, err error)
+	LookupWanted(ctx context.Context, key policy.Key, o swarmcache.Origin, wanted func(policy.Stored) bool) (object, error)
+	ClaimFirst(ctx context.Context, key policy.Key, o swarmcache.Origin, wanted func(policy.Stored) bool) (release func(), there object, err error)
 	// Fill leaves body untouched whenever it fails.
 	Fill(ctx context.Context, v swarmcache.Version, ranges bool, body io.ReadCloser, o swarmcache.Origin) (object, error)
 	Withdraw(ctx context.Context, key policy.Key) error
+	Invalidate(ctx context.Context, key policy.Key) error
 	Spool(v swarmcache.Version) spool
 }
 
@@ -59,12 +60,12 @@ func (c swarmCache) Local(key policy.Key, o swarmcache.Origin) (object, error) {
 	return c.wrap(c.Cache.Local(key, o))
 }
 
-func (c swarmCache) Lookup(ctx context.Context, key policy.Key, o swarmcache.Origin) (object, error) {
-	return c.wrap(c.Cache.Lookup(ctx, key, o))
+func (c swarmCache) LookupWanted(ctx context.Context, key policy.Key, o swarmcache.Origin, wanted func(policy.Stored) bool) (object, error) {
+	return c.wrap(c.Cache.LookupWanted(ctx, key, o, wanted))
 }
 
-func (c swarmCache) ClaimFirst(ctx context.Context, key policy.Key, o swarmcache.Origin) (release func(), there object, err error) {
-	release, obj, err := c.Cache.ClaimFirst(ctx, key, o)
+func (c swarmCache) ClaimFirst(ctx context.Context, key policy.Key, o swarmcache.Origin, wanted func(policy.Stored) bool) (release func(), there object, err error) {
+	release, obj, err := c.Cache.ClaimFirst(ctx, key, o, wanted)
 	if obj != nil {
 		there, err = c.wrap(obj, err)
 	}

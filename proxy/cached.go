@@ -26,6 +26,11 @@ type visit struct {
 	since swarmcache.Mark   // of its key, from before the origin was asked
 	from  swarmcache.Origin // see source
 
+	// key is under what v is looked up, and stored: that of the route, or, where a
+	// response that varies as vary says stands there, that of v's own variant.
+	key  policy.Key
+	vary []string
+
 	claim  func()    // gives the claim on the first GET back; may be called twice
 	first  bool      // that was granted, for what may be small
 	asks   *question // that it puts to the origin, and others wait for; nil: none
@@ -44,7 +49,7 @@ func (p *Proxy) cached(x *exchange, req policy.Request, route policy.Route) {
 		origin.RemoveHopByHop(x.r.Header)
 		req.Header = x.r.Header
 	}
-	v := &visit{exchange: x, req: req, route: route, claim: func() {}}
+	v := &visit{exchange: x, req: req, route: route, key: route.Key, claim: func() {}}
 	v.outcome = outcomeMiss
 	v.seen = p.seen.use(route.Key)
 	v.route.Store.Uses = int(v.seen.uses)
@@ -82,7 +87,11 @@ func (v *visit) known() {
 // somebody else has learnt from the origin what was to be asked.
 func (p *Proxy) answer(v *visit, obj object) (again bool) {
 	if obj == nil {
-		switch d := v.route.Cache.Decide(v.req, nil, p.cfg.Now()); d.Action {
+		d := v.route.Cache.Decide(v.req, nil, p.cfg.Now())
+		if d.Reason == policy.ReasonURIMiss && v.vary != nil {
+			d.Reason = policy.ReasonVaryMiss
+		}
+		switch d.Action {
 		case policy.Refuse:
 			p.refuse(v)
 		case policy.Bypass:
@@ -153,7 +162,11 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 	if o, selected := p.findSmall(v); selected {
 		return smallObject(o), nil
 	}
-	obj, err = p.cache.Local(v.route.Key, v.source(p))
+	obj, err = p.cache.Local(v.key, v.source(p))
+	if err == nil && v.varies(obj.Version().Stored) {
+		obj.Close()
+		return p.find(v)
+	}
 	partly := err == nil && !obj.Complete()
 	switch {
 	case partly:
@@ -172,18 +185,22 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 		}
 		if look {
 			obj, err := p.lookUp(v, round > 0)
-			if err == nil {
+			var other *swarmcache.OtherVariantError
+			switch busy := tooBusy(err); {
+			case err == nil:
 				return obj, nil
-			}
-			if busy := tooBusy(err); busy != nil {
+			case busy != nil:
 				return nil, busy
+			case errors.As(err, &other) && v.varies(other.Stored):
+				return p.find(v)
 			}
 			p.missed("look up", err)
 		}
 		if !mayClaim || round == claimRounds {
 			return nil, nil
 		}
-		claim, there, err := p.cache.ClaimFirst(ctx, v.route.Key, v.source(p))
+		claim, there, err := p.cache.ClaimFirst(ctx, v.key, v.source(p), v.wants)
+		var other *swarmcache.OtherVariantError
 		var taken *swarmcache.ClaimedError
 		switch {
 		case there != nil:
@@ -195,6 +212,8 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 			return nil, context.Cause(ctx)
 		case tooBusy(err) != nil:
 			return nil, tooBusy(err)
+		case errors.As(err, &other) && v.varies(other.Stored):
+			return p.find(v)
 		case !errors.As(err, &taken):
 			p.degraded("claim first GET", err)
 			return nil, nil
@@ -202,11 +221,42 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 	}
 }
 
+// varies reports whether s, which stands under v's key, is another variant than v
+// asks for. From then on v has the key of its own variant.
+func (v *visit) varies(s policy.Stored) bool {
+	key, other := v.variantBeside(s)
+	if other {
+		v.key, v.vary = key, s.Header["Vary"]
+	}
+	return other
+}
+
+func (v *visit) variantBeside(s policy.Stored) (key policy.Key, other bool) {
+	if v.vary != nil || v.route.Cache.SelectedBy(s, v.req.Header) {
+		return "", false
+	}
+	return v.route.Cache.VariantOf(v.route.Key, v.req.Header, s.Header["Vary"])
+}
+
+// wants reports whether v takes s from under its key, fresh or not.
+func (v *visit) wants(s policy.Stored) bool {
+	_, other := v.variantBeside(s)
+	return !other
+}
+
+// keyOf is under what a response is stored that comes to v.
+func (v *visit) keyOf(s policy.Stored) policy.Key {
+	if v.vary != nil && !policy.SameVary(v.vary, s.Header["Vary"]) {
+		return v.route.Key // it selects by other fields from now on
+	}
+	return v.key
+}
+
 // lookUp asks the cluster; told means that another node's claim has just ended.
 func (p *Proxy) lookUp(v *visit, told bool) (object, error) {
 	ctx := v.r.Context()
 	for begun := time.Now(); ; {
-		obj, err := p.cache.Lookup(ctx, v.route.Key, v.source(p))
+		obj, err := p.cache.LookupWanted(ctx, v.key, v.source(p), v.wants)
 		if !told || !errors.Is(err, swarmcache.ErrUnavailable) || time.Since(begun) > patienceTold {
 			return obj, err
 		}
@@ -240,12 +290,8 @@ func (p *Proxy) degraded(what string, err error) {
 	p.log.Debug("the cache failed; going on without it", "step", what, "error", err)
 }
 
-// withdraw makes the cluster forget what key selects, and supersede an object. It
-// does not hang on the client: what it saw at the origin is true for all.
-func (p *Proxy) withdraw(ctx context.Context, key policy.Key) {
-	p.forgotten(ctx, func(ctx context.Context) error { return p.cache.Withdraw(ctx, key) })
-}
-
+// supersede makes the cluster forget an object. It does not hang on the client: what
+// it saw at the origin is true for all.
 func (p *Proxy) supersede(v *visit, old object) {
 	v.since = v.since.Advance()
 	p.forgotten(v.r.Context(), old.Withdraw)
@@ -267,8 +313,8 @@ func (p *Proxy) forgotten(ctx context.Context, forget func(context.Context) erro
 	}
 }
 
-// invalidate withdraws what an unsafe method changed (RFC 9111 §4.4). The
-// answer waits for it only where something is stored on this node, so that the
+// invalidate makes the cluster forget what an unsafe method changed (RFC 9111 §4.4).
+// The answer waits for it only where something is stored on this node, so that the
 // next GET here sees the change; elsewhere it costs the writer nothing.
 func (p *Proxy) invalidate(ctx context.Context, u *url.URL, h http.Header) {
 	route := p.rules().Route(policy.Request{Method: http.MethodGet, URL: u, Header: h})
@@ -277,19 +323,22 @@ func (p *Proxy) invalidate(ctx context.Context, u *url.URL, h http.Header) {
 	}
 	p.cache.Mark(route.Key).Advance()
 	p.small.Forget(route.Key)
+	withdraw := func(ctx context.Context) {
+		p.forgotten(ctx, func(ctx context.Context) error { return p.cache.Invalidate(ctx, route.Key) })
+	}
 	if obj, err := p.cache.Local(route.Key, nil); err == nil {
 		obj.Close()
-		p.withdraw(ctx, route.Key)
+		withdraw(ctx)
 		return
 	}
 	select {
 	case p.background <- struct{}{}:
 		p.work.Go(func() {
 			defer func() { <-p.background }()
-			p.withdraw(p.ctx, route.Key)
+			withdraw(p.ctx)
 		})
 	default:
-		p.withdraw(ctx, route.Key)
+		withdraw(ctx)
 	}
 }
 

@@ -83,7 +83,7 @@ func (c *fakeCache) Local(key policy.Key, _ swarmcache.Origin) (object, error) {
 	return nil, swarmcache.ErrNotFound
 }
 
-func (c *fakeCache) Lookup(_ context.Context, key policy.Key, _ swarmcache.Origin) (object, error) {
+func (c *fakeCache) LookupWanted(_ context.Context, key policy.Key, _ swarmcache.Origin, _ func(policy.Stored) bool) (object, error) {
 	c.note("lookup")
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,7 +101,7 @@ func (c *fakeCache) Lookup(_ context.Context, key policy.Key, _ swarmcache.Origi
 	return nil, swarmcache.ErrNotFound
 }
 
-func (c *fakeCache) ClaimFirst(_ context.Context, key policy.Key, _ swarmcache.Origin) (func(), object, error) {
+func (c *fakeCache) ClaimFirst(_ context.Context, key policy.Key, _ swarmcache.Origin, _ func(policy.Stored) bool) (func(), object, error) {
 	c.note("claim")
 	if c.claimed != nil {
 		c.claimed()
@@ -184,6 +184,10 @@ func (o *fakeObject) Refresh(_ context.Context, s policy.Stored) error {
 func (o *fakeObject) Renew(context.Context) (bool, error) { return false, nil }
 
 func (o *fakeObject) Withdraw(ctx context.Context) error { return o.c.Withdraw(ctx, o.ver.Key) }
+
+func (c *fakeCache) Invalidate(ctx context.Context, key policy.Key) error {
+	return c.Withdraw(ctx, key)
+}
 
 func (c *fakeCache) Withdraw(_ context.Context, key policy.Key) error {
 	c.note("withdraw")

@@ -94,7 +94,7 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 		if old != nil && d.Reason != policy.ReasonVaryMiss && !same(old, received) {
 			p.supersede(v, old) // however the body ends, and before the spool, which would be void
 		}
-		why = p.spoolBody(f, res, p.version(route, v.keep(route, received), 0), route.Threshold, forSwarm)
+		why = p.spoolBody(f, res, v.version(route, v.keep(route, received), 0), route.Threshold, forSwarm)
 	case length >= route.Threshold && !forSwarm:
 		why = policy.NotStatus
 	case length < route.Threshold && !p.small.Takes(length):
@@ -103,7 +103,7 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 		why = policy.NotPartial
 		p.seen.note(route.Key, smallKind) // the next one brings the whole
 	default:
-		ver := p.version(route, v.keep(route, received), length)
+		ver := v.version(route, v.keep(route, received), length)
 		obj, joined, err := p.open(f, res, ver, route.Threshold)
 		if err == nil {
 			p.recheck(v, obj)
@@ -192,13 +192,13 @@ func same(old object, received policy.Stored) bool {
 	return ver.Validator != "" && policy.StrongValidator(received.Header, received.ResponseTime) == ver.Validator
 }
 
-func (p *Proxy) version(route policy.Route, s policy.Stored, length int64) swarmcache.Version {
+func (v *visit) version(route policy.Route, s policy.Stored, length int64) swarmcache.Version {
 	u := *route.FetchURL
 	if route.Store.SharedQuery {
 		u.RawQuery, u.ForceQuery = "", false // a capability, which the key leaves out too
 	}
 	return swarmcache.Version{
-		Key: route.Key, URL: u.String(), Stored: s, Length: length,
+		Key: v.keyOf(s), URL: u.String(), Stored: s, Length: length,
 		Validator: policy.StrongValidator(s.Header, time.Time{}),
 	}
 }
@@ -234,6 +234,7 @@ func (p *Proxy) openSmall(f *fetching, res *http.Response, ver swarmcache.Versio
 	if err := f.keep(); err != nil {
 		return nil, err
 	}
+	ver.Key = f.visit.route.Key // it keeps variants side by side by itself
 	o, err := p.small.Open(ver, f.visit.since)
 	if err != nil {
 		f.tie(f.visit.r.Context())

@@ -62,7 +62,12 @@ func (p *Proxy) here(v *visit) (object, error) {
 	if o, selected := p.findSmall(v); selected {
 		return smallObject(o), nil
 	}
-	return p.cache.Local(v.route.Key, v.source(p))
+	obj, err := p.cache.Local(v.key, v.source(p))
+	if err == nil && v.varies(obj.Version().Stored) {
+		obj.Close()
+		return p.cache.Local(v.key, v.source(p))
+	}
+	return obj, err
 }
 
 // await finds what another request brings, where nothing is here and it is not

@@ -198,14 +198,14 @@ func (n *node) quiet(url string, wanted bool) {
 	if !wanted {
 		return
 	}
-	eventually(n.t, "the object is whole and published", func() bool {
-		obj, err := n.cache.Local(keyOf(url), nil)
-		if err != nil {
-			return true
+	eventually(n.t, "the object is whole and published, with all its variants", func() bool {
+		records, err := n.cfg.Cache.List("", 100)
+		for _, rec := range records {
+			if rec.Version.Key.Base() == keyOf(url) && (!rec.Complete || rec.Untold) {
+				return false
+			}
 		}
-		defer obj.Close()
-		rec, err := n.cfg.Cache.Record(obj.Version().ID)
-		return err == nil && rec.Complete && !rec.Untold
+		return err == nil
 	})
 }
 

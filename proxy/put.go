@@ -18,9 +18,9 @@ func (p *Proxy) put(x *exchange, req policy.Request, route policy.Route) {
 		p.fail(x, refused(http.StatusMethodNotAllowed, "http_request_error", "what was put into the cluster can be read only; `shatabdi put` adds to it"))
 		return
 	}
-	v := &visit{exchange: x, req: req, route: route, from: noOrigin{}, claim: func() {}}
+	v := &visit{exchange: x, req: req, route: route, key: route.Key, from: noOrigin{}, claim: func() {}}
 	v.outcome = outcomeHit
-	obj, err := p.cache.Lookup(x.r.Context(), route.Key, noOrigin{})
+	obj, err := p.cache.LookupWanted(x.r.Context(), route.Key, noOrigin{}, v.wants)
 	switch {
 	case errors.Is(err, swarmcache.ErrUnavailable):
 		p.fail(x, refused(http.StatusServiceUnavailable, "destination_unavailable", "it is not on this node, and the directory that knows the others cannot be asked"))

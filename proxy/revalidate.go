@@ -258,7 +258,7 @@ func (p *Proxy) refresh(v *visit, ver swarmcache.Version, d policy.Verdict) {
 	header := policy.Background(&ver.Stored)
 	b := &visit{
 		req:   policy.Request{Method: http.MethodGet, URL: v.req.URL, Header: header},
-		route: v.route, asks: q, claim: func() {}, behind: true,
+		route: v.route, key: v.key, vary: v.vary, asks: q, claim: func() {}, behind: true,
 	}
 	r := (&http.Request{Method: http.MethodGet, URL: v.r.URL, Host: v.r.Host, Header: header, ProtoMajor: 1, ProtoMinor: 1}).WithContext(p.ctx)
 	b.exchange = &exchange{id: newID(), w: newRecorder(nowhere{http.Header{}}, r), url: v.url, start: p.cfg.Now()}

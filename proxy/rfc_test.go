@@ -69,6 +69,15 @@ func TestStoring(t *testing.T) {
 			{ask: "GET /x\nAccept-Language: DE;q=1.0", want: "200 in de HIT"},
 			{ask: "GET /x\nAccept-Language: fr", want: "200 in fr MISS", says: "fwd=vary-miss; stored", saw: "GET"},
 		}},
+		{name: "§4.1: variants side by side", first: []change{says("Vary", "Accept-Language"), becomes("in $language", `W/"1"`)}, acts: []act{
+			{ask: "GET /x\nAccept-Language: de", want: "200 in de MISS", saw: "GET"},
+			{ask: "GET /x\nAccept-Language: fr", want: "200 in fr MISS", says: "fwd=vary-miss; stored", saw: "GET"},
+			{ask: "GET /x\nAccept-Language: de", want: "200 in de HIT"},
+			{ask: "GET /x\nAccept-Language: fr", want: "200 in fr HIT"},
+			{ask: "HEAD /x\nAccept-Language: fr", want: "200 HIT", says: "Content-Length: 5"},
+			{after: minute, ask: "GET /x\nAccept-Language: fr", want: "200 in fr REVALIDATED", saw: "GET If-None-Match"},
+			{ask: "GET /x\nAccept-Language: de", want: "200 in de REVALIDATED", saw: "GET If-None-Match"},
+		}},
 		{name: "§3.3: a part opens the whole", swarm: true, acts: []act{
 			{ask: "GET /x\nRange: bytes=1-", want: "206 ne MISS", says: "fwd-status=206; stored", saw: "GET Range"},
 		}},

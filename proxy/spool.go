@@ -165,6 +165,7 @@ func (b *spoolingBody) commit() {
 }
 
 func (b *spoolingBody) keepSmall() {
+	b.ver.Key = b.v.route.Key // it keeps variants side by side by itself
 	if err := b.p.small.Put(b.ver, bytes.Clone(b.begin), b.v.since); err != nil {
 		b.p.degraded("keep in memory", err)
 		return

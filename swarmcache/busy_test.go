@@ -51,7 +51,7 @@ func TestTransfersAreLimited(t *testing.T) {
 	if _, err := c.Lookup(t.Context(), policy.Key(m.name), m); !errors.Is(err, swarmcache.ErrBusy) {
 		t.Errorf("looking for another object: %v", err)
 	}
-	if _, _, err := c.ClaimFirst(t.Context(), policy.Key(m.name), m); !errors.Is(err, swarmcache.ErrBusy) {
+	if _, _, err := c.ClaimFirst(t.Context(), policy.Key(m.name), m, whatever); !errors.Is(err, swarmcache.ErrBusy) {
 		t.Errorf("claiming the first GET of another one: %v", err)
 	}
 	for _, name := range []string{"one", "complete"} {

@@ -97,17 +97,18 @@ type Cache struct {
 
 	// What is here is known in memory first; the catalogue follows behind the
 	// client's first byte. mu guards the fields below and is never held across I/O.
-	mu      sync.Mutex
-	closed  bool
-	objects map[ObjectID]*object    // with an open file
-	entries map[ObjectID]*entry     // everything that takes space
-	current map[policy.Key]ObjectID // what keys select; each has an entry
-	leaving map[ObjectID]*leaving   // forgotten, but still on the disk
-	sealed  map[InfoHash]ObjectID
-	used    int64 // bytes reserved by entries and spools
-	going   int64 // bytes of those that are leaving
-	evict   *policy.Eviction[ObjectID]
-	firsts  map[policy.Key]*first
+	mu       sync.Mutex
+	closed   bool
+	objects  map[ObjectID]*object    // with an open file
+	entries  map[ObjectID]*entry     // everything that takes space
+	current  map[policy.Key]ObjectID // what keys select; each has an entry
+	variants variants                // those of current that are keys of variants
+	leaving  map[ObjectID]*leaving   // forgotten, but still on the disk
+	sealed   map[InfoHash]ObjectID
+	used     int64 // bytes reserved by entries and spools
+	going    int64 // bytes of those that are leaving
+	evict    *policy.Eviction[ObjectID]
+	firsts   map[policy.Key]*first
 
 	spools spools
 }
@@ -134,7 +135,7 @@ func Open(cfg Config) (*Cache, error) {
 	c := &Cache{
 		cfg: cfg, log: cfg.Logger.With("component", "cache"), now: cfg.Now,
 		metrics: newMetrics(cfg.Registerer), rates: rates{m: map[string]float64{}},
-		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, current: map[policy.Key]ObjectID{},
+		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, current: map[policy.Key]ObjectID{}, variants: variants{},
 		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{}, evict: policy.NewEviction[ObjectID](cfg.Size),
 		spools: spools{open: map[*Spool]struct{}{}},
 	}
@@ -231,11 +232,17 @@ func (c *Cache) selected(key policy.Key) (id ObjectID, ok bool) {
 // Close it. o serves the spans that this node may have to fetch while the handle's
 // readers want them.
 func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, error) {
-	return c.find(key, o, func() (*Version, *FillRecord, error) { return c.cfg.Directory.Lookup(ctx, key) })
+	return c.LookupWanted(ctx, key, o, func(policy.Stored) bool { return true })
 }
 
-// find is Lookup with what directory says of key.
-func (c *Cache) find(key policy.Key, o Origin, directory func() (*Version, *FillRecord, error)) (*Object, error) {
+// LookupWanted is Lookup, but takes of what only the directory knows nothing but
+// what is wanted; an *OtherVariantError where there is nothing else.
+func (c *Cache) LookupWanted(ctx context.Context, key policy.Key, o Origin, wanted func(policy.Stored) bool) (*Object, error) {
+	return c.find(key, o, wanted, func() (*Version, *FillRecord, error) { return c.cfg.Directory.Lookup(ctx, key) })
+}
+
+// find is LookupWanted with what directory says of key.
+func (c *Cache) find(key policy.Key, o Origin, wanted func(policy.Stored) bool, directory func() (*Version, *FillRecord, error)) (*Object, error) {
 	local, err := c.Local(key, o)
 	if err == nil && (local.Complete() || local.o.busy()) {
 		return local, nil
@@ -247,6 +254,10 @@ func (c *Cache) find(key policy.Key, o Origin, directory func() (*Version, *Fill
 		return nil, busy
 	}
 	v, fill, derr := directory()
+	var other *Version
+	if derr == nil {
+		other, v, fill = pick(v, fill, wanted)
+	}
 	switch {
 	case derr == nil && fill != nil && fill.Ended == "":
 		if v == nil || v.ID != fill.Version.ID {
@@ -254,6 +265,8 @@ func (c *Cache) find(key policy.Key, o Origin, directory func() (*Version, *Fill
 		}
 	case derr == nil && v != nil:
 		fill = nil
+	case err != nil && other != nil:
+		return nil, &OtherVariantError{other.Stored}
 	case err == nil: // nothing is known of it elsewhere: what is here counts
 		return local, nil
 	case errors.Is(derr, ErrUnavailable):
@@ -275,6 +288,23 @@ func (c *Cache) find(key policy.Key, o Origin, directory func() (*Version, *Fill
 	}
 	obj.expect(fill)
 	return obj.handle(o), nil
+}
+
+// OtherVariantError tells of the only response that a key selects, which is not
+// the one that is wanted.
+type OtherVariantError struct{ Stored policy.Stored }
+
+func (e *OtherVariantError) Error() string { return "another variant stands under that key" }
+
+// pick leaves out what is not wanted; other is one of those.
+func pick(v *Version, fill *FillRecord, wanted func(policy.Stored) bool) (other, _ *Version, _ *FillRecord) {
+	if v != nil && !wanted(v.Stored) {
+		other, v = v, nil
+	}
+	if fill != nil && !wanted(fill.Version.Stored) {
+		other, fill = &fill.Version, nil
+	}
+	return other, v, fill
 }
 
 // open returns an object that this node has, with a reference on its file, for
@@ -341,11 +371,16 @@ func (c *Cache) select_(o *object) {
 		return
 	}
 	c.current[key] = id
+	c.variants.add(key)
+	surplus, many := c.surplusLocked(key)
 	pinned := was && c.entries[old].pinned
 	c.entries[id].pinned = c.entries[id].pinned || pinned
 	c.mu.Unlock()
 	if was {
 		c.forget(old)
+	}
+	if many {
+		c.forget(surplus)
 	}
 	o.file.Acquire() // it stays in memory until the catalogue knows it
 	record := func() {
@@ -442,7 +477,7 @@ func (c *Cache) Renew(ctx context.Context, obj *Object) (news bool, err error) {
 		v = &fill.Version
 	}
 	switch {
-	case v == nil || !v.date().After(have.date()):
+	case v == nil || !v.date().After(have.date()), !policy.SameVariant(&v.Stored, &have.Stored):
 		return false, nil
 	case v.ID == have.ID:
 		return true, obj.o.freshen(v.Stored)
@@ -516,7 +551,24 @@ func (c *Cache) publishStored(id ObjectID) error {
 		return err
 	}
 	o.told()
+	c.recheck(o.file)
 	return nil
+}
+
+// recheck takes back what was published if it was forgotten in that moment: who
+// purged it may have looked too early to find it.
+func (c *Cache) recheck(f *File) {
+	if !f.Condemned() {
+		return
+	}
+	have := f.Version()
+	v, _, err := c.cfg.Directory.Lookup(c.ctx, have.Key)
+	if err == nil && v != nil && v.ID == have.ID {
+		err = c.cfg.Directory.Withdraw(c.ctx, have.Key)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		c.log.Warn("withdraw what was forgotten", "key", have.Key, "error", err)
+	}
 }
 
 // Held implements Held for the swarm.

@@ -53,6 +53,7 @@ func (t *transfer) publish(ctx context.Context, wait time.Duration) {
 		}
 		if t.c.publish(ctx, t.file.Version()) == nil {
 			t.o.told()
+			t.c.recheck(t.file)
 			return
 		}
 		wait = time.Second

@@ -34,6 +34,10 @@ type Node struct {
 	PeerID   string           `json:"peer_id,omitempty"` // how its swarm calls itself, 40 hex digits
 }
 
+// MaxVariants is how many variants of a key are kept, besides the one that stands
+// under the key itself (see policy.Key.Variant).
+const MaxVariants = 16
+
 var (
 	// ErrNotFound: the catalogue or the directory has no such thing.
 	ErrNotFound = errors.New("not found")
@@ -134,12 +138,16 @@ type Directory interface {
 	// Publish makes v what its key selects, or refreshes its freshness facts
 	// when it already is. ErrStale when the directory's response is newer
 	// (RFC 9111 §4: the most recent by Date); ErrPoisoned when the same version
-	// has other bytes there, by its SHA-256.
+	// has other bytes there, by its SHA-256. Of the variants of a key, besides the
+	// one under the key itself, the MaxVariants published last stay.
 	Publish(ctx context.Context, v Version) error
 	// Withdraw makes key select nothing.
 	Withdraw(ctx context.Context, key policy.Key) error
-	// Purge does so too, and lets it be known until PurgesStand are over.
+	// Purge does so for all variants of a key, and lets it be known until
+	// PurgesStand are over. Invalidate is the same where a version, a fill or a claim
+	// on the first GET is known; told is false where there is nothing.
 	Purge(ctx context.Context, p Purge) error
+	Invalidate(ctx context.Context, p Purge) (told bool, err error)
 	// Purges calls f, from one goroutine, with all purges that stand: at first,
 	// whenever one comes, and once an hour while the directory can be asked. It
 	// returns when ctx is done, nil, or when nothing will ever come.

@@ -32,10 +32,10 @@ const patienceOpen = 5 * time.Second
 
 // ClaimFirst claims the cluster-wide right to send the first GET for a key that
 // policy expects to be large and of which nothing is known; or returns what is
-// there. A *ClaimedError, which may come after a wait: look up. ErrBusy: not now.
+// there and wanted. A *ClaimedError, which may come after a wait: look up. ErrBusy: not now.
 // When the directory is away the claim is for this node only. release does not
 // wait.
-func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin) (release func(), there *Object, err error) {
+func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin, wanted func(policy.Stored) bool) (release func(), there *Object, err error) {
 	if err := c.begins(); err != nil {
 		return nil, nil, err
 	}
@@ -84,7 +84,7 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin) (relea
 	unlock()
 	var taken *ClaimedError
 	if errors.As(err, &taken) && taken.There != nil {
-		there, err = c.find(key, o, func() (*Version, *FillRecord, error) { return taken.There.Version, taken.There.Fill, nil })
+		there, err = c.find(key, o, wanted, func() (*Version, *FillRecord, error) { return taken.There.Version, taken.There.Fill, nil })
 	}
 	return nil, there, err
 }

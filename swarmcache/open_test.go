@@ -204,13 +204,13 @@ func TestClaimIsTheVerdict(t *testing.T) {
 	m := newMemory("a", 8<<20)
 	key := policy.Key(m.name)
 	open := hold(t, &slow.opening)
-	release, _, err := a.ClaimFirst(t.Context(), key, m)
+	release, _, err := a.ClaimFirst(t.Context(), key, m, whatever)
 	if err != nil {
 		t.Fatal(err)
 	}
 	waited := make(chan error, 1)
 	go func() {
-		_, _, err := b.ClaimFirst(t.Context(), key, m)
+		_, _, err := b.ClaimFirst(t.Context(), key, m, whatever)
 		waited <- err
 	}()
 	obj := begin(t, a, m)
@@ -278,7 +278,7 @@ func TestClaimAfterAFillThatEnded(t *testing.T) {
 	if err := board.Update(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	release, _, err := a.ClaimFirst(t.Context(), v.Key, m)
+	release, _, err := a.ClaimFirst(t.Context(), v.Key, m, whatever)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +356,7 @@ func TestForgottenBeforeItsRecordStands(t *testing.T) {
 	a := openWith(t, "a", cachetest.NewIndex(), d, 0)
 	m := newMemory("m", 4<<20)
 	key := policy.Key(m.name)
-	release, _, err := a.ClaimFirst(t.Context(), key, m)
+	release, _, err := a.ClaimFirst(t.Context(), key, m, whatever)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,3 +378,6 @@ func TestForgottenBeforeItsRecordStands(t *testing.T) {
 		return d.opened.Load() && (errors.Is(err, swarmcache.ErrNotFound) || err == nil && fill == nil)
 	})
 }
+
+// whatever stands is wanted.
+func whatever(policy.Stored) bool { return true }

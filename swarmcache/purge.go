@@ -25,6 +25,10 @@ type Purge struct {
 // the origins about all that it holds.
 const PurgesStand = 7 * 24 * time.Hour
 
+// clocksDiffer is by how much the clocks of two nodes may: what came so soon after
+// a purge is taken for what was purged, and costs one more request to the origin.
+const clocksDiffer = time.Minute
+
 // settingPurges is where the catalogue keeps which purges this node has obeyed.
 const settingPurges = "purges"
 
@@ -66,11 +70,8 @@ func (o *obedience) saveLocked(x Index) error {
 func (c *Cache) Purge(ctx context.Context, key policy.Key) (had bool, err error) {
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.mu.Lock()
-	c.Mark(key).Advance()
-	_, had = c.selected(key)
-	had = c.cfg.Purged(key) || had
+	had, err = c.purgeHere(key)
 	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(key), Self: true})
-	err = c.forgetKey(key)
 	// Ours is known here: what comes in its place must not go with it.
 	c.obeyed.own = append(c.obeyed.own, p.ID)
 	c.obeyed.mu.Unlock()
@@ -78,6 +79,42 @@ func (c *Cache) Purge(ctx context.Context, key policy.Key) (had bool, err error)
 		return had, err
 	}
 	return had, c.cfg.Directory.Purge(ctx, p)
+}
+
+// Invalidate is Purge after a request changed what key selects at the origin (RFC
+// 9111 §4.4). Where the cluster knows nothing of the key, nobody is told.
+func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
+	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
+	c.obeyed.mu.Lock()
+	had, err := c.purgeHere(key)
+	c.obeyed.own = append(c.obeyed.own, p.ID)
+	c.obeyed.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if had { // the directory may know nothing of it, and another node have it too
+		return c.cfg.Directory.Purge(ctx, p)
+	}
+	told, err := c.cfg.Directory.Invalidate(ctx, p)
+	if !told {
+		c.obeyed.mu.Lock()
+		defer c.obeyed.mu.Unlock()
+		c.obeyed.own = slices.DeleteFunc(c.obeyed.own, func(id string) bool { return id == p.ID })
+	}
+	return err
+}
+
+// purgeHere forgets all variants of key on this node, and what is on its way for
+// it, and tells whether there was anything.
+func (c *Cache) purgeHere(key policy.Key) (had bool, err error) {
+	c.Mark(key).Advance()
+	had = c.cfg.Purged(key)
+	for _, k := range c.variantsOf(key) {
+		_, here := c.selected(k)
+		had = had || here
+		err = errors.Join(err, c.forgetKey(k))
+	}
+	return had, err
 }
 
 // forgetKey forgets what key selects on this node, if anything, and what is being
@@ -104,10 +141,16 @@ func (c *Cache) obey(standing []Purge) {
 	for _, id := range append(o.own, o.Seen...) {
 		known[id] = true
 	}
+	forgotten := map[string][]gone{}
+	for _, p := range standing {
+		if !known[p.ID] {
+			forgotten[p.ID] = c.obeyNow(p) // all of them before the first wait
+		}
+	}
 	var seen []string
 	for _, p := range standing {
 		if !known[p.ID] {
-			if err := c.obeyOne(p); err != nil {
+			if err := c.obeyWholly(p, forgotten[p.ID]); err != nil {
 				c.log.Error("obey a purge", "key", p.Key, "error", err)
 				continue // it is told again
 			}
@@ -122,24 +165,47 @@ func (c *Cache) obey(standing []Purge) {
 	}
 }
 
-// obeyOne forgets what a purge speaks of, here and, if this node published it
-// after the purge had withdrawn it, in the directory.
-func (c *Cache) obeyOne(p Purge) error {
+// gone is what a key selected here.
+type gone struct {
+	key policy.Key
+	id  ObjectID
+	l   *leaving
+}
+
+// obeyNow makes this node serve no more what a purge speaks of.
+func (c *Cache) obeyNow(p Purge) (all []gone) {
 	c.Mark(p.Key).Advance()
 	c.cfg.Purged(p.Key)
 	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(p.Key)})
-	id, had := c.selected(p.Key)
-	if err := c.forgetKey(p.Key); err != nil || !had {
-		return err
+	for _, key := range c.variantsOf(p.Key) {
+		c.spools.forget(key)
+		if id, ok := c.selected(key); ok {
+			all = append(all, gone{key, id, c.forget(id)})
+		}
 	}
-	v, _, err := c.cfg.Directory.Lookup(c.ctx, p.Key)
-	if err == nil && v != nil && v.ID == id && v.Stored.ResponseTime.Before(p.At) {
-		err = c.cfg.Directory.Withdraw(c.ctx, p.Key)
+	return all
+}
+
+// obeyWholly waits until what was forgotten is gone, and takes it out of the
+// directory where this node published it, or the record of its fill, after the
+// purge had done so.
+func (c *Cache) obeyWholly(p Purge, all []gone) error {
+	for _, g := range all {
+		if err := g.l.wait(); err != nil {
+			return err
+		}
+		v, fill, err := c.cfg.Directory.Lookup(c.ctx, g.key)
+		before := func(v *Version) bool {
+			return v != nil && v.ID == g.id && v.Stored.ResponseTime.Before(p.At.Add(clocksDiffer))
+		}
+		if err == nil && (before(v) || fill != nil && before(&fill.Version)) {
+			err = c.cfg.Directory.Withdraw(c.ctx, g.key)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrUnavailable) {
+			return err
+		}
 	}
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // distrust makes everything that is stored stale, when this node was away for

@@ -42,6 +42,7 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 		c.used += v.Length
 		if id, err := c.cfg.Index.Current(v.Key); err == nil && id == v.ID {
 			c.current[v.Key] = id
+			c.variants.add(v.Key)
 		}
 		if r.Complete && !v.InfoHash.IsZero() {
 			c.sealed[v.InfoHash] = v.ID
@@ -345,6 +346,7 @@ func (c *Cache) dropLocked(id ObjectID, e *entry) {
 	delete(c.objects, id)
 	if c.current[e.key] == id {
 		delete(c.current, e.key)
+		c.variants.remove(e.key)
 	}
 	if c.sealed[e.infoHash] == id {
 		delete(c.sealed, e.infoHash)

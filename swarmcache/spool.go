@@ -45,6 +45,18 @@ func (ss *spools) forget(key policy.Key) {
 	}
 }
 
+// variantsOf returns the keys of variants of base that are being spooled.
+func (ss *spools) variantsOf(base policy.Key) (keys []policy.Key) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for s := range ss.open {
+		if k := s.v.Key; k != base && k.Base() == base {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
 // Spool receives a storable body whose length is not known. Commit makes it an
 // object when at least atLeast bytes came, and its key was not forgotten
 // meanwhile; Abort, or a Commit of less, leaves no trace. One of both must come.

@@ -187,7 +187,7 @@ func (s *service) find(prefix string) (swarmcache.Record, error) {
 func object(r swarmcache.Record) Object {
 	v := r.Version
 	o := Object{
-		ID: v.ID, Key: string(v.Key), URL: shown(v.URL, string(v.Key)), Length: v.Length,
+		ID: v.ID, Key: string(v.Key.Base()), URL: shown(v.URL, string(v.Key.Base())), Length: v.Length,
 		Complete: r.Complete, Pinned: r.Pinned, Suspect: r.Suspect, Added: time.Unix(r.Added, 0).UTC(),
 	}
 	if !v.InfoHash.IsZero() {

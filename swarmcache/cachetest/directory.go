@@ -16,19 +16,20 @@ import (
 // Directories is a directory in memory, shared by the nodes of a test. It keeps
 // the contract of swarmcache.Directory to the letter, and can be made to fail.
 type Directories struct {
-	mu      sync.Mutex // guards everything below; never held while a caller is told
-	rev     int64
-	away    chan struct{} // closed while the directory is away
-	delay   time.Duration
-	size    int
-	counts  DirectoryCounts
-	objects map[policy.Key]swarmcache.Version
-	filling map[policy.Key]*pointer
-	boards  map[swarmcache.ObjectID]*sheet
-	first   map[policy.Key]*first
-	slots   map[string]*slots // by origin
-	purges  []swarmcache.Purge
-	purged  chan struct{} // closed and renewed with each purge
+	mu        sync.Mutex // guards everything below; never held while a caller is told
+	rev       int64
+	away      chan struct{} // closed while the directory is away
+	delay     time.Duration
+	size      int
+	counts    DirectoryCounts
+	objects   map[policy.Key]swarmcache.Version
+	published map[policy.Key]int64 // when, by rev
+	filling   map[policy.Key]*pointer
+	boards    map[swarmcache.ObjectID]*sheet
+	first     map[policy.Key]*first
+	slots     map[string]*slots // by origin
+	purges    []swarmcache.Purge
+	purged    chan struct{} // closed and renewed with each purge
 }
 
 // DirectoryCounts is what the nodes asked of a directory. Claims are spans asked
@@ -57,13 +58,14 @@ type first struct {
 // NewDirectory returns an empty directory.
 func NewDirectory() *Directories {
 	return &Directories{
-		away:    make(chan struct{}),
-		objects: map[policy.Key]swarmcache.Version{},
-		filling: map[policy.Key]*pointer{},
-		boards:  map[swarmcache.ObjectID]*sheet{},
-		first:   map[policy.Key]*first{},
-		slots:   map[string]*slots{},
-		purged:  make(chan struct{}),
+		away:      make(chan struct{}),
+		objects:   map[policy.Key]swarmcache.Version{},
+		published: map[policy.Key]int64{},
+		filling:   map[policy.Key]*pointer{},
+		boards:    map[swarmcache.ObjectID]*sheet{},
+		first:     map[policy.Key]*first{},
+		slots:     map[string]*slots{},
+		purged:    make(chan struct{}),
 	}
 }
 
@@ -203,8 +205,29 @@ func (d *directory) Publish(ctx context.Context, v swarmcache.Version) error {
 	case ok && date(old).After(date(v)):
 		return swarmcache.ErrStale
 	}
+	delete(d.published, v.Key)
 	d.objects[v.Key] = v
+	d.rev++
+	d.published[v.Key] = d.rev
+	d.boundVariantsLocked(v.Key)
 	return nil
+}
+
+// boundVariantsLocked removes the variant that was published first, if there are
+// too many.
+func (d *Directories) boundVariantsLocked(key policy.Key) {
+	n, oldest := 0, key
+	for k := range d.objects {
+		if k.Base() != key.Base() || k == k.Base() {
+			continue
+		}
+		if n++; d.published[k] < d.published[oldest] {
+			oldest = k
+		}
+	}
+	if n > swarmcache.MaxVariants {
+		delete(d.objects, oldest)
+	}
 }
 
 func (d *directory) Withdraw(ctx context.Context, key policy.Key) error {
@@ -223,10 +246,41 @@ func (d *directory) Purge(ctx context.Context, p swarmcache.Purge) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for k := range d.objects {
+		if k.Base() == p.Key {
+			delete(d.objects, k)
+		}
+	}
+	for k := range d.filling {
+		if k.Base() == p.Key {
+			delete(d.filling, k)
+		}
+	}
 	d.purges = append(d.purges, p)
 	close(d.purged)
 	d.purged = make(chan struct{})
 	return nil
+}
+
+func (d *directory) Invalidate(ctx context.Context, p swarmcache.Purge) (told bool, err error) {
+	if err := d.lock(ctx, &d.counts.Withdraws); err != nil {
+		return true, err
+	}
+	known := false
+	for k := range d.objects {
+		known = known || k.Base() == p.Key
+	}
+	for k := range d.filling {
+		known = known || k.Base() == p.Key
+	}
+	for k := range d.first {
+		known = known || k.Base() == p.Key
+	}
+	d.mu.Unlock()
+	if !known {
+		return false, nil
+	}
+	return true, d.Purge(ctx, p)
 }
 
 func (d *directory) Purges(ctx context.Context, f func([]swarmcache.Purge)) error {

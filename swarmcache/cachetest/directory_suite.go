@@ -39,6 +39,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"RefreshKeepsWhatIsKnownOfTheBytes", refreshKeeps},
 		{"WithdrawnKeySelectsNothing", withdrawn},
 		{"PurgesReachThoseWhoFollowAndThoseWhoCome", purges},
+		{"VariantsStandSideBySideAndGoTogether", variants},
 		{"OneOpensAndTheOthersJoin", oneOpens},
 		{"OpenerTakesPartWithItsFirstSpans", openerTakesPart},
 		{"LookupFindsTheRunningFill", findsFill},
@@ -345,6 +346,40 @@ func purges(t *testing.T, l lab) {
 				break
 			}
 		}
+	}
+}
+
+func variants(t *testing.T, l lab) {
+	a, b := l.node(1), l.node(2)
+	v := version("http://o/a", `"1"`, noon)
+	of := func(i int) swarmcache.Version {
+		return version(v.Key.Variant(http.Header{"Accept-Language": {fmt.Sprint(i)}}), `"1"`, noon)
+	}
+	noErr(t, a.Publish(l.ctx, v))
+	for i := range swarmcache.MaxVariants + 1 {
+		noErr(t, a.Publish(l.ctx, of(i)))
+	}
+	for i, want := range map[int]error{0: swarmcache.ErrNotFound, 1: nil, swarmcache.MaxVariants: nil} {
+		if _, _, err := b.Lookup(l.ctx, of(i).Key); !errors.Is(err, want) {
+			t.Errorf("variant %d: %v, want %v", i, err, want)
+		}
+	}
+	noErr(t, b.Withdraw(l.ctx, v.Key)) // that one alone
+	_, _, err := a.Lookup(l.ctx, of(1).Key)
+	noErr(t, err)
+	if told, err := b.Invalidate(l.ctx, swarmcache.Purge{ID: "1", Key: v.Key, At: time.Now()}); err != nil || !told {
+		t.Errorf("told %v, %v", told, err)
+	}
+	_, _, err = a.Lookup(l.ctx, of(1).Key)
+	wantErr(t, err, swarmcache.ErrNotFound)
+	if told, err := b.Invalidate(l.ctx, swarmcache.Purge{ID: "2", Key: v.Key, At: time.Now()}); err != nil || told {
+		t.Errorf("of what nobody has: told %v, %v", told, err)
+	}
+	release, _, err := a.ClaimFirst(l.ctx, v.Key)
+	noErr(t, err)
+	defer release()
+	if told, err := b.Invalidate(l.ctx, swarmcache.Purge{ID: "3", Key: v.Key, At: time.Now()}); err != nil || !told {
+		t.Errorf("of what is asked for now: told %v, %v", told, err)
 	}
 }
 

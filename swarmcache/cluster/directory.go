@@ -72,7 +72,7 @@ func only(r *clientv3.TxnResponse, i int) *mvccpb.KeyValue {
 // version the more recent facts stay, and what is known of its bytes is kept.
 func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 	key := c.keys.object(v.Key)
-	return c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
+	err := c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
 		var old *swarmcache.Version // at first we suppose that there is none
 		var rev int64
 		for {
@@ -101,6 +101,28 @@ func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 				}
 			}
 		}
+	})
+	if err == nil && v.Key != v.Key.Base() {
+		err = c.boundVariants(ctx, v.Key.Base())
+	}
+	return err
+}
+
+// boundVariants deletes those variants of a key that were published first, where
+// there are too many.
+func (c *Cluster) boundVariants(ctx context.Context, base policy.Key) error {
+	return c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
+		g, err := client.Get(ctx, c.keys.object(base)+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly(),
+			clientv3.WithSort(clientv3.SortByModRevision, clientv3.SortAscend))
+		if err != nil {
+			return err
+		}
+		for _, kv := range g.Kvs[:max(0, len(g.Kvs)-swarmcache.MaxVariants)] {
+			if _, err := client.Delete(ctx, string(kv.Key)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -34,15 +34,21 @@ import (
 //	origins/<o>/slots/<i>      who has a slot for a stream from an origin, under its lease
 //	origins/<o>/line/<node>    a node that waits for one, under its lease
 //
-// <key> is the SHA-256 of a cache key, <o> that of an origin's name. A landed span that is claimed again has a
+// <key> is the SHA-256 of a cache key, and behind it, after a slash, what tells a
+// variant; <o> that of an origin's name. A landed span that is claimed again has a
 // second entry because a key under a lease goes with the lease, and its hashes
 // must not. The participants come first in a board, so that the rest of it can
 // be watched without them.
 type keys struct{ prefix string }
 
 func sum(k policy.Key) string {
-	h := sha256.Sum256([]byte(k))
-	return hex.EncodeToString(h[:])
+	base := k.Base()
+	h := sha256.Sum256([]byte(base))
+	name := hex.EncodeToString(h[:])
+	if k != base {
+		name += "/" + string(k[len(base)+1:])
+	}
+	return name
 }
 
 func (k keys) cluster() string                          { return k.prefix + "cluster" }

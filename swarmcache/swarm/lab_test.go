@@ -331,7 +331,7 @@ func (n *labNode) get(ctx context.Context, s *site) (*swarmcache.Object, error) 
 		if err == nil {
 			return obj, nil
 		}
-		release, there, err := n.ClaimFirst(ctx, key, s)
+		release, there, err := n.ClaimFirst(ctx, key, s, func(policy.Stored) bool { return true })
 		var other *swarmcache.ClaimedError
 		if errors.As(err, &other) {
 			continue
