@@ -203,7 +203,7 @@ func (e early) expectLarge(req Request, rt Route) bool {
 	case rt.sourced:
 		return true
 	}
-	return looksLarge(rt.subject.path)
+	return rt.Threshold <= 1 || looksLarge(rt.subject.path)
 }
 
 func subjectOf(req Request) subject {

@@ -38,7 +38,7 @@ type Config struct {
 func (c *Config) Policy() *policy.Rules {
 	return &policy.Rules{
 		Default: policy.Defaults{
-			Threshold: policy.Size(c.Cache.SwarmThreshold),
+			Threshold: max(1, policy.Size(c.Cache.SwarmThreshold)),
 			Streams:   c.Origin.Streams,
 		},
 		Rules:   c.Rules,

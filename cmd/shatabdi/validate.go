@@ -136,7 +136,7 @@ func (v *validator) peer(p Peer) {
 
 func (v *validator) cache(c Cache) {
 	v.require(c.Size.Percent > 0 || c.Size.Bytes > 0, "cache.size", "nothing would fit; want a size such as 50GiB or 80%% (to keep nothing, set mode: pass)")
-	v.require(c.SwarmThreshold > 0, "cache.swarm_threshold", "want a size above 0, such as 4MiB")
+	v.require(c.SwarmThreshold >= 0, "cache.swarm_threshold", "want a size such as 4MiB, or 0 for all")
 	v.require(c.MaxTransfers >= 0, "cache.max_transfers", "negative; want 0 (no limit) or more")
 	v.oneOf("cache.small", c.Small, SmallPass, SmallCache)
 	v.require(c.Small != SmallCache || c.SmallMemory >= 1<<20, "cache.small_memory", "%s; want at least 1MiB", c.SmallMemory)
