@@ -33,12 +33,14 @@ const clocksDiffer = time.Minute
 const settingPurges = "purges"
 
 // obedience is what a node remembers of purges: those that it has obeyed, as far
-// as they may still stand, and when it last was in touch with those who order.
+// as they may still stand, and when it last was in touch with those who order. It
+// remembers all of a purge, so that it can stand again in a directory that was
+// wiped, or restored from an old copy.
 type obedience struct {
-	mu    sync.Mutex // held across forgetting: purges are obeyed one after the other
-	own   []string   // ordered here, and not seen to stand yet
-	Seen  []string   `json:"seen,omitempty"`
-	Touch time.Time  `json:"touch"`
+	mu     sync.Mutex // held across forgetting: purges are obeyed one after the other
+	own    []string   // ordered here, and not seen to stand yet
+	Obeyed []Purge    `json:"obeyed,omitempty"`
+	Touch  time.Time  `json:"touch"`
 }
 
 // load reads what an earlier run remembered.
@@ -138,8 +140,11 @@ func (c *Cache) obey(standing []Purge) {
 		return // it is told again
 	}
 	known := map[string]bool{}
-	for _, id := range append(o.own, o.Seen...) {
+	for _, id := range o.own {
 		known[id] = true
+	}
+	for _, p := range o.Obeyed {
+		known[p.ID] = true
 	}
 	forgotten := map[string][]gone{}
 	for _, p := range standing {
@@ -147,7 +152,7 @@ func (c *Cache) obey(standing []Purge) {
 			forgotten[p.ID] = c.obeyNow(p) // all of them before the first wait
 		}
 	}
-	var seen []string
+	obeyed := c.standAgain(standing)
 	for _, p := range standing {
 		if !known[p.ID] {
 			if err := c.obeyWholly(p, forgotten[p.ID]); err != nil {
@@ -157,12 +162,28 @@ func (c *Cache) obey(standing []Purge) {
 			c.metrics.purges.Inc()
 		}
 		o.own = slices.DeleteFunc(o.own, func(id string) bool { return id == p.ID })
-		seen = append(seen, p.ID)
+		obeyed = append(obeyed, p)
 	}
-	o.Seen, o.Touch = seen, c.now()
+	o.Obeyed, o.Touch = obeyed, c.now()
 	if err := o.saveLocked(c.cfg.Index); err != nil {
 		c.log.Warn("remember the purges", "error", err) // they are obeyed again
 	}
+}
+
+// standAgain orders once more what this node has obeyed and the directory has lost:
+// another node may have been away when it was ordered. It returns those purges.
+func (c *Cache) standAgain(standing []Purge) (lost []Purge) {
+	for _, p := range c.obeyed.Obeyed {
+		stands := slices.ContainsFunc(standing, func(s Purge) bool { return s.ID == p.ID })
+		if stands || c.now().Sub(p.At) > PurgesStand-time.Hour { // its time is over
+			continue
+		}
+		lost = append(lost, p)
+		if err := c.cfg.Directory.Purge(c.ctx, p); err != nil {
+			c.log.Warn("the directory has lost a purge", "key", p.Key, "error", err)
+		}
+	}
+	return lost
 }
 
 // gone is what a key selected here.

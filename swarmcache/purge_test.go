@@ -1,6 +1,7 @@
 package swarmcache_test
 
 import (
+	"bytes"
 	"log/slog"
 	"slices"
 	"sync"
@@ -150,5 +151,38 @@ func TestAwayForLongerThanPurgesStand(t *testing.T) {
 		} else if (s.doubts == 1) != want {
 			t.Errorf("away for %v: %d times doubted", away, s.doubts)
 		}
+	}
+}
+
+// A directory that was wiped hears of the purges again from those who obeyed them: who
+// was away all the time does not bring back what was purged.
+func TestPurgesOutliveTheDirectory(t *testing.T) {
+	d := cachetest.NewDirectory()
+	m, other := newMemory("a", 8<<20), newMemory("other", 8<<20)
+	asked, away := newSite(t, "asked"), newSite(t, "away")
+	one, two := asked.start(t, d, 0), away.start(t, d, 0)
+	for _, c := range []*swarmcache.Cache{one, two} {
+		fill(t, c, m).Close()
+		fill(t, c, other).Close()
+	}
+	two.Close()
+	if _, err := one.Purge(t.Context(), policy.Key(m.name)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		b, _ := asked.index.Setting("purges")
+		return bytes.Contains(b, []byte(`"key":"a"`))
+	})
+	wiped := cachetest.NewDirectory()
+	one = asked.restart(t, one, wiped, 24*time.Hour)
+	two = away.restart(t, two, wiped, 24*time.Hour)
+	eventually(t, func() bool { return !here(two, m) })
+	if !here(one, other) || !here(two, other) {
+		t.Error("something else was lost")
+	}
+	fill(t, one, m).Close() // what came after the purge stays
+	one = asked.restart(t, one, wiped, 24*time.Hour)
+	if !here(one, m) {
+		t.Error("a purge was obeyed twice")
 	}
 }
