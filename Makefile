@@ -10,7 +10,7 @@ KILLS       ?= 500
 E2E         ?= .
 PACKAGES    ?= ./...
 
-.PHONY: help build run demo test race lint fuzz bench soak kill e2e check clean
+.PHONY: help build run demo test race lint fuzz bench compare soak kill e2e check clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 
 bench: build ## measure against the physical limit and nginx (root); BENCH='-quick -run REGEX'
 	go run ./e2e/bench $(BENCH)
+
+compare: build ## the HTTP scenarios against us, nginx and squid, which it installs (root)
+	@sh e2e/compare/install.sh
+	go run ./e2e/compare
 
 soak: build ## fill, read and evict for SOAK (1h), and see that nothing grows (root)
 	go run ./e2e/bench -soak $(SOAK)

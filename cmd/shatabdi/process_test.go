@@ -19,6 +19,8 @@ type process struct {
 	*exec.Cmd
 	t     *testing.T
 	lines *bufio.Scanner // of its log
+
+	watchdog *time.Timer // ends it
 }
 
 // logLine is what the tests read of a line of the log.
@@ -43,7 +45,7 @@ func startProcess(t *testing.T, c Config, more ...string) *process {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	watchdog := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
 	t.Cleanup(func() { watchdog.Stop() })
-	return &process{cmd, t, bufio.NewScanner(stderr)}
+	return &process{cmd, t, bufio.NewScanner(stderr), watchdog}
 }
 
 // until reads the log up to a line that begins with msg.
