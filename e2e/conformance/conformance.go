@@ -138,7 +138,7 @@ func (st *Step) play(stage *stage, proxy string, i int, last *string) (saw strin
 		wg.Go(func() { answers[k], errs[k] = ask(proxy, stage, st.Ask) })
 	}
 	wg.Wait()
-	for begun := time.Now(); st.Behind && !stage.asked() && time.Since(begun) < patience; {
+	for begun := time.Now(); st.Behind && !stage.asked() && time.Since(begun) < behindAfter; {
 		time.Sleep(10 * time.Millisecond)
 	}
 	requests := stage.took()
@@ -239,8 +239,9 @@ func describe(requests []request) string {
 	return strings.Join(l, ", ")
 }
 
-// dialTimeout and patience bound what a proxy that hangs costs.
+// These bound what a proxy costs that hangs, or never asks.
 const (
+	behindAfter = 5 * time.Second
 	dialTimeout = 5 * time.Second
 	patience    = time.Minute
 )
