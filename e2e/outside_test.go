@@ -38,7 +38,9 @@ var stock = []struct {
 		return []string{"aria2c", "--dir", to, "--seed-ratio=0", "--enable-dht=false", "--bt-enable-lpd=false", "--file-allocation=none", "--follow-torrent=mem", what}
 	}},
 	{"transmission", func(what, to string) []string {
-		return []string{"transmission-cli", "--no-portmap", "--download-dir", to, "--config-dir", to + "-config", what}
+		// Nodes speak plain TCP, and there is no name service for a DHT.
+		const begin = `mkdir -p "$1" && echo '{"utp-enabled": false, "dht-enabled": false}' >"$1/settings.json" && exec transmission-cli --no-portmap -et --download-dir "$2" --config-dir "$1" "$3"`
+		return []string{"sh", "-c", begin, "sh", to + "-config", to, what}
 	}},
 	{"libtorrent", func(what, to string) []string {
 		return []string{"/usr/bin/python3", "-c", libtorrentClient, what, to}

@@ -26,6 +26,8 @@ func (c *Config) Validate() []problem {
 	v.proxy(c.Proxy)
 	v.peer(c.Peer)
 	v.cache(c.Cache)
+	v.require(c.Cache.Replicas >= 0, "cache.replicas", "negative; want 0 (none are made) or more")
+	v.require(c.Cache.HealAfter >= 0, "cache.heal_after", "negative; want 0s or more")
 	v.require(c.Scrub.Every >= time.Second, "scrub.every", "%s; want at least 1s", c.Scrub.Every)
 	v.origin(c.Origin)
 	v.directories("downloads.directories", c.Downloads.Directories)

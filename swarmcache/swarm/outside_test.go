@@ -4,8 +4,48 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
+
+	"github.com/anacrolix/torrent/metainfo"
+
+	"shatabdi/swarmcache"
 )
+
+// nothing is held.
+type nothing struct{ asked int }
+
+func (n *nothing) Held(swarmcache.InfoHash) (*swarmcache.File, func(), bool) {
+	n.asked++
+	return nil, nil, false
+}
+func (*nothing) EachHeld(func(swarmcache.InfoHash) bool) {}
+
+func TestWhoMayTakePart(t *testing.T) {
+	member, friend, stranger := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")
+	fill, other := handshake{infoHash: metainfo.Hash{1}}, handshake{infoHash: metainfo.Hash{2}}
+	held := &nothing{}
+	s := &Swarm{held: held, torrents: map[metainfo.Hash]*joined{fill.infoHash: {fill: true}}}
+	if !s.admits(stranger, other) {
+		t.Error("where nobody tells members from others, somebody is refused")
+	}
+	s.cfg.Member = func(a netip.Addr, id [20]byte) bool { return a == member || id == [20]byte{7} }
+	for _, from := range []netip.Addr{member, friend, stranger} {
+		if !s.admits(from, fill) {
+			t.Errorf("%s knows the infohash of a fill torrent and is refused", from)
+		}
+		if got := s.admits(from, other); got != (from == member) {
+			t.Errorf("%s: %t", from, got)
+		}
+	}
+	if !s.admits(stranger, handshake{infoHash: other.infoHash, peerID: [20]byte{7}}) {
+		t.Error("a member that comes from another address is refused")
+	}
+	s.cfg.AllowOutside = func(a netip.Addr) bool { return a == friend }
+	if s.admits(friend, other) || held.asked != 1 || s.admits(stranger, other) || held.asked != 1 {
+		t.Errorf("asked %d times what is held", held.asked)
+	}
+}
 
 func message(id byte, body ...byte) []byte { return appendMessage(nil, id, body) }
 
