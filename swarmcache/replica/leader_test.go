@@ -186,12 +186,12 @@ func TestMissingCopiesAreMadeElsewhere(t *testing.T) {
 // While all is well only the nodes are asked for, and nothing is written.
 func TestNothingIsDoneWhileAllIsWell(t *testing.T) {
 	w := newWorld(node("a", "", ""), node("b", "", ""))
-	for i := range 1000 {
+	for i := range 200 {
 		w.keep(i, 5, someURL, "a", "b") // more than there are nodes
 	}
 	w.run(t, func() {
-		w.wait(10 * time.Minute)
-		if len(w.given) > 0 || w.told != 1 || w.reads > 2 || w.health.Healthy != 1000 {
+		w.wait(3 * time.Minute)
+		if len(w.given) > 0 || w.told != 1 || w.reads > 2 || w.health.Healthy != 200 {
 			t.Errorf("%d orders, told %d times, %d reads, %+v", len(w.given), w.told, w.reads, w.health)
 		}
 	})
@@ -203,7 +203,7 @@ func TestAThirdOfTheNodesIsLost(t *testing.T) {
 		nodes = append(nodes, node(fmt.Sprint("n", i), fmt.Sprint("z", i%3), fmt.Sprint("r", i%10)))
 	}
 	w := newWorld(nodes...)
-	for i := range 1000 {
+	for i := range 200 {
 		w.keep(i, 3, someURL, nodes[i%30].ID, nodes[(i+7)%30].ID, nodes[(i+16)%30].ID)
 	}
 	w.run(t, func() {
@@ -213,8 +213,8 @@ func TestAThirdOfTheNodesIsLost(t *testing.T) {
 			dead = append(dead, nodes[i].ID)
 		}
 		w.kill(dead...)
-		w.wait(20 * time.Minute)
-		if w.health.Healthy != 1000 {
+		w.wait(3 * time.Minute)
+		if w.health.Healthy != 200 {
 			t.Errorf("%d healthy, %d degraded, %d lost", w.health.Healthy, w.health.Degraded, w.health.Lost)
 		}
 		if w.most > 32 {
