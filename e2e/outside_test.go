@@ -106,7 +106,9 @@ func TestStockClientsLoadAndSeed(t *testing.T) {
 		lab.Together(late)
 		l.Check(object, late)
 		t.Logf("a node had it from %s in %v", client.name, time.Since(begun).Round(time.Millisecond))
-		if sent := origin.Machine.Sent() - before; sent > mib {
+		// transmission lets nobody load for its first ten seconds or so, and a node asks
+		// the origin after three.
+		if sent := origin.Machine.Sent() - before; sent > mib && client.name != "transmission" {
 			t.Errorf("the origin sent %s although %s has everything", lab.MiB(sent), client.name)
 		}
 		seeding.Kill()
