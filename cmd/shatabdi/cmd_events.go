@@ -80,8 +80,8 @@ func (c *client) events(ctx context.Context, query url.Values, follow bool, f fu
 		switch {
 		case ctx.Err() != nil:
 			return nil // as told
-		case !follow, !met, err != nil && !(errors.As(err, &ce) && ce.code == exitUnreachable):
-			return err
+		case !follow, !met, errors.As(err, &ce) && ce.code == exitUsage:
+			return err // else it stops, or starts
 		}
 		select {
 		case <-time.After(time.Second):
