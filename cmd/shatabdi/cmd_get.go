@@ -209,10 +209,11 @@ func (g *getting) one(ctx context.Context, w wanted, show *show) error {
 	}
 	err = get.Run(ctx)
 	if p != nil {
-		if err == nil {
+		whole := err == nil
+		if whole {
 			err = p.finish()
 		}
-		p.close(err == nil || get.Validator() != "" && worthKeeping(ctx, err))
+		p.close(whole || get.Validator() != "" && worthKeeping(ctx, err))
 	}
 	item.end(err)
 	return explainGet(rawURL, err, p != nil && get.Validator() != "")
@@ -232,6 +233,7 @@ func worthKeeping(ctx context.Context, err error) bool {
 func (g *getting) destination(w wanted) (name string, sink download.Sink, err error) {
 	rawURL := w.url
 	name = nameOf(rawURL)
+	replace := false
 	switch {
 	case w.file != "":
 		if name, err = w.place(g.output); err != nil || name == "" {
@@ -245,13 +247,13 @@ func (g *getting) destination(w wanted) (name string, sink download.Sink, err er
 			return "", nil, failure("remove it, or say -o "+name+" to replace it", "%s is there already", name)
 		}
 	default:
-		name = g.output
+		name, replace = g.output, true
 		if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
 			f, err := os.OpenFile(name, os.O_WRONLY, 0) // a device or a pipe
 			return name, stream{f}, err
 		}
 	}
-	p, err := openPart(name, rawURL)
+	p, err := openPart(name, rawURL, replace)
 	if err != nil {
 		return "", nil, err
 	}

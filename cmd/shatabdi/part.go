@@ -15,19 +15,22 @@ import (
 // part is a file in the making. Until it is whole its bytes are in FILE.part, and
 // FILE.part.json tells of which version they are, so that another run can go on.
 type part struct {
-	name string
-	f    *os.File
-	url  string
+	name    string
+	f       *os.File
+	url     string
+	replace bool // what is there under the name when it is whole
 }
 
-// partMeta is what FILE.part.json holds.
+// partMeta is what FILE.part.json holds. Without a validator nobody can go on from
+// there, but the file is ours.
 type partMeta struct {
 	URL       string `json:"url"`
 	Validator string `json:"validator"`
 }
 
-// openPart opens what is here of name, for this process alone.
-func openPart(name, url string) (*part, error) {
+// openPart opens what is here of name, for this process alone. A FILE.part that
+// another program made is left alone.
+func openPart(name, url string, replace bool) (*part, error) {
 	for {
 		f, err := os.OpenFile(name+".part", os.O_RDWR|os.O_CREATE, 0o666)
 		if err != nil {
@@ -38,10 +41,30 @@ func openPart(name, url string) (*part, error) {
 			return nil, failure("wait for it, or choose another file with -o", "%s.part: another process is writing it", name)
 		}
 		if isFile(f, name+".part") {
-			return &part{name: name, f: f, url: url}, nil
+			p := &part{name: name, f: f, url: url, replace: replace}
+			if err := p.ours(); err != nil {
+				f.Close()
+				return nil, err
+			}
+			return p, nil
 		}
 		f.Close() // it got its name in between
 	}
+}
+
+// ours makes sure that the file was begun by this command.
+func (p *part) ours() error {
+	st, err := p.f.Stat()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(p.name + ".part.json"); err == nil {
+		return nil
+	}
+	if st.Size() > 0 {
+		return failure("remove it, or choose another file with -o", "%s.part is there, and not of this program", p.name)
+	}
+	return p.version("")
 }
 
 // isFile reports whether f is what stands under that name now.
@@ -70,9 +93,6 @@ func (p *part) resume(g *download.Get) error {
 
 // version notes of which version the bytes are that come now.
 func (p *part) version(validator string) error {
-	if validator == "" {
-		return p.forget()
-	}
 	b, err := json.Marshal(partMeta{p.url, validator})
 	if err != nil {
 		return err
@@ -92,7 +112,7 @@ func (p *part) Write(b []byte) (int, error) { return p.f.Write(b) }
 // Restart implements download.Sink.
 func (p *part) Restart() error {
 	_, err := p.f.Seek(0, io.SeekStart)
-	return errors.Join(p.forget(), err, p.f.Truncate(0))
+	return errors.Join(p.version(""), err, p.f.Truncate(0))
 }
 
 // finish gives the whole file its name.
@@ -100,10 +120,26 @@ func (p *part) finish() error {
 	if err := p.f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(p.name+".part", p.name); err != nil {
+	if err := p.rename(); err != nil {
 		return err
 	}
 	return p.forget()
+}
+
+// rename does not replace what came meanwhile, unless it may.
+func (p *part) rename() error {
+	temp := p.name + ".part"
+	if p.replace {
+		return os.Rename(temp, p.name)
+	}
+	err := os.Link(temp, p.name)
+	if err == nil {
+		return os.Remove(temp)
+	}
+	if _, there := os.Lstat(p.name); there == nil {
+		return failure("the bytes are in "+temp, "%s came to be meanwhile", p.name)
+	}
+	return os.Rename(temp, p.name) // not every file system has links
 }
 
 // close keeps what is here for another run, or not.
