@@ -16,12 +16,18 @@ import (
 )
 
 func lsCommand() *cobra.Command {
-	var output string
+	var output, order string
+	var chosen choosing
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the objects on this node",
-		Args:  cobra.NoArgs,
+		Example: `  shatabdi ls --sort -size
+  shatabdi ls --match "http://example.com/*" --unused-for 24h`,
+		Args: cobra.NoArgs,
 	}
+	chosen.flags(cmd)
+	cmd.Flags().StringVar(&chosen.state, "state", "", "only those that are `STATE`: complete, partial, pinned or suspect")
+	cmd.Flags().StringVar(&order, "sort", "", "in the `ORDER` of url, size, added or used; with - the largest or last first")
 	admin := adminFlag(cmd)
 	outputFlag(cmd, &output)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -29,7 +35,11 @@ func lsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		all, err := c.objects(cmd.Context())
+		query := chosen.query()
+		if order != "" {
+			query.Set("sort", order)
+		}
+		all, err := c.objects(cmd.Context(), query)
 		if err != nil {
 			return err
 		}
@@ -39,9 +49,9 @@ func lsCommand() *cobra.Command {
 }
 
 // objects reads the listing page by page.
-func (c *client) objects(ctx context.Context) ([]api.Object, error) {
+func (c *client) objects(ctx context.Context, query url.Values) ([]api.Object, error) {
 	all := []api.Object{}
-	query := url.Values{"limit": {"1000"}}
+	query.Set("limit", "1000")
 	for {
 		var page api.Objects
 		if err := c.get(ctx, "objects", query, &page); err != nil {
@@ -171,21 +181,50 @@ func arrivedText(a api.From) string {
 
 func purgeCommand() *cobra.Command {
 	var output string
+	var chosen choosing
+	var many api.PurgeOrder
+	var node bool
 	cmd := &cobra.Command{
-		Use:   "purge URL",
-		Short: "Make every node forget what a URL selects",
+		Use:   "purge [URL]",
+		Short: "Make every node forget what a URL selects, or what is chosen",
 		Long: `Make every node forget what a URL selects: this one at once, the others within
 moments, and those that are away when they come again, within a week. The next
-request asks the origin.`,
-		Example: `  shatabdi purge http://example.com/large.iso`,
-		Args:    cobra.ExactArgs(1),
+request asks the origin.
+
+Without a URL the flags choose from what is on this node, and all that are given
+must fit. What is found goes from every node, or with --node from this one only;
+with --soft it stays here and has to be validated before it is used again.`,
+		Example: `  shatabdi purge http://example.com/large.iso
+  shatabdi purge --match "http://example.com/nightly/*" --older-than 24h --dry-run
+  shatabdi purge --tag release-7`,
+		Args: cobra.MaximumNArgs(1),
 	}
+	chosen.flags(cmd)
+	cmd.Flags().BoolVar(&node, "node", false, "from this node only")
+	cmd.Flags().BoolVar(&many.Soft, "soft", false, "make it stale on this node, and keep it; implies --node")
+	cmd.Flags().BoolVarP(&many.DryRun, "dry-run", "n", false, "tell only what would be")
 	admin := adminFlag(cmd)
 	outputFlag(cmd, &output)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		several := chosen != choosing{}
+		if several == (len(args) == 1) || !several && (node || many.Soft || many.DryRun) {
+			return usage("--node, --soft and --dry-run go with --match, --tag, --older-than and --unused-for", "give a URL, or say what to choose")
+		}
 		c, err := newClient(*admin)
 		if err != nil {
 			return err
+		}
+		if several {
+			many.Match, many.Tag, many.OlderThan, many.UnusedFor = chosen.match, chosen.tag, chosen.olderThan, chosen.unusedFor
+			if many.Scope = "cluster"; node || many.Soft {
+				many.Scope = "node"
+			}
+			c.http.Timeout = 10 * time.Minute
+			var p api.PurgedMany
+			if err := c.do(cmd.Context(), http.MethodPost, "purge-many", nil, many, &p); err != nil {
+				return err
+			}
+			return printAs(cmd.OutOrStdout(), output, p, func(w io.Writer) { writePurged(w, p) })
 		}
 		var p api.Purged
 		if err := c.do(cmd.Context(), http.MethodPost, "purge", nil, map[string]string{"url": args[0]}, &p); err != nil {
@@ -200,6 +239,37 @@ request asks the origin.`,
 		})
 	}
 	return cmd
+}
+
+func writePurged(w io.Writer, p api.PurgedMany) {
+	for _, key := range p.Keys {
+		fmt.Fprintln(w, key)
+	}
+	would := ""
+	if p.DryRun {
+		would = " would go"
+	}
+	fmt.Fprintf(w, "%d %s, %s%s\n", p.Count, plural(p.Count, "object"), size(p.Bytes), would)
+}
+
+// choosing are the flags that choose objects.
+type choosing struct{ match, tag, olderThan, unusedFor, state string }
+
+func (c *choosing) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.match, "match", "", "only those whose key fits `GLOB`: * and ? stand for any characters")
+	cmd.Flags().StringVar(&c.tag, "tag", "", "only those whose response gives `TAG` in Surrogate-Key or Cache-Tag")
+	cmd.Flags().StringVar(&c.olderThan, "older-than", "", "only those that came a `DURATION` ago or earlier, such as 24h")
+	cmd.Flags().StringVar(&c.unusedFor, "unused-for", "", "only those that were not used for a `DURATION`")
+}
+
+func (c *choosing) query() url.Values {
+	query := url.Values{}
+	for name, value := range map[string]string{"match": c.match, "tag": c.tag, "older_than": c.olderThan, "unused_for": c.unusedFor, "state": c.state} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return query
 }
 
 func pinCommand() *cobra.Command {

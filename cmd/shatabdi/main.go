@@ -55,8 +55,8 @@ also uploads to the others. Small responses pass straight through.`,
 	group(root)
 	root.AddCommand(
 		serveCommand(), configCommand(), reloadCommand(), envCommand(), explainCommand(), eventsCommand(),
-		getCommand(), putCommand(), warmCommand(), statusCommand(), nodesCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), purgeCommand(),
-		checkCommand(), versionCommand(), fleetCommand(), rawCommand(), stockCommand(),
+		getCommand(), putCommand(), warmCommand(), statusCommand(), nodesCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), verifyCommand(), exportCommand(), purgeCommand(),
+		doctorCommand(), checkCommand(), versionCommand(), fleetCommand(), rawCommand(), stockCommand(),
 	)
 	return root, started
 }

@@ -84,6 +84,12 @@ type Cache interface {
 	// or ErrNotSealed.
 	Pieces(swarmcache.Record) []swarmcache.Run
 	Sealed(swarmcache.ObjectID) (swarmcache.Version, []byte, error)
+	// Verify reads an object back, Export writes its body; ErrNotFound, ErrIncomplete,
+	// ErrDamaged.
+	Verify(context.Context, swarmcache.ObjectID) error
+	Export(context.Context, swarmcache.ObjectID, io.Writer) error
+	// Expire makes what key selects on this node stale.
+	Expire(policy.Key) (had bool, err error)
 	// Forget removes an object from this node, or returns swarmcache.ErrNotFound.
 	Forget(swarmcache.ObjectID) error
 	// Purge makes every node forget what key selects. When the directory is away it
@@ -143,6 +149,7 @@ func New(cfg Config) http.Handler {
 	s.registerMagnets(api)
 	s.registerDrain(api)
 	s.registerPurge(api)
+	s.registerPurgeMany(api)
 	s.registerDownloads(api)
 	s.registerWarmups(api)
 	s.registerUploads(api)

@@ -2,7 +2,10 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,17 +57,29 @@ type Objects struct {
 
 func (s *service) registerObjects(api huma.API) {
 	list := operation("list-objects", http.MethodGet, "objects", "The objects on this node")
-	list.Description = "In a fixed order. With url: what that URL selects here, if anything."
+	list.Description = "In the order of their ids, or as sort says. With url: what that URL selects here, if anything."
 	huma.Register(api, list, func(_ context.Context, in *struct {
 		Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Objects on a page."`
-		Cursor string `query:"cursor" pattern:"^[0-9a-f]{64}$" doc:"The next_cursor of the page before."`
+		Cursor string `query:"cursor" pattern:"^[0-9A-Za-z_-]+$" maxLength:"16384" doc:"The next_cursor of the page before, of the same listing."`
 		URL    string `query:"url" maxLength:"8192" doc:"Only what this URL selects."`
+		Sort   string `query:"sort" enum:"url,size,added,used,-url,-size,-added,-used" doc:"With - the largest or last comes first."`
+		Chosen
 	}) (*struct{ Body Objects }, error) {
-		find := func() (Objects, error) { return s.page(swarmcache.ObjectID(in.Cursor), in.Limit) }
-		if in.URL != "" {
-			find = func() (Objects, error) { return s.selected(in.URL) }
+		c, err := in.Chosen.read("query.")
+		if err != nil {
+			return nil, err
 		}
-		found, err := find()
+		var found Objects
+		switch {
+		case in.URL != "":
+			found, err = s.selected(in.URL)
+		case in.Sort != "" || c != Choice{}:
+			found, err = s.sorted(c, in.Sort, in.Cursor, in.Limit)
+		case in.Cursor != "" && !objectID.MatchString(in.Cursor):
+			err = invalid("query.cursor", "is none of this listing's")
+		default:
+			found, err = s.page(swarmcache.ObjectID(in.Cursor), in.Limit)
+		}
 		if err != nil {
 			return nil, problem(err)
 		}
@@ -122,6 +137,45 @@ func (s *service) registerObjects(api huma.API) {
 		})
 	}
 
+	verify := operation("verify-object", http.MethodPost, "objects/{id}/verify", "Read an object back and compare it with its hashes")
+	verify.Description = "409: not all of it is here. A piece that is not what was stored is dropped, nobody gets it, and it comes again; then intact is false."
+	huma.Register(api, verify, func(ctx context.Context, in *named) (*struct{ Body Verified }, error) {
+		r, err := s.find(in.ID)
+		if err == nil {
+			err = s.Cache.Verify(ctx, r.Version.ID)
+		}
+		out := Verified{ID: r.Version.ID, Length: r.Version.Length, Intact: err == nil}
+		if errors.Is(err, swarmcache.ErrDamaged) {
+			out.Reason, err = err.Error(), nil
+		}
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &struct{ Body Verified }{out}, nil
+	})
+
+	content := operation("get-object-content", http.MethodGet, "objects/{id}/content", "The body of an object that is complete here")
+	content.Description = "Each piece is verified before it is sent; one that is damaged breaks the answer off. 409: not all of it is here."
+	content.Responses = map[string]*huma.Response{"200": {
+		Description: "The bytes", Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
+	}}
+	huma.Register(api, content, func(_ context.Context, in *named) (*huma.StreamResponse, error) {
+		r, err := s.find(in.ID)
+		if err == nil && !r.Complete {
+			err = swarmcache.ErrIncomplete
+		}
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &huma.StreamResponse{Body: func(ctx huma.Context) {
+			ctx.SetHeader("Content-Type", "application/octet-stream")
+			ctx.SetHeader("Content-Length", strconv.FormatInt(r.Version.Length, 10))
+			if s.Cache.Export(ctx.Context(), r.Version.ID, ctx.BodyWriter()) != nil {
+				panic(http.ErrAbortHandler) // it must not look whole
+			}
+		}}, nil
+	})
+
 	remove := operation("delete-object", http.MethodDelete, "objects/{id}", "Remove an object from this node")
 	remove.Description = "The cluster may hold it elsewhere, and this node may fetch it again; to withdraw it, purge its URL."
 	remove.DefaultStatus = http.StatusNoContent
@@ -132,6 +186,41 @@ func (s *service) registerObjects(api huma.API) {
 		}
 		return nil, problem(err)
 	})
+}
+
+// Verified tells what the reading back of an object has found.
+type Verified struct {
+	ID     swarmcache.ObjectID `json:"id" pattern:"^[0-9a-f]{64}$"`
+	Length int64               `json:"length" minimum:"0"`
+	Intact bool                `json:"intact"`
+	Reason string              `json:"reason,omitempty"`
+}
+
+var objectID = regexp.MustCompile("^[0-9a-f]{64}$")
+
+// Chosen is a Choice as a query has it.
+type Chosen struct {
+	Match     string `query:"match" maxLength:"8192" doc:"Glob on the key: * and ? stand for any characters."`
+	State     string `query:"state" enum:"complete,partial,pinned,suspect"`
+	OlderThan string `query:"older_than" maxLength:"32" doc:"Since it came, such as 24h."`
+	UnusedFor string `query:"unused_for" maxLength:"32" doc:"Since it was used, such as 24h."`
+	Tag       string `query:"tag" maxLength:"1024" doc:"One that its response gives in Surrogate-Key or Cache-Tag."`
+}
+
+func (c Chosen) read(where string) (out Choice, err error) {
+	out = Choice{Match: c.Match, State: c.State, Tag: c.Tag}
+	for name, field := range map[string]struct {
+		text string
+		to   *time.Duration
+	}{"older_than": {c.OlderThan, &out.OlderThan}, "unused_for": {c.UnusedFor, &out.UnusedFor}} {
+		if field.text == "" {
+			continue
+		}
+		if *field.to, err = time.ParseDuration(field.text); err != nil || *field.to <= 0 {
+			return out, invalid(where+name, "want a time such as 90m or 24h")
+		}
+	}
+	return out, nil
 }
 
 // page lists the objects after cursor.

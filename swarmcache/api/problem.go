@@ -39,6 +39,8 @@ func problem(err error) error {
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, download.ErrOutside):
 		return huma.Error403Forbidden(err.Error())
+	case errors.Is(err, swarmcache.ErrIncomplete):
+		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, fs.ErrExist), errors.Is(err, download.ErrBusy), errors.Is(err, download.ErrState), errors.Is(err, swarmcache.ErrNotSealed):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):

@@ -35,6 +35,77 @@ func (s *service) registerPurge(api huma.API) {
 	})
 }
 
+// PurgeOrder chooses what is to be forgotten; at least one of the first four is
+// given, and all that are must fit.
+type PurgeOrder struct {
+	Match     string `json:"match,omitempty" maxLength:"8192" doc:"Glob on the key: * and ? stand for any characters."`
+	Tag       string `json:"tag,omitempty" maxLength:"1024" doc:"One that its response gives in Surrogate-Key or Cache-Tag."`
+	OlderThan string `json:"older_than,omitempty" maxLength:"32" doc:"Since it came, such as 24h."`
+	UnusedFor string `json:"unused_for,omitempty" maxLength:"32" doc:"Since it was used, such as 24h."`
+	Scope     string `json:"scope,omitempty" enum:"node,cluster" default:"cluster" doc:"cluster: every node forgets what those URLs select that are found on this one. What only others have is not found."`
+	Soft      bool   `json:"soft,omitempty" doc:"It becomes stale, and stays to be validated; on this node only."`
+	DryRun    bool   `json:"dry_run,omitempty" doc:"Tell only what would be."`
+}
+
+// PurgedMany tells what was forgotten.
+type PurgedMany struct {
+	Count  int          `json:"count" minimum:"0"`
+	Bytes  int64        `json:"bytes" minimum:"0"`
+	Keys   []policy.Key `json:"keys" nullable:"false" doc:"The first thousand."`
+	DryRun bool         `json:"dry_run"`
+}
+
+func (s *service) registerPurgeMany(api huma.API) {
+	op := operation("purge-many", http.MethodPost, "purge-many", "Forget what a pattern, a tag or an age chooses")
+	op.Description = "Objects of the swarm; what is small and in memory goes by purge. 503: some are done, the directory is away; ask again."
+	huma.Register(api, op, func(ctx context.Context, in *struct{ Body PurgeOrder }) (*struct{ Body PurgedMany }, error) {
+		o := in.Body
+		c, err := Chosen{Match: o.Match, Tag: o.Tag, OlderThan: o.OlderThan, UnusedFor: o.UnusedFor}.read("body.")
+		switch {
+		case err != nil:
+			return nil, err
+		case c == Choice{}:
+			return nil, invalid("body", "give match, tag, older_than or unused_for")
+		case o.Soft && o.Scope != "node":
+			return nil, invalid("body.soft", "is for scope node only")
+		}
+		// It takes longer than the order may take to arrive.
+		out, err := s.purgeMany(context.WithoutCancel(ctx), c, o)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &struct{ Body PurgedMany }{out}, nil
+	})
+}
+
+func (s *service) purgeMany(ctx context.Context, c Choice, o PurgeOrder) (out PurgedMany, err error) {
+	out = PurgedMany{Keys: []policy.Key{}, DryRun: o.DryRun}
+	records, err := s.chosen(c)
+	for _, r := range records {
+		key := r.Version.Key
+		switch {
+		case err != nil:
+			return out, err
+		case o.DryRun:
+		case o.Soft:
+			_, err = s.Cache.Expire(key)
+		case o.Scope == "node":
+			err = s.Cache.Forget(r.Version.ID)
+		default:
+			_, err = s.Cache.Purge(ctx, key)
+		}
+		if err = absentIsNone(err); err != nil {
+			continue
+		}
+		out.Count++
+		out.Bytes += r.Version.Length
+		if len(out.Keys) < 1000 {
+			out.Keys = append(out.Keys, key)
+		}
+	}
+	return out, err
+}
+
 func (s *service) purge(ctx context.Context, rawURL string) (Purged, error) {
 	key, err := s.key(rawURL, "body.url")
 	if err != nil {
