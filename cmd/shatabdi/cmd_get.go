@@ -28,7 +28,7 @@ func getCommand() *cobra.Command {
 	var g getting
 	var limit string
 	cmd := &cobra.Command{
-		Use:   "get URL...",
+		Use:   "get URL...\n  shatabdi get -r ADDRESS DIR",
 		Short: "Download through this machine's daemon",
 		Long: `Download through this machine's daemon, which shares the bytes with the others:
 http:// and https:// URLs, shatabdi:// addresses of what was put, and the URLs of
@@ -38,6 +38,9 @@ already is replaced only if -o names it.
 
 s3://BUCKET/PREFIX/ stands for all objects under it, and oci://REGISTRY/REPOSITORY:TAG
 for an image, which becomes an OCI layout; -o names the directory for them.
+With -r the address is that of a directory that was put with -r. It is made as it
+was there; files that are in DIR already and have the right bytes stay, and so
+does what is no part of it.
 
 What was broken off stays as FILE.part, and another run goes on from there if the
 origin still has that version. The exit code is 0 when all is here, 3 when there
@@ -47,13 +50,15 @@ could be had, and 5 when there is no daemon.`,
   shatabdi get https://example.com/model.bin -o /models/ --sha256 2cf24dba...
   shatabdi get http://example.com/data.tar -o - | tar x
   shatabdi get s3://models/llm/ -o /models/
-  shatabdi get oci://registry.example.com/team/app:v1 -o app/`,
+  shatabdi get oci://registry.example.com/team/app:v1 -o app/
+  shatabdi get -r shatabdi://9f86d081.../models.dataset /models`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	admin := adminFlag(cmd)
 	cmd.Flags().StringVarP(&g.output, "output", "o", "", "`FILE` to write, a directory, or - for standard output")
 	cmd.Flags().StringVar(&g.sha256, "sha256", "", "`HEX` digest that it must have; otherwise nothing is left of it")
 	cmd.Flags().StringVar(&limit, "limit", "", "`RATE` at which it is read at most, such as 4MiB/s")
+	cmd.Flags().BoolVarP(&g.recursive, "recursive", "r", false, "get a directory that was put with -r")
 	cmd.Flags().BoolVar(&g.quiet, "no-progress", false, "tell only what goes wrong")
 	cmd.Flags().StringArrayVarP(&g.headers, "header", "H", nil, "`HEADER` of the request, such as \"Authorization: Bearer ...\" (repeatable)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
@@ -61,6 +66,13 @@ could be had, and 5 when there is no daemon.`,
 			if g.limit, err = (rates{}).Parse(limit); err != nil {
 				return usage("", "--limit: %w", err)
 			}
+		}
+		dir := ""
+		if g.recursive {
+			if len(args) != 2 || g.output != "" || g.sha256 != "" {
+				return usage("", "with -r want the address of a dataset and a directory, and neither -o nor --sha256")
+			}
+			args, dir = args[:1], args[1]
 		}
 		for i, raw := range args {
 			args[i] = swarmcache.Resolve(raw)
@@ -73,7 +85,7 @@ could be had, and 5 when there is no daemon.`,
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return g.run(ctx, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		return g.run(ctx, args, dir, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
 }
@@ -86,6 +98,8 @@ type getting struct {
 	limit   int64
 	quiet   bool
 	headers []string
+
+	recursive bool
 
 	header http.Header
 	via    *through
@@ -124,7 +138,7 @@ func isDir(name string) bool {
 // atOnce is how many of several URLs are fetched at a time.
 const atOnce = 4
 
-func (g *getting) run(ctx context.Context, urls []string, stdout, stderr io.Writer) error {
+func (g *getting) run(ctx context.Context, urls []string, dir string, stdout, stderr io.Writer) error {
 	var status api.Status
 	if err := g.client.get(ctx, "status", nil, &status); err != nil {
 		return err
@@ -135,10 +149,18 @@ func (g *getting) run(ctx context.Context, urls []string, stdout, stderr io.Writ
 	}
 	defer g.via.transport.CloseIdleConnections()
 	g.stdout = stdout
+	if g.recursive {
+		return g.tree(ctx, urls[0], dir, stderr)
+	}
 	all, err := g.expand(ctx, urls)
 	if err != nil {
 		return err
 	}
+	return g.all(ctx, all, stderr)
+}
+
+// all gets some objects, a few at a time.
+func (g *getting) all(ctx context.Context, all []wanted, stderr io.Writer) error {
 	show := newShow(stderr, g.quiet, len(all))
 	errs := make([]error, len(all))
 	var group errgroup.Group
@@ -157,6 +179,9 @@ func (g *getting) run(ctx context.Context, urls []string, stdout, stderr io.Writ
 // several is what is to be said of several URLs: all errors, and their exit code if
 // nothing could be had and they agree.
 func several(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
 	if len(errs) == 1 {
 		return errs[0]
 	}
@@ -235,6 +260,9 @@ func (g *getting) destination(w wanted) (name string, sink download.Sink, err er
 	name = nameOf(rawURL)
 	replace := false
 	switch {
+	case w.path != "":
+		p, err := openPart(w.path, rawURL, true)
+		return w.shown, p, err
 	case w.file != "":
 		if name, err = w.place(g.output); err != nil || name == "" {
 			return name, nil, err

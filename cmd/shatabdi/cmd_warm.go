@@ -19,25 +19,28 @@ import (
 
 func warmCommand() *cobra.Command {
 	var output, list, manifest string
-	var detach bool
+	var detach, pinned bool
 	cmd := &cobra.Command{
 		Use:   "warm URL...",
 		Short: "Make this node's cache have objects",
 		Long: `Make this node's cache have objects, from peers first. The daemon does it: it goes
 on when this command is interrupted. What a node is to have whenever it starts
-belongs into its configuration (warmup). The exit code is 4 when not everything
+belongs into its configuration (warmup). s3://BUCKET/PREFIX/, the address of a
+dataset and oci://REGISTRY/REPOSITORY:TAG stand for all that is in them. The exit code is 4 when not everything
 could be had.`,
 		Example: `  shatabdi warm http://example.com/large.iso
   shatabdi warm --file urls.txt
+  shatabdi warm s3://models/llm/ --pin
   shatabdi warm --manifest http://example.com/models.txt --detach`,
 	}
 	admin := adminFlag(cmd)
 	outputFlag(cmd, &output)
 	cmd.Flags().StringVar(&list, "file", "", "`FILE` with a list, one URL a line, or - for standard input")
 	cmd.Flags().StringVar(&manifest, "manifest", "", "`URL` of such a list")
+	cmd.Flags().BoolVar(&pinned, "pin", false, "keep them when space is short")
 	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait until it is done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		order := api.WarmupOrder{URLs: args, Manifest: manifest}
+		order := api.WarmupOrder{URLs: args, Manifest: manifest, Pinned: pinned}
 		for _, raw := range args {
 			if err := download.CheckURL(swarmcache.Resolve(raw)); err != nil {
 				return usage("", "%w", err)

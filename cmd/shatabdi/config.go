@@ -155,6 +155,7 @@ type Uploads struct {
 type Warmup struct {
 	URLs     []string      `yaml:"urls"`
 	Manifest string        `yaml:"manifest"`
+	Pinned   bool          `yaml:"pinned"`
 	Gate     bool          `yaml:"gate"`
 	Deadline time.Duration `yaml:"deadline"`
 }

@@ -19,6 +19,8 @@ type wanted struct {
 	url    string
 	file   string // one of many: where it goes in the directory for them
 	sha256 string
+	path   string // exactly where it goes, if that is settled
+	shown  string // and what it is called then
 }
 
 // expand tells what urls stand for. What is many goes into a directory, which must
@@ -41,7 +43,7 @@ func (g *getting) expand(ctx context.Context, urls []string) (all []wanted, err 
 			return nil, usage("-o DIR/ names a directory for them", "%s stands for %d objects", raw, len(l.Items))
 		}
 		for _, i := range l.Items {
-			all = append(all, wanted{i.URL, i.Name, i.SHA256})
+			all = append(all, wanted{url: i.URL, file: i.Name, sha256: i.SHA256})
 		}
 		if strings.HasPrefix(raw, "oci://") {
 			if err := ociLayout(g.output, raw, l.Items); err != nil {

@@ -43,6 +43,7 @@ type parts struct {
 
 	downloads *download.Downloads
 	sources   *source.Sources
+	proxy     http.RoundTripper // of this daemon's own requests
 
 	node   swarmcache.Node
 	rules  func() *policy.Rules   // of now

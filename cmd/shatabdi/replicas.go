@@ -30,7 +30,7 @@ func (d *daemon) keepReplicas(p *parts, tr *tracker.Tracker) {
 
 // refetch has an object come from its origin, as a client of this node would.
 func (p *parts) refetch(ctx context.Context, url string) error {
-	w, err := p.downloads.Warm([]download.Spec{{URL: url}})
+	w, err := p.downloads.Warm([]download.Spec{{URL: url}}, false)
 	if err == nil {
 		w, err = p.downloads.Warmed(ctx, w.ID)
 	}

@@ -27,11 +27,12 @@ type FileSource struct {
 
 // S3Source is for s3://BUCKET/KEY.
 type S3Source struct {
-	Endpoint        string `yaml:"endpoint"`
-	Region          string `yaml:"region"`
-	PathStyle       bool   `yaml:"path_style"`
-	CredentialsFile string `yaml:"credentials_file"`
-	Profile         string `yaml:"profile"`
+	Buckets         []string `yaml:"buckets"`
+	Endpoint        string   `yaml:"endpoint"`
+	Region          string   `yaml:"region"`
+	PathStyle       bool     `yaml:"path_style"`
+	CredentialsFile string   `yaml:"credentials_file"`
+	Profile         string   `yaml:"profile"`
 }
 
 // OCISource is for oci://REGISTRY/REPOSITORY:TAG.
@@ -51,7 +52,7 @@ func (s Sources) open(dial func(ctx context.Context, network, addr string) (net.
 	return source.New(source.Config{
 		Directories: s.File.Directories,
 		S3: source.S3{
-			Endpoint: s.S3.Endpoint, Region: s.S3.Region, PathStyle: s.S3.PathStyle,
+			Buckets: s.S3.Buckets, Endpoint: s.S3.Endpoint, Region: s.S3.Region, PathStyle: s.S3.PathStyle,
 			CredentialsFile: s.S3.CredentialsFile, Profile: s.S3.Profile,
 		},
 		Registry: source.Registry{CredentialsFile: s.OCI.CredentialsFile, Platform: s.OCI.Platform, Insecure: s.OCI.Insecure},
@@ -59,8 +60,20 @@ func (s Sources) open(dial func(ctx context.Context, network, addr string) (net.
 	})
 }
 
-// list is what a URL of a source stands for.
+// list is what a URL stands for that is no object itself: a dataset, or what a source
+// says.
 func (p *parts) list(ctx context.Context, raw string) (specs []download.Spec, err error) {
+	if sum, ok := isDataset(raw); ok {
+		m, err := getManifest(ctx, p.proxy, raw)
+		if err != nil {
+			return nil, err
+		}
+		specs = append(specs, download.Spec{URL: raw, SHA256: sum})
+		for _, e := range m.Files() {
+			specs = append(specs, download.Spec{URL: fileURL(e), SHA256: e.SHA256})
+		}
+		return specs, nil
+	}
 	items, err := p.sources.List(ctx, raw)
 	for _, i := range items {
 		specs = append(specs, download.Spec{URL: i.URL, SHA256: i.SHA256})

@@ -15,11 +15,13 @@ import (
 // startDownloads lets the operator, and the configuration's warm-up, fetch through
 // px.
 func (d *daemon) startDownloads(p *parts, px *proxy.Proxy) {
+	p.proxy = px
 	p.downloads = download.New(download.Config{
 		Transport: px, Directories: d.cfg.Downloads.Directories, Resolve: swarmcache.Resolve, List: p.list,
 		Prioritize: func(object, priority string) error {
 			return p.cache.SetPriority(swarmcache.ObjectID(object), policy.Priority(priority))
 		},
+		Pin:    func(object string) error { return p.cache.SetPinned(swarmcache.ObjectID(object), true) },
 		Events: d.events, Logger: d.log.With("component", "downloads"), Registerer: d.reg,
 	})
 	d.stack.push("downloads", func(context.Context) error { p.downloads.Close(); return nil })
@@ -60,7 +62,7 @@ func (d *daemon) warmUp(ctx context.Context, p *parts, listed Warmup) error {
 		log.Warn("nothing to warm up", "error", listing)
 		return listing
 	}
-	w, warming := p.downloads.Warm(specs)
+	w, warming := p.downloads.Warm(specs, d.cfg.Warmup.Pinned)
 	if warming == nil {
 		w, warming = p.downloads.Warmed(ctx, w.ID)
 	}

@@ -41,6 +41,7 @@ type Warmups struct {
 // WarmupOrder is a list of objects to have.
 type WarmupOrder struct {
 	URLs     []string `json:"urls,omitempty" maxItems:"10000" doc:"Those of a source may stand for many: s3://BUCKET/PREFIX/, oci://REGISTRY/REPOSITORY:TAG."`
+	Pinned   bool     `json:"pinned,omitempty" doc:"They stay when space is short. What passes through cannot, and counts as failed."`
 	Manifest string   `json:"manifest,omitempty" maxLength:"8192" doc:"URL of a list, one URL a line, # begins a comment; instead of urls, or beside them."`
 }
 
@@ -58,7 +59,7 @@ func (s *service) registerWarmups(api huma.API) {
 		if err != nil {
 			return nil, sourceProblem(err)
 		}
-		w, err := s.Downloads.Warm(specs)
+		w, err := s.Downloads.Warm(specs, in.Body.Pinned)
 		if err != nil {
 			return nil, problem(err)
 		}

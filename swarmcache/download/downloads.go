@@ -32,7 +32,9 @@ type Config struct {
 	// Prioritize gives an object of the cache another priority.
 	Prioritize func(object, priority string) error
 	// Events is told what becomes of downloads; nil: nobody is.
-	Events     *events.Hub
+	Events *events.Hub
+	// Pin keeps an object of the cache.
+	Pin        func(object string) error
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -45,6 +47,7 @@ type Spec struct {
 	Limit       int64 // bytes a second; 0: none
 	Priority    string
 	Header      http.Header
+	Pin         bool // the cache keeps it, however short space is
 }
 
 // The states of a download.
@@ -249,6 +252,9 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
+	if err == nil && d.spec.Pin {
+		err = m.pin(d)
+	}
 	whole := err == nil && d.file != nil
 	if whole {
 		err = d.file.commit()
@@ -280,6 +286,18 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 	}
 	d.err, d.ended = err, time.Now()
 	m.cfg.Logger.Info("a download ended", "download", d.id, "state", d.state, "error", err)
+}
+
+// pin keeps what was got. What passed through is in no cache.
+func (m *Downloads) pin(d *download) error {
+	object := d.get.Progress().Object
+	if object == "" || m.cfg.Pin == nil {
+		return errors.New("it passed through, and cannot be pinned")
+	}
+	if err := m.cfg.Pin(object); err != nil {
+		return fmt.Errorf("pin it: %w", err)
+	}
+	return nil
 }
 
 // resumable reports whether the n bytes that came before err are worth keeping: a

@@ -242,7 +242,7 @@ func TestWarm(t *testing.T) {
 	if err != nil || len(specs) != 2 {
 		t.Fatalf("%v, %v", specs, err)
 	}
-	w, err := m.Warm(specs)
+	w, err := m.Warm(specs, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,10 +133,11 @@ func (m *Downloads) Expand(ctx context.Context, urls []string) (all []Spec, err 
 	return all, nil
 }
 
-// Warm makes the cache have what is expanded.
-func (m *Downloads) Warm(specs []Spec) (Warmup, error) {
+// Warm makes the cache have what is expanded, and keep it if that is wanted.
+func (m *Downloads) Warm(specs []Spec, pin bool) (Warmup, error) {
 	w := &warmup{id: newID(), created: time.Now()}
 	for _, s := range specs {
+		s.Pin = pin
 		st, err := m.Create(s)
 		m.mu.Lock()
 		d := m.all[st.ID]

@@ -31,7 +31,7 @@ import (
 
 // Registry says how registries of images are asked.
 type Registry struct {
-	// CredentialsFile is a config.json of docker's; empty: the one of this user.
+	// CredentialsFile is a config.json of docker's; empty: there are no credentials.
 	CredentialsFile string
 	// Platform is the one of an image that is taken where its URL names none, as
 	// os/arch[/variant]; empty: this node's.
@@ -326,9 +326,6 @@ func (l *listing) item(kind string, d v1.Descriptor) error {
 
 // keychain finds credentials, each time anew: files are rewritten.
 func (r *registries) keychain() authn.Keychain {
-	if r.cfg.CredentialsFile == "" {
-		return authn.DefaultKeychain
-	}
 	return dockerConfig(r.cfg.CredentialsFile)
 }
 
@@ -337,6 +334,9 @@ type dockerConfig string
 
 // Resolve implements authn.Keychain.
 func (file dockerConfig) Resolve(r authn.Resource) (authn.Authenticator, error) {
+	if file == "" {
+		return authn.Anonymous, nil
+	}
 	text, err := os.ReadFile(string(file))
 	if err != nil {
 		return nil, forbidden("", "the credentials for %s cannot be read: %v", r.RegistryStr(), err)
@@ -367,11 +367,10 @@ func (r *registries) explain(repo name.Repository, what string, err error) error
 	case errors.As(err, &ours):
 		return ours
 	case errors.As(err, &theirs) && (theirs.StatusCode == http.StatusUnauthorized || theirs.StatusCode == http.StatusForbidden):
-		from := cmp.Or(r.cfg.CredentialsFile, "docker's config.json")
 		if auth, err := r.keychain().Resolve(repo); err == nil && auth == authn.Anonymous {
-			return forbidden("`docker login`, or sources.oci.credentials_file", "%s wants credentials for %s, and there are none in %s", repo.RegistryStr(), repo.RepositoryStr(), from)
+			return forbidden("sources.oci.credentials_file names a config.json of docker's", "%s wants credentials for %s, and there are none", repo.RegistryStr(), repo.RepositoryStr())
 		}
-		return forbidden("", "%s refuses the credentials from %s for %s", repo.RegistryStr(), from, repo.RepositoryStr())
+		return forbidden("", "%s refuses the credentials from %s for %s", repo.RegistryStr(), r.cfg.CredentialsFile, repo.RepositoryStr())
 	case errors.As(err, &theirs) && theirs.StatusCode == http.StatusNotFound:
 		return notFound("there is no %s in %s", what, repo.Name())
 	case errors.As(err, &theirs):

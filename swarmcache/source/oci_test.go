@@ -146,9 +146,10 @@ func TestRegistryCredentials(t *testing.T) {
 	for file, want := range map[string]string{
 		right:            "",
 		auth("wr0ng"):    "refuses the credentials from",
-		config(`{}`):     "wants credentials for app, and there are none in",
+		config(`{}`):     "wants credentials for app, and there are none",
 		config("s3cr3t"): "is no config.json",
 		"/none":          "cannot be read",
+		"":               "wants credentials for app, and there are none",
 	} {
 		s := New(Config{Registry: Registry{CredentialsFile: file}})
 		items, err := s.List(t.Context(), "oci://"+host+"/app:v1")

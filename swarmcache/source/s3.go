@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ import (
 
 // S3 says where buckets are, and how to open them: on AWS, MinIO, Ceph and others.
 type S3 struct {
+	// Buckets are those that may be read; "*" is every one, none: no bucket may.
+	Buckets   []string
 	Endpoint  string // http:// or https://HOST[:PORT]; empty: AWS
 	Region    string // empty: the endpoint is asked
 	PathStyle bool   // the bucket is in the path; otherwise in the host's name where that is possible
@@ -145,6 +148,9 @@ func (b *buckets) object(u *url.URL) (*minio.Core, s3Object, error) {
 	q.Del("versionId")
 	if len(q) > 0 || o.bucket == "" || o.bucket != strings.ToLower(o.bucket) {
 		return nil, o, malformed("want s3://BUCKET/KEY, and at most ?versionId=")
+	}
+	if !slices.Contains(b.cfg.Buckets, o.bucket) && !slices.Contains(b.cfg.Buckets, "*") {
+		return nil, o, forbidden("its operator can allow it: sources.s3.buckets", "the bucket %s is none that this node may read", o.bucket)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -81,7 +81,7 @@ func TestS3(t *testing.T) {
 	srv.put(t, "a/empty", nil)
 	srv.put(t, "e.bin", []byte("e"))
 	s3Keys(t, "known", "s3cr3t")
-	s := New(Config{S3: S3{Endpoint: srv.url, Region: "us-east-1", PathStyle: true}})
+	s := New(Config{S3: S3{Buckets: []string{"*"}, Endpoint: srv.url, Region: "us-east-1", PathStyle: true}})
 	isOrigin(t, s, "s3://models/a/b%20c%3F.bin", want)
 	res, _ := ask(t, s, "HEAD", "s3://models/a/d.bin")
 	if res.Header.Get("Content-Type") != "application/x-model" || res.Header.Get("Last-Modified") == "" || res.Header.Get("Cache-Control") != "public, max-age=0" {
@@ -89,6 +89,7 @@ func TestS3(t *testing.T) {
 	}
 	refuses(t, s, "s3://models/none", 404, "there is no s3://models/none")
 	refuses(t, s, "s3://nobucket/none", 404, "there is no")
+	refuses(t, New(Config{S3: S3{Buckets: []string{"other"}, Endpoint: srv.url}}), "s3://models/e.bin", 403, "the bucket models is none that this node may read")
 	refuses(t, s, "s3://models/a/d.bin?x=1", 400, "want s3://BUCKET/KEY")
 
 	items, err := s.List(t.Context(), "s3://models/a/")
@@ -112,7 +113,7 @@ func TestS3ObjectChanges(t *testing.T) {
 	srv := startS3(t)
 	srv.put(t, "a.bin", content(1, 1000))
 	s3Keys(t, "known", "s3cr3t")
-	s := New(Config{S3: S3{Endpoint: srv.url, Region: "us-east-1", PathStyle: true}})
+	s := New(Config{S3: S3{Buckets: []string{"*"}, Endpoint: srv.url, Region: "us-east-1", PathStyle: true}})
 	u, err := url.Parse("s3://models/a.bin")
 	must(t, err)
 	src := s.byScheme["s3"]
@@ -139,6 +140,7 @@ func TestS3Credentials(t *testing.T) {
 	must(t, os.WriteFile(file, []byte("[default]\naws_access_key_id = known\naws_secret_access_key = s3cr3t\n[half]\naws_access_key_id = known\n"+
 		"[other]\naws_secret_access_key = s3cr3t\n[bad]\naws_access_key_id = unknown\naws_secret_access_key = s3cr3t\n"), 0o600))
 	at := func(cfg S3) *Sources {
+		cfg.Buckets = []string{"models"}
 		cfg.Endpoint, cfg.Region, cfg.PathStyle = srv.url, "us-east-1", true
 		return New(Config{S3: cfg})
 	}
@@ -179,7 +181,7 @@ func TestS3Credentials(t *testing.T) {
 		})
 	}
 	s3Keys(t, "known", "s3cr3t")
-	refuses(t, New(Config{S3: S3{Endpoint: "http://127.0.0.1:1", Region: "us-east-1", PathStyle: true}}), "s3://models/a.bin", 502, "S3 cannot be asked about s3://models/a.bin: ")
+	refuses(t, New(Config{S3: S3{Buckets: []string{"models"}, Endpoint: "http://127.0.0.1:1", Region: "us-east-1", PathStyle: true}}), "s3://models/a.bin", 502, "S3 cannot be asked about s3://models/a.bin: ")
 }
 
 // Who does not want the answer any more does not wait for it.
@@ -195,7 +197,7 @@ func TestS3IsCanceled(t *testing.T) {
 	defer srv.Close()
 	defer close(done)
 	s3Keys(t, "known", "s3cr3t")
-	s := New(Config{S3: S3{Endpoint: srv.URL, Region: "us-east-1", PathStyle: true}})
+	s := New(Config{S3: S3{Buckets: []string{"*"}, Endpoint: srv.URL, Region: "us-east-1", PathStyle: true}})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
 	req, err := http.NewRequestWithContext(ctx, "GET", "s3://models/a.bin", nil)

@@ -67,8 +67,8 @@ type Item struct {
 // MaxItems bounds what a URL may stand for.
 const MaxItems = 10_000
 
-// Config of the sources of a node. The zero value works: S3 as the environment
-// says, registries without credentials, no files and no commands.
+// Config of the sources of a node. The zero value works: registries without
+// credentials, and neither files nor buckets.
 type Config struct {
 	// Directories are those whose files may be read; none: no file may.
 	Directories []string
