@@ -33,6 +33,11 @@ const (
 	// borderEvery is how often a node looks at what it may fetch across, and how
 	// long after it met a peer it first does: by then it knows its neighbours.
 	borderEvery = 100 * time.Millisecond
+	// settledAfter is how long the line must have stood before a node fetches more
+	// across than what its readers need at once, in the first settlingFor: what it
+	// has asked for it gets, though it turns out to be another's.
+	settledAfter = 500 * time.Millisecond
+	settlingFor  = 3 * time.Second
 	// namedFor is how long somebody who was named, but is not connected, counts as
 	// a member of the zone. A board names its participants every 5 s.
 	namedFor = 15 * time.Second
@@ -68,7 +73,11 @@ type border struct {
 	mu      sync.Mutex // guards the fields below; a leaf, taken under the engine's lock too
 	peers   map[*torrent.PeerConn]*neighbour
 	named   map[member]time.Time // of this zone, and when last
-	line    []member             // those of this zone who are in the swarm, this node included
+	line    []member             // those of this zone who are in the swarm, this node included,
+	lined   time.Time            // and since when
+	began   time.Time            // when somebody in another zone was first met
+	settled bool                 // the line stood for a while
+	readers []int                // pieces in which readers stand
 	mine    *roaring.Bitmap      // pieces that this node imports
 	near    *roaring.Bitmap      // pieces that a neighbour in this zone has
 	granted *roaring.Bitmap      // pieces that another should have imported and did not
@@ -184,13 +193,21 @@ func (b *border) showLocked(n *neighbour, m *pp.Message) {
 // viewLocked is what the engine should know of a peer in another zone.
 func (b *border) viewLocked(n *neighbour) *roaring.Bitmap {
 	may := roaring.AndNot(b.mine, b.near)
+	if !b.settled {
+		urgent := roaring.New()
+		for _, i := range b.readers {
+			urgent.Add(uint32(i))
+		}
+		may.And(urgent)
+	}
 	may.Or(b.granted)
 	may.And(n.has)
 	return may
 }
 
+// mayLocked is the same for one piece.
 func (b *border) mayLocked(i uint32) bool {
-	return b.granted.Contains(i) || b.mine.Contains(i) && !b.near.Contains(i)
+	return b.granted.Contains(i) || b.mine.Contains(i) && !b.near.Contains(i) && (b.settled || slices.Contains(b.readers, int(i)))
 }
 
 // piecesOf is what a peer has, which may be more than the engine is shown.
@@ -246,6 +263,7 @@ func (b *border) review(h hunger, now time.Time) (ask []*torrent.PeerConn) {
 	if h.read != b.read || b.got.IsZero() {
 		b.read, b.got = h.read, now
 	}
+	b.readers = h.readers
 	far := b.lookLocked(now)
 	b.grantLocked(h, far, now)
 	for c, n := range b.peers {
@@ -266,7 +284,9 @@ func (b *border) lookLocked(now time.Time) (far *roaring.Bitmap) {
 	for _, n := range b.peers {
 		switch {
 		case n.far:
-			far.Or(n.has)
+			if far.Or(n.has); b.began.IsZero() {
+				b.began = now
+			}
 			continue
 		case n.name == member{}: // it does not import
 		case b.quietLocked(n, now):
@@ -279,13 +299,14 @@ func (b *border) lookLocked(now time.Time) (far *roaring.Bitmap) {
 	here[b.self] = now
 	line := slices.SortedFunc(maps.Keys(here), func(x, y member) int { return bytes.Compare(x[:], y[:]) })
 	if !slices.Equal(line, b.line) {
-		b.line, b.mine = line, roaring.New()
+		b.line, b.lined, b.mine = line, now, roaring.New()
 		for i := range b.pieces {
 			if b.beforeLocked(i) == 0 {
 				b.mine.Add(uint32(i))
 			}
 		}
 	}
+	b.settled = b.settled || now.Sub(b.lined) >= settledAfter || !b.began.IsZero() && now.Sub(b.began) >= settlingFor
 	return far
 }
 

@@ -38,3 +38,26 @@ func TestPiecesCrossOnce(t *testing.T) {
 		t.Errorf("the origin sent %.3f x the object", s.times())
 	}
 }
+
+// A zone that comes later gets the object over the border once as well, from who
+// has it there: they meet by the tracker.
+func TestLateZoneFetchesOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 8<<20)
+	l := &lab{zone: func(i int) (string, string) { return fmt.Sprint("zone-", i/4), "" }, upload: 2 << 20, haste: 10}
+	l.add(t, 4)
+	l.track(t)
+	l.all(t, s)
+	l.sealed(t, s)
+	l.nodes, l.haste = nil, patient
+	l.add(t, 4)
+	before := s.times()
+	l.all(t, s)
+	t.Logf("across %.3f x, origin %.3f x", l.across(s), s.times()-before)
+	if x := l.across(s); x > 1.3 {
+		t.Errorf("%.3f x the object crossed the border", x)
+	}
+	if s.times() > before {
+		t.Errorf("the origin sent %.3f x the object", s.times()-before)
+	}
+}
