@@ -64,7 +64,7 @@ var goals = []scenario{
 		shaped{topology: cold(16, 96*mib, 4*lab.MiBps, 1), Ratio: goal{1.12, 1.25}}.run},
 
 	{"goals", "zones-16", "16 nodes in 2 zones with a thin link between them, that do not know of it, and that do",
-		zoned{topology: cold(16, 32*mib, 2*lab.MiBps, 1), Across: 2 * lab.MiBps}.run},
+		zoned{topology: cold(16, 16*mib, lab.MiBps, 1), Across: lab.MiBps}.run},
 
 	{"goals", "warm-16", "one seeder with the same uplink, 16 others; the origin is not asked",
 		fleet{topology: warm(16, 40*mib, 2*lab.MiBps), Ratio: goal{1.08, 1.15}}.run},

@@ -149,3 +149,16 @@ func (m *Machine) SmallDisk(name string, bytes int64) string {
 	m.lab.onClose(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	return dir
 }
+
+// Lose has the machine send nothing to others, or send again what it has for
+// them; what they send arrives.
+func (m *Machine) Lose(off bool, others ...*Machine) {
+	m.lab.Helper()
+	change := "del"
+	if off {
+		change = "add"
+	}
+	for _, o := range others {
+		m.lab.ip("-n", m.ns, "route", change, "blackhole", o.IP+"/32")
+	}
+}
