@@ -72,7 +72,7 @@ func slow(t *testing.T, o *store, herd int, answer http.HandlerFunc) (arrived ch
 func TestOneQuestionAboutOneStaleObject(t *testing.T) {
 	// few is what one further question becomes where a client that has arrived is
 	// slow to queue up.
-	const n, few = 20, 6
+	const n, few = 20, 10
 	confirmed := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }
 	for _, tt := range []struct {
 		name   string

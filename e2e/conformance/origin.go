@@ -61,7 +61,7 @@ type script struct {
 	body                        string
 	early, trailers             []string
 	drop, chunked, unlimited    bool
-	noDate, noLength, validates bool
+	noDate, noLength bool
 	cut                         int // -1: not
 	wait                        time.Duration
 }

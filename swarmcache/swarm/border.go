@@ -58,9 +58,9 @@ const (
 // seeAgain is a message whose answer is of the same kind and carries nothing: it
 // is replaced by a bitfield where it arrives.
 const (
-	seeAgain pp.ExtensionName = "shatabdi_again"
-	askAgain                  = "?"
-	again                     = "!"
+	seeAgain = pp.ExtensionName("shatabdi_again")
+	askAgain = "?"
+	again    = "!"
 )
 
 // border is what a torrent knows of its peers' places.
