@@ -56,14 +56,14 @@ func (r *request) conditional() bool {
 //	@early 103 NAME: VALUE   an interim answer before
 //	@no Date       leave out what is sent by itself: Date, Content-Length
 type script struct {
-	status                      int
-	header                      fields
-	body                        string
-	early, trailers             []string
-	drop, chunked, unlimited    bool
-	noDate, noLength bool
-	cut                         int // -1: not
-	wait                        time.Duration
+	status                   int
+	header                   fields
+	body                     string
+	early, trailers          []string
+	drop, chunked, unlimited bool
+	noDate, noLength         bool
+	cut                      int // -1: not
+	wait                     time.Duration
 }
 
 func parse(id string, step int, text string) *script {
