@@ -238,11 +238,22 @@ func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, 
 // LookupWanted is Lookup, but takes of what only the directory knows nothing but
 // what is wanted; an *OtherVariantError where there is nothing else.
 func (c *Cache) LookupWanted(ctx context.Context, key policy.Key, o Origin, wanted func(policy.Stored) bool) (*Object, error) {
-	return c.find(key, o, wanted, func() (*Version, *FillRecord, error) { return c.cfg.Directory.Lookup(ctx, key) })
+	for range 3 {
+		since := c.Mark(key.Base())
+		obj, err := c.find(key, o, wanted, since, func() (*Version, *FillRecord, error) { return c.cfg.Directory.Lookup(ctx, key) })
+		if err != errForgotten {
+			return obj, err
+		}
+	}
+	return nil, ErrNotFound
 }
 
-// find is LookupWanted with what directory says of key.
-func (c *Cache) find(key policy.Key, o Origin, wanted func(policy.Stored) bool, directory func() (*Version, *FillRecord, error)) (*Object, error) {
+// errForgotten: what the directory said was forgotten before it was here, and
+// nobody who forgets it would have found it.
+var errForgotten = errors.New("forgotten meanwhile")
+
+// find is LookupWanted with what directory says of key, at since or later.
+func (c *Cache) find(key policy.Key, o Origin, wanted func(policy.Stored) bool, since Mark, directory func() (*Version, *FillRecord, error)) (*Object, error) {
 	local, err := c.Local(key, o)
 	if err == nil && (local.Complete() || local.o.busy()) {
 		return local, nil
@@ -285,6 +296,11 @@ func (c *Cache) find(key policy.Key, o Origin, wanted func(policy.Stored) bool, 
 	obj, err := c.admit(*v)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if since.Past() {
+		obj.handle(o).Close()
+		c.forget(v.ID)
+		return nil, errForgotten
 	}
 	obj.expect(fill)
 	return obj.handle(o), nil

@@ -32,9 +32,9 @@ const patienceOpen = 5 * time.Second
 
 // ClaimFirst claims the cluster-wide right to send the first GET for a key that
 // policy expects to be large and of which nothing is known; or returns what is
-// there and wanted. A *ClaimedError, which may come after a wait: look up. ErrBusy: not now.
-// When the directory is away the claim is for this node only. release does not
-// wait.
+// there and wanted. A *ClaimedError, which may come after a wait: look up.
+// ErrBusy: not now. When the directory is away the claim is for this node only.
+// release does not wait.
 func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin, wanted func(policy.Stored) bool) (release func(), there *Object, err error) {
 	if err := c.begins(); err != nil {
 		return nil, nil, err
@@ -61,6 +61,7 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin, wanted
 		c.mu.Unlock()
 		close(f.over)
 	})
+	since := c.Mark(key.Base())
 	end, fresh, err := c.cfg.Directory.ClaimFirst(ctx, key)
 	_, here := c.selected(key) // since the caller looked
 	switch {
@@ -84,7 +85,10 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin, wanted
 	unlock()
 	var taken *ClaimedError
 	if errors.As(err, &taken) && taken.There != nil {
-		there, err = c.find(key, o, wanted, func() (*Version, *FillRecord, error) { return taken.There.Version, taken.There.Fill, nil })
+		there, err = c.find(key, o, wanted, since, func() (*Version, *FillRecord, error) { return taken.There.Version, taken.There.Fill, nil })
+		if err == errForgotten {
+			err = &ClaimedError{} // look again
+		}
 	}
 	return nil, there, err
 }

@@ -86,6 +86,7 @@ func (c *Cache) Purge(ctx context.Context, key policy.Key) (had bool, err error)
 // Invalidate is Purge after a request changed what key selects at the origin (RFC
 // 9111 §4.4). Where the cluster knows nothing of the key, nobody is told.
 func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
+	ctx = context.WithoutCancel(ctx) // obeying others' purges may take longer than its patience
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.mu.Lock()
 	had, err := c.purgeHere(key)

@@ -478,10 +478,12 @@ func ranges() []Scenario {
 
 // RFC 9110 §9, RFC 9111 §4.4.
 func methods() []Scenario {
+	// A change through another node in the very moment in which the object is stored
+	// for the first time may leave a copy of it: a known gap.
 	invalidates := func(method, answer string) Scenario {
 		return Scenario{Name: "9111 §4.4: " + method + " invalidates", Steps: []Step{
 			{Answer: "200\n" + hour, Want: Origin},
-			{Ask: method + "\n\ncontent", Answer: answer, Want: Origin},
+			{Ask: method + "\n\ncontent", Answer: answer, Want: Origin, Wait: time.Second},
 			{Soon: true, Answer: "200\n" + hour + "\n\nchanged", Want: Origin},
 			{Soon: true, Answer: "200\n" + hour + "\n\nchanged", Want: Stored},
 		}}

@@ -86,12 +86,21 @@ func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 			case date(*old).After(date(v)):
 				return swarmcache.ErrStale
 			}
-			r, err := client.Txn(ctx).
-				If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
+			unchanged := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", rev)}
+			filled := old == nil && c.takesPart(v.ID)
+			if filled {
+				// Who made key select nothing took the fill away with that. What was
+				// published after it others would find, and keep.
+				unchanged = append(unchanged, clientv3.Compare(clientv3.CreateRevision(c.keys.filling(v.Key)), ">", 0))
+			}
+			r, err := client.Txn(ctx).If(unchanged...).
 				Then(clientv3.OpPut(key, encode(next))).
-				Else(clientv3.OpGet(key)).Commit()
+				Else(clientv3.OpGet(key), clientv3.OpGet(c.keys.filling(v.Key), clientv3.WithKeysOnly())).Commit()
 			if err != nil || r.Succeeded {
 				return err
+			}
+			if filled && only(r, 0) == nil && only(r, 1) == nil {
+				return swarmcache.ErrStale
 			}
 			old, rev = nil, 0
 			if kv := only(r, 0); kv != nil {
