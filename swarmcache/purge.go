@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -37,10 +38,12 @@ const settingPurges = "purges"
 // remembers all of a purge, so that it can stand again in a directory that was
 // wiped, or restored from an old copy.
 type obedience struct {
-	mu     sync.Mutex // held across forgetting: purges are obeyed one after the other
-	own    []string   // ordered here, and not seen to stand yet
-	Obeyed []Purge    `json:"obeyed,omitempty"`
-	Touch  time.Time  `json:"touch"`
+	mu       sync.Mutex        // guards the fields; never held until what is forgotten is gone
+	own      []string          // ordered here, and not seen to stand yet
+	begun    map[string][]gone // obeyed for who asks, and not on the disk yet
+	standing []Purge           // as last told; nil: all of them are obeyed
+	Obeyed   []Purge           `json:"obeyed,omitempty"`
+	Touch    time.Time         `json:"touch"`
 }
 
 // load reads what an earlier run remembered.
@@ -66,17 +69,22 @@ func (o *obedience) saveLocked(x Index) error {
 	return x.SetSetting(settingPurges, b)
 }
 
+// order notes a purge as this node's own: what comes in the place of what was
+// forgotten must not go with it when the purge is told here.
+func (o *obedience) order(p Purge) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.own = append(o.own, p.ID)
+}
+
 // Purge makes every node forget what key selects: this one before it returns, the
 // others when they hear of it. ErrUnavailable: this node is done, and the
 // directory could not be told. had tells whether there was something here.
 func (c *Cache) Purge(ctx context.Context, key policy.Key) (had bool, err error) {
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
-	c.obeyed.mu.Lock()
+	c.obeyed.order(p)
 	had, err = c.purgeHere(key)
 	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(key), Self: true})
-	// Ours is known here: what comes in its place must not go with it.
-	c.obeyed.own = append(c.obeyed.own, p.ID)
-	c.obeyed.mu.Unlock()
 	if err != nil {
 		return had, err
 	}
@@ -86,12 +94,10 @@ func (c *Cache) Purge(ctx context.Context, key policy.Key) (had bool, err error)
 // Invalidate is Purge after a request changed what key selects at the origin (RFC
 // 9111 §4.4). Where the cluster knows nothing of the key, nobody is told.
 func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
-	ctx = context.WithoutCancel(ctx) // obeying others' purges may take longer than its patience
+	ctx = context.WithoutCancel(ctx) // forgetting may take longer than its patience, and others must hear of it
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
-	c.obeyed.mu.Lock()
+	c.obeyed.order(p)
 	had, err := c.purgeHere(key)
-	c.obeyed.own = append(c.obeyed.own, p.ID)
-	c.obeyed.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -130,8 +136,8 @@ func (c *Cache) forgetKey(key policy.Key) error {
 	return nil
 }
 
-// obey forgets what was purged since this node last heard of purges. It is told of
-// all that stand.
+// obey forgets what was purged since this node last heard of purges: at once for
+// who asks, and then on the disk. It is told of all that stand.
 func (c *Cache) obey(standing []Purge) {
 	o := &c.obeyed
 	o.mu.Lock()
@@ -147,34 +153,62 @@ func (c *Cache) obey(standing []Purge) {
 	for _, p := range o.Obeyed {
 		known[p.ID] = true
 	}
-	forgotten := map[string][]gone{}
+	if o.begun == nil {
+		o.begun = map[string][]gone{}
+	}
 	for _, p := range standing {
-		if !known[p.ID] {
-			forgotten[p.ID] = c.obeyNow(p) // all of them before the first wait
+		if _, begun := o.begun[p.ID]; !begun && !known[p.ID] {
+			o.begun[p.ID] = c.obeyNow(p)
 		}
 	}
-	obeyed := c.standAgain(standing)
-	for _, p := range standing {
-		if !known[p.ID] {
-			if err := c.obeyWholly(p, forgotten[p.ID]); err != nil {
-				c.log.Error("obey a purge", "key", p.Key, "error", err)
-				continue // it is told again
+	idle := o.standing == nil
+	o.standing = append([]Purge{}, standing...)
+	if idle {
+		c.goWork(c.obeyOn)
+	}
+}
+
+// obeyOn goes on with what obey began: until what was forgotten is gone others are
+// not kept waiting for that.
+func (c *Cache) obeyOn() {
+	o := &c.obeyed
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for c.ctx.Err() == nil {
+		standing := o.standing
+		obeyed, begun, last := []Purge(nil), maps.Clone(o.begun), slices.Clone(o.Obeyed)
+		o.mu.Unlock()
+		obeyed = append(obeyed, c.standAgain(last, standing)...)
+		for _, p := range standing {
+			if all, new := begun[p.ID]; new {
+				if err := c.obeyWholly(p, all); err != nil {
+					c.log.Error("obey a purge", "key", p.Key, "error", err)
+					continue // it is told again
+				}
+				c.metrics.purges.Inc()
 			}
-			c.metrics.purges.Inc()
+			obeyed = append(obeyed, p)
 		}
-		o.own = slices.DeleteFunc(o.own, func(id string) bool { return id == p.ID })
-		obeyed = append(obeyed, p)
-	}
-	o.Obeyed, o.Touch = obeyed, c.now()
-	if err := o.saveLocked(c.cfg.Index); err != nil {
-		c.log.Warn("remember the purges", "error", err) // they are obeyed again
+		o.mu.Lock()
+		for _, p := range obeyed {
+			delete(o.begun, p.ID)
+			o.own = slices.DeleteFunc(o.own, func(id string) bool { return id == p.ID })
+		}
+		o.Obeyed, o.Touch = obeyed, c.now()
+		if err := o.saveLocked(c.cfg.Index); err != nil {
+			c.log.Warn("remember the purges", "error", err) // they are obeyed again
+		}
+		if len(o.standing) == len(standing) && (len(standing) == 0 || &o.standing[0] == &standing[0]) {
+			o.standing = nil
+			return
+		}
 	}
 }
 
 // standAgain orders once more what this node has obeyed and the directory has lost:
 // another node may have been away when it was ordered. It returns those purges.
-func (c *Cache) standAgain(standing []Purge) (lost []Purge) {
-	for _, p := range c.obeyed.Obeyed {
+func (c *Cache) standAgain(obeyed, standing []Purge) (lost []Purge) {
+	for _, p := range obeyed {
 		stands := slices.ContainsFunc(standing, func(s Purge) bool { return s.ID == p.ID })
 		if stands || c.now().Sub(p.At) > PurgesStand-time.Hour { // its time is over
 			continue

@@ -303,7 +303,7 @@ func vary() []Scenario {
 		variants("9111 §4.1: two languages side by side", "Accept-Language", "en", "de"),
 		variants("9111 §4.1: two codings side by side", "Accept-Encoding", "gzip", "identity"),
 		variants("9111 §4.1: five variants side by side", "X-A", "1", "2", "3", "4", "5"),
-		{Alone: true, Name: "9111 §4.4: a change ends all variants", Steps: []Step{
+		{Name: "9111 §4.4: a change ends all variants", Steps: []Step{
 			{Ask: "GET\nX-A: 1", Answer: "200\n" + hour + "\nVary: X-A", Want: Origin},
 			{Ask: "GET\nX-A: 2", Answer: "200\n" + hour + "\nVary: X-A", Want: Origin},
 			{Ask: "POST", Answer: "204", Want: Origin},
@@ -481,10 +481,8 @@ func ranges() []Scenario {
 
 // RFC 9110 §9, RFC 9111 §4.4.
 func methods() []Scenario {
-	// With one node only: others obey one after the other, each time until what they
-	// forget is gone, which may take them longer than a scenario waits.
 	invalidates := func(method, answer string) Scenario {
-		return Scenario{Alone: true, Name: "9111 §4.4: " + method + " invalidates", Steps: []Step{
+		return Scenario{Name: "9111 §4.4: " + method + " invalidates", Steps: []Step{
 			{Answer: "200\n" + hour, Want: Origin},
 			{Ask: method + "\n\ncontent", Answer: answer, Want: Origin, Wait: time.Second},
 			{Soon: true, Answer: "200\n" + hour + "\n\nchanged", Want: Origin},
