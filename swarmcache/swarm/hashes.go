@@ -95,6 +95,10 @@ func (s *Swarm) hearHashes(e torrent.PeerConnReadExtensionMessageEvent) {
 	if !isExtension(e.PeerConn, e.ExtensionNumber, hashesExtension) {
 		return
 	}
+	if len(e.Payload) == len(wake) {
+		s.goWork(func() { e.PeerConn.WriteExtendedMessage(hashesExtension, awake) })
+		return
+	}
 	t := s.torrentOf(e.PeerConn)
 	if t == nil {
 		return

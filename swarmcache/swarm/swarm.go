@@ -145,7 +145,8 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	c.EstablishedConnsPerTorrent, c.HalfOpenConnsPerTorrent = maxPeers, 256
 	c.TotalHalfOpenConns, c.TorrentPeersHighWater = 1<<16, 4096
 	c.DialRateLimiter = rate.NewLimiter(rate.Inf, 1) // the default is 10 dials a second
-	c.MaxUnverifiedBytes = 0                         // counts pieces the peer lacks and can starve
+	c.KeepAliveTimeout = keepAliveAfter
+	c.MaxUnverifiedBytes = 0 // counts pieces the peer lacks and can starve
 	c.MaxAllocPeerRequestDataPerConn = maxBuffered
 
 	// Without tokens the engine's own limiter for downloads allows no connections.

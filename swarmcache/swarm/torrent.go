@@ -39,6 +39,7 @@ type joined struct {
 	written  int64     // payload at that time
 	read     int64     // payload received, and
 	readAt   time.Time // when that last changed
+	waking   bool      // the writers are about to be woken
 	dropped  bool
 	peers    peers
 	share    uint32                  // one in so many pieces is this node's own
@@ -197,15 +198,20 @@ func (t *joined) applyLocked(pieces layout.Range) {
 	if !t.hasReady || t.dropped {
 		return
 	}
+	wished := false
 	for i := pieces.From; i < pieces.To; i++ {
 		p := t.base[i]
 		for w := range t.windows {
 			p = max(p, w.priority(int(i)))
 		}
 		if p != t.current[i] {
+			wished = wished || p > t.current[i]
 			t.current[i] = p
 			t.t.Piece(int(i)).SetPriority(p)
 		}
+	}
+	if wished {
+		t.wakeLocked()
 	}
 }
 
@@ -271,6 +277,9 @@ func (w *window) Close() {
 func (t *joined) PieceChanged(i int) {
 	t.mu.Lock()
 	ok := t.hasReady && !t.dropped
+	if ok && t.current[i] != torrent.PiecePriorityNone {
+		t.wakeLocked()
+	}
 	t.mu.Unlock()
 	if ok {
 		t.t.Piece(i).UpdateCompletion()
