@@ -2,6 +2,10 @@ package swarm_test
 
 import (
 	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/time/rate"
@@ -37,6 +41,24 @@ func TestPiecesCrossOnce(t *testing.T) {
 	if s.times() > 1.6 { // each for itself would make it 8
 		t.Errorf("the origin sent %.3f x the object", s.times())
 	}
+}
+
+// Who connects and does not say what about is closed, and no more.
+func TestStrangersMayBeSilent(t *testing.T) {
+	l := &lab{zone: zones(2)}
+	l.add(t, 1)
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(l.nodes[0].swarm.Port()))
+	for _, said := range []string{"", "GET / HTTP/1.1\r\nHost: shatabdi\r\n\r\n" + strings.Repeat("x", 68)} {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, said)
+		c.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, c)
+		c.Close()
+	}
+	l.all(t, newSite(t, 1<<20))
 }
 
 // A zone that comes later gets the object over the border once as well, from who

@@ -129,8 +129,13 @@ func (s *Swarm) tellAgain(c *torrent.PeerConn) {
 	})
 }
 
+// torrentOf is what a connection is about; nil: we left it, or the peer never said.
 func (s *Swarm) torrentOf(c *torrent.PeerConn) *joined {
+	about := c.Torrent()
+	if about == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.torrents[c.Torrent().InfoHash()]
+	return s.torrents[about.InfoHash()]
 }
