@@ -104,6 +104,12 @@ func (o swarmObject) Renew(ctx context.Context) (bool, error) { return o.c.Renew
 
 func (o swarmObject) Withdraw(ctx context.Context) error { return o.c.Withdraw(ctx, o.Version().Key) }
 
+// isCertain reports whether obj is what the cluster has, as far as this node knows.
+func isCertain(obj object) bool {
+	c, ok := obj.(interface{ Certain() bool })
+	return !ok || c.Certain()
+}
+
 // readAlong is a small object on its way, as one request reads it.
 type readAlong struct {
 	*small.Object

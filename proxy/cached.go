@@ -167,10 +167,10 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 		obj.Close()
 		return p.find(v)
 	}
-	partly := err == nil && !obj.Complete()
+	partly := err == nil && !(obj.Complete() && isCertain(obj))
 	switch {
 	case partly:
-		obj.Close() // the directory may know of a fill to join
+		obj.Close() // the directory may know of a fill to join, or of something newer
 	case err == nil:
 		return obj, nil
 	case !large: // a small object must not wait for the directory

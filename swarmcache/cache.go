@@ -54,6 +54,9 @@ type Config struct {
 	// object once in ScrubEvery, by default a week; 0: none.
 	ScrubRate  int64
 	ScrubEvery time.Duration
+	// Settle is how long a node waits with telling a directory that has lost data
+	// what it holds; default 5 s, to twice that.
+	Settle time.Duration
 	// Purged is told of each key that a purge names, so that what is kept elsewhere
 	// on this node goes too, and tells whether there was any; nil: nothing is kept
 	// elsewhere. Distrusted says that purges may have
@@ -84,6 +87,10 @@ type Cache struct {
 	obeyed    obedience
 	draining  atomic.Bool
 
+	born   time.Time     // when this run began, by the real clock
+	absent bool          // this node had been out of touch for long then
+	heard  chan struct{} // closed once it has heard of the purges
+
 	ctx    context.Context // of transfers and other work that outlives requests
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup
@@ -109,6 +116,7 @@ type Cache struct {
 	going    int64 // bytes of those that are leaving
 	evict    *policy.Eviction[ObjectID]
 	firsts   map[policy.Key]*first
+	round    uint32 // how often what is stored has become uncertain
 
 	spools spools
 }
@@ -125,6 +133,7 @@ func Open(cfg Config) (*Cache, error) {
 	if cfg.Streams == 0 {
 		cfg.Streams = 4
 	}
+	cfg.Settle = cmp.Or(cfg.Settle, defaultSettle)
 	cfg.ScrubEvery = cmp.Or(cfg.ScrubEvery, 7*24*time.Hour)
 	if cfg.Purged == nil {
 		cfg.Purged = func(policy.Key) bool { return false }
@@ -138,6 +147,7 @@ func Open(cfg Config) (*Cache, error) {
 		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, current: map[policy.Key]ObjectID{}, variants: variants{},
 		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{}, evict: policy.NewEviction[ObjectID](cfg.Size),
 		spools: spools{open: map[*Spool]struct{}{}},
+		born:   time.Now(), heard: make(chan struct{}), round: 1,
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.budget = newBudget(c.ctx, c.goWork, cfg.Directory, cmp.Or(cfg.HostStreams, 16), cmp.Or(cfg.ClusterHostStreams, 64), cfg.Now, cfg.Registerer)
@@ -147,11 +157,12 @@ func Open(cfg Config) (*Cache, error) {
 	if err := c.obeyed.load(cfg.Index); err != nil {
 		return nil, err
 	}
-	if err := c.distrust(); err != nil {
-		return nil, err
-	}
+	c.absent = !c.obeyed.Touch.IsZero() && c.now().Sub(c.obeyed.Touch) >= awayLong
 	untold, err := c.load()
 	if err != nil {
+		return nil, err
+	}
+	if err := c.distrust(c.obeyed.Era); err != nil {
 		return nil, err
 	}
 	if cfg.Registerer != nil {
@@ -163,7 +174,10 @@ func Open(cfg Config) (*Cache, error) {
 	if cfg.Swarm != nil {
 		cfg.Swarm.Offer(c)
 	}
-	c.goWork(func() { cfg.Directory.Purges(c.ctx, c.obey) })
+	c.goWork(func() {
+		defer c.inTouch() // if nothing will ever come
+		cfg.Directory.Purges(c.ctx, c.obey)
+	})
 	if cfg.Keeper != nil {
 		c.goWork(c.keepKnown)
 	}
@@ -240,7 +254,7 @@ func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, 
 func (c *Cache) LookupWanted(ctx context.Context, key policy.Key, o Origin, wanted func(policy.Stored) bool) (*Object, error) {
 	for range 3 {
 		since := c.Mark(key.Base())
-		obj, err := c.find(key, o, wanted, since, func() (*Version, *FillRecord, error) { return c.cfg.Directory.Lookup(ctx, key) })
+		obj, err := c.find(ctx, key, o, wanted, since, func() (*Version, *FillRecord, error) { return c.cfg.Directory.Lookup(ctx, key) })
 		if err != errForgotten {
 			return obj, err
 		}
@@ -253,8 +267,11 @@ func (c *Cache) LookupWanted(ctx context.Context, key policy.Key, o Origin, want
 var errForgotten = errors.New("forgotten meanwhile")
 
 // find is LookupWanted with what directory says of key, at since or later.
-func (c *Cache) find(key policy.Key, o Origin, wanted func(policy.Stored) bool, since Mark, directory func() (*Version, *FillRecord, error)) (*Object, error) {
+func (c *Cache) find(ctx context.Context, key policy.Key, o Origin, wanted func(policy.Stored) bool, since Mark, directory func() (*Version, *FillRecord, error)) (*Object, error) {
 	local, err := c.Local(key, o)
+	if err == nil && local.Complete() && !local.Certain() {
+		return c.ascertain(ctx, local, o, wanted, since, directory)
+	}
 	if err == nil && (local.Complete() || local.o.busy()) {
 		return local, nil
 	}
@@ -470,7 +487,9 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 	if err := obj.o.freshen(s); err != nil {
 		return err
 	}
-	err := c.cfg.Directory.Publish(ctx, obj.Version())
+	v := obj.o.file.Version()
+	c.certain(v.ID)
+	err := c.cfg.Directory.Publish(ctx, v)
 	if errors.Is(err, ErrPoisoned) {
 		obj.o.mismatch()
 	}
@@ -540,6 +559,10 @@ func (c *Cache) publish(ctx context.Context, v Version) error {
 // is away. What this node does not get done, it does after its next start.
 func (c *Cache) publishLater(wait time.Duration, ids ...ObjectID) {
 	c.goWork(func() {
+		select {
+		case <-c.heard:
+		case <-c.ctx.Done():
+		}
 		for len(ids) > 0 {
 			select {
 			case <-c.ctx.Done():

@@ -144,14 +144,14 @@ type Directory interface {
 	// Withdraw makes key select nothing.
 	Withdraw(ctx context.Context, key policy.Key) error
 	// Purge does so for all variants of a key, and lets it be known until
-	// PurgesStand are over. Invalidate is the same where a version, a fill or a claim
+	// PurgesStand are over; it does nothing where that purge stands already. Invalidate is the same where a version, a fill or a claim
 	// on the first GET is known; told is false where there is nothing.
 	Purge(ctx context.Context, p Purge) error
 	Invalidate(ctx context.Context, p Purge) (told bool, err error)
 	// Purges calls f, from one goroutine, with all purges that stand: at first,
 	// whenever one comes, and once an hour while the directory can be asked. It
 	// returns when ctx is done, nil, or when nothing will ever come.
-	Purges(ctx context.Context, f func(standing []Purge)) error
+	Purges(ctx context.Context, f func(Standing)) error
 
 	// ClaimFirst claims the right to send the first GET for key, of which nothing
 	// may be known: when Lookup would find something, it returns a *ClaimedError

@@ -281,12 +281,17 @@ func (o *object) condemn() {
 type Object struct {
 	o      *object
 	origin Origin
+	doubt  bool // it must be confirmed by the origin
 	once   sync.Once
 	read   [FromOrigin + 1]atomic.Int64
 }
 
 // Version returns the object's facts.
-func (o *Object) Version() Version { return o.o.file.Version() }
+func (o *Object) Version() Version {
+	v := o.o.file.Version()
+	v.Stored.Invalid = v.Stored.Invalid || o.doubt
+	return v
+}
 
 // Complete reports whether every byte is on this node.
 func (o *Object) Complete() bool { return o.o.file.Left() == 0 }

@@ -26,6 +26,22 @@ type Purge struct {
 // the origins about all that it holds.
 const PurgesStand = 7 * 24 * time.Hour
 
+// Standing is what a directory tells of purges.
+type Standing struct {
+	Purges []Purge // that stand, all of them
+	Era    Era
+	// Afresh: this node was out of touch with the directory, or never in touch before
+	// in this run. What it has others may have replaced meanwhile.
+	Afresh bool
+}
+
+// Era is the time in which a directory loses nothing: the cluster it is that of, and
+// when the era began. The zero value: it does not say.
+type Era struct {
+	Cluster string `json:"cluster"`
+	Epoch   int64  `json:"epoch"`
+}
+
 // clocksDiffer is by how much the clocks of two nodes may: what came so soon after
 // a purge is taken for what was purged, and costs one more request to the origin.
 const clocksDiffer = time.Minute
@@ -42,8 +58,10 @@ type obedience struct {
 	own      []string          // ordered here, and not seen to stand yet
 	begun    map[string][]gone // obeyed for who asks, and not on the disk yet
 	standing []Purge           // as last told; nil: all of them are obeyed
+	forgot   bool              // the directory has lost what it was told of what is stored here
 	Obeyed   []Purge           `json:"obeyed,omitempty"`
 	Touch    time.Time         `json:"touch"`
+	Era      Era               `json:"era,omitzero"` // of the directory that ordered them
 }
 
 // load reads what an earlier run remembered.
@@ -138,14 +156,15 @@ func (c *Cache) forgetKey(key policy.Key) error {
 
 // obey forgets what was purged since this node last heard of purges: at once for
 // who asks, and then on the disk. It is told of all that stand.
-func (c *Cache) obey(standing []Purge) {
-	o := &c.obeyed
+func (c *Cache) obey(told Standing) {
+	o, standing := &c.obeyed, told.Purges
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := c.distrust(); err != nil {
+	if err := c.distrust(told.Era); err != nil {
 		c.log.Error("distrust what is stored", "error", err)
 		return // it is told again
 	}
+	c.enterEraLocked(told.Era)
 	known := map[string]bool{}
 	for _, id := range o.own {
 		known[id] = true
@@ -161,6 +180,10 @@ func (c *Cache) obey(standing []Purge) {
 			o.begun[p.ID] = c.obeyNow(p)
 		}
 	}
+	if told.Afresh {
+		c.doubtAll()
+	}
+	c.inTouch()
 	idle := o.standing == nil
 	o.standing = append([]Purge{}, standing...)
 	if idle {
@@ -175,10 +198,11 @@ func (c *Cache) obeyOn() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for c.ctx.Err() == nil {
-		standing := o.standing
+		standing, forgot := o.standing, o.forgot
 		obeyed, begun, last := []Purge(nil), maps.Clone(o.begun), slices.Clone(o.Obeyed)
 		o.mu.Unlock()
-		obeyed = append(obeyed, c.standAgain(last, standing)...)
+		lost, again := c.standAgain(last, standing)
+		obeyed = append(obeyed, lost...)
 		for _, p := range standing {
 			if all, new := begun[p.ID]; new {
 				if err := c.obeyWholly(p, all); err != nil {
@@ -189,7 +213,12 @@ func (c *Cache) obeyOn() {
 			}
 			obeyed = append(obeyed, p)
 		}
+		if forgot && again == nil { // purges first
+			again = c.tellAll()
+			forgot = again != nil
+		}
 		o.mu.Lock()
+		o.forgot = forgot
 		for _, p := range obeyed {
 			delete(o.begun, p.ID)
 			o.own = slices.DeleteFunc(o.own, func(id string) bool { return id == p.ID })
@@ -198,27 +227,40 @@ func (c *Cache) obeyOn() {
 		if err := o.saveLocked(c.cfg.Index); err != nil {
 			c.log.Warn("remember the purges", "error", err) // they are obeyed again
 		}
-		if len(o.standing) == len(standing) && (len(standing) == 0 || &o.standing[0] == &standing[0]) {
+		unchanged := len(o.standing) == len(standing) && (len(standing) == 0 || &o.standing[0] == &standing[0])
+		switch {
+		case !unchanged:
+		case again == nil:
 			o.standing = nil
 			return
+		default:
+			c.log.Warn("tell the directory what it has lost", "error", again)
+			o.mu.Unlock()
+			select {
+			case <-time.After(time.Second):
+			case <-c.ctx.Done():
+			}
+			o.mu.Lock()
 		}
 	}
 }
 
 // standAgain orders once more what this node has obeyed and the directory has lost:
-// another node may have been away when it was ordered. It returns those purges.
-func (c *Cache) standAgain(obeyed, standing []Purge) (lost []Purge) {
+// another node may have been away when it was ordered. It returns those purges, and
+// why some could not be ordered yet.
+func (c *Cache) standAgain(obeyed, standing []Purge) (lost []Purge, err error) {
 	for _, p := range obeyed {
 		stands := slices.ContainsFunc(standing, func(s Purge) bool { return s.ID == p.ID })
 		if stands || c.now().Sub(p.At) > PurgesStand-time.Hour { // its time is over
 			continue
 		}
 		lost = append(lost, p)
-		if err := c.cfg.Directory.Purge(c.ctx, p); err != nil {
-			c.log.Warn("the directory has lost a purge", "key", p.Key, "error", err)
+		c.log.Info("the directory has lost a purge", "key", p.Key)
+		if err == nil {
+			err = c.cfg.Directory.Purge(c.ctx, p)
 		}
 	}
-	return lost
+	return lost, err
 }
 
 // gone is what a key selected here.
@@ -262,40 +304,4 @@ func (c *Cache) obeyWholly(p Purge, all []gone) error {
 		}
 	}
 	return nil
-}
-
-// distrust makes everything that is stored stale, when this node was away for
-// longer than purges stand: it cannot know what it missed.
-func (c *Cache) distrust() error {
-	if c.obeyed.Touch.IsZero() || c.now().Sub(c.obeyed.Touch) < PurgesStand-time.Hour {
-		return nil
-	}
-	c.log.Warn("away for longer than purges are kept: all objects must be revalidated", "since", c.obeyed.Touch)
-	c.AdvanceAll()
-	c.cfg.Distrusted()
-	var all []Record
-	err := c.cfg.Index.Each(func(r Record) bool {
-		if !r.Version.Stored.Invalid {
-			all = append(all, r)
-		}
-		return true
-	})
-	for _, r := range all {
-		if err != nil {
-			return err
-		}
-		r.Version.Stored.Invalid = true
-		err = c.cfg.Index.Put(r)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, o := range c.objects {
-		o.file.mu.Lock()
-		o.file.version.Stored.Invalid = true
-		o.file.mu.Unlock()
-	}
-	if err == nil {
-		c.obeyed.Touch = c.now() // as good as: what comes from now on is of now
-	}
-	return err
 }

@@ -22,9 +22,10 @@ type entry struct {
 	lastUsed int64 // Unix nanoseconds, or seconds*1e9 from the catalogue
 	infoHash InfoHash
 	pinned   bool
-	verified int64 // Unix seconds, see Record; 0: it is not complete
-	wanted   int   // copies that the cluster should keep, as far as this node knows
-	seen     int   // copies that there were of late, this one included; 0: not known
+	verified int64  // Unix seconds, see Record; 0: it is not complete
+	wanted   int    // copies that the cluster should keep, as far as this node knows
+	asked    uint32 // the Cache.round in which the directory was asked about it
+	seen     int    // copies that there were of late, this one included; 0: not known
 }
 
 // load fills the entries from the catalogue, and makes files and records agree:
@@ -134,7 +135,7 @@ func (c *Cache) reserve(v Version, had int64) error {
 	}
 	away, err := c.makeRoomLocked(v.Length - had)
 	if err == nil {
-		c.entries[v.ID] = &entry{key: v.Key, size: v.Length, lastUsed: c.now().UnixNano()}
+		c.entries[v.ID] = &entry{key: v.Key, size: v.Length, lastUsed: c.now().UnixNano(), asked: c.round}
 		c.evict.Add(v.ID, v.Length)
 		c.used += v.Length - had
 	}

@@ -172,6 +172,7 @@ type Resolver struct {
 // them, an etcd inside this process.
 type Etcd struct {
 	Endpoints    []string `yaml:"endpoints"`
+	ClusterID    string   `yaml:"cluster_id"`
 	CAFile       string   `yaml:"ca_file"`
 	CertFile     string   `yaml:"cert_file"`
 	KeyFile      string   `yaml:"key_file"`

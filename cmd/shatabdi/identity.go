@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cluster"
 	"shatabdi/swarmcache/index"
 )
 
@@ -30,29 +31,25 @@ func nodeID(x *index.Index) (swarmcache.NodeID, error) {
 	return swarmcache.NodeID(b), nil
 }
 
-// The cluster's secret is kept here too, so that a node that starts without its
-// directory can still meet its peers.
-const secretSetting = "cluster"
+// What is known of the cluster is kept here too, so that a node that starts without
+// its directory can still meet its peers, and does not take another directory for
+// its own.
+const clusterSetting = "cluster"
 
-type clusterSecret struct {
-	ID     string `json:"id"`
-	Secret []byte `json:"secret"`
-}
-
-func cachedSecret(x *index.Index) (id string, secret []byte) {
-	var s clusterSecret
-	if b, err := x.Setting(secretSetting); err == nil && json.Unmarshal(b, &s) == nil {
-		return s.ID, s.Secret
+func knownCluster(x *index.Index) (k cluster.Known) {
+	b, err := x.Setting(clusterSetting)
+	if err != nil || json.Unmarshal(b, &k) != nil {
+		return cluster.Known{}
 	}
-	return "", nil
+	return k
 }
 
-func cacheSecret(x *index.Index, id string, secret []byte) error {
-	b, err := json.Marshal(clusterSecret{id, secret})
+func keepCluster(x *index.Index, k cluster.Known) error {
+	b, err := json.Marshal(k)
 	if err != nil {
 		return err
 	}
-	return x.SetSetting(secretSetting, b)
+	return x.SetSetting(clusterSetting, b)
 }
 
 // advertised is where other nodes reach this one: what the operator says, the

@@ -129,16 +129,15 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 	at := tcpAddr(trackerLn)
 	p.node.Tracker = "http://" + net.JoinHostPort(advertised(cfg.Node.Advertise, at.Addr())[0].String(), strconv.Itoa(int(at.Port()))) + "/announce"
-	clusterID, secret := cachedSecret(x)
 	p.cluster, err = cluster.Open(cluster.Config{
 		Endpoints: endpoints,
 		CA:        cfg.Etcd.CAFile, Cert: cfg.Etcd.CertFile, Key: cfg.Etcd.KeyFile,
 		User: cfg.Etcd.User, PasswordFile: cfg.Etcd.PasswordFile,
 		LeaseTTL: cfg.Etcd.LeaseTTL,
-		Self:     p.node, ClusterID: clusterID, CachedSecret: secret,
-		OnSecret: func(id string, secret []byte) {
-			if err := cacheSecret(x, id, secret); err != nil {
-				d.log.Warn("keep the cluster's secret", "error", err)
+		Self:     p.node, ClusterID: cfg.Etcd.ClusterID, Known: knownCluster(x),
+		OnKnown: func(k cluster.Known) {
+			if err := keepCluster(x, k); err != nil {
+				d.log.Warn("keep what is known of the cluster", "error", err)
 			}
 		},
 		OnLeader: func(url string, _ bool) {

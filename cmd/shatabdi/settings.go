@@ -94,6 +94,7 @@ var settings = []setting{
 	{"resolver.hosts", "", "NAME=IP", "addresses of names, used before DNS"},
 
 	{"etcd.endpoints", "etcd-endpoints", "URLS", "an existing etcd cluster; without it one runs inside this process (repeatable)"},
+	{"etcd.cluster_id", "etcd-cluster-id", "ID", "the cluster that this node belongs to, as its log says when it joins; empty: the one that it met first"},
 	{"etcd.ca_file", "etcd-ca-file", "FILE", "certificates that sign the endpoints' (PEM)"},
 	{"etcd.cert_file", "etcd-cert-file", "FILE", "certificate of this client (PEM)"},
 	{"etcd.key_file", "etcd-key-file", "FILE", "key of this client's certificate (PEM)"},

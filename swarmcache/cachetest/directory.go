@@ -241,6 +241,13 @@ func (d *directory) Withdraw(ctx context.Context, key policy.Key) error {
 }
 
 func (d *directory) Purge(ctx context.Context, p swarmcache.Purge) error {
+	d.mu.Lock()
+	stands := slices.ContainsFunc(d.purges, func(q swarmcache.Purge) bool { return q.ID == p.ID })
+	down := d.downLocked()
+	d.mu.Unlock()
+	if stands && !down {
+		return nil
+	}
 	if err := d.Withdraw(ctx, p.Key); err != nil {
 		return err
 	}
@@ -283,12 +290,12 @@ func (d *directory) Invalidate(ctx context.Context, p swarmcache.Purge) (told bo
 	return true, d.Purge(ctx, p)
 }
 
-func (d *directory) Purges(ctx context.Context, f func([]swarmcache.Purge)) error {
-	for {
+func (d *directory) Purges(ctx context.Context, f func(swarmcache.Standing)) error {
+	for afresh := true; ; afresh = false {
 		d.mu.Lock()
 		standing, more := slices.Clone(d.purges), d.purged
 		d.mu.Unlock()
-		f(standing)
+		f(swarmcache.Standing{Purges: standing, Afresh: afresh})
 		select {
 		case <-more:
 		case <-ctx.Done():

@@ -337,9 +337,16 @@ func purges(t *testing.T, l lab) {
 	noErr(t, a.Purge(l.ctx, swarmcache.Purge{ID: "2", Key: "http://o/b", At: time.Now()}))
 	_, _, err := b.Lookup(l.ctx, v.Key)
 	wantErr(t, err, swarmcache.ErrNotFound)
+	w := version("http://o/c", `"1"`, noon)
+	again := swarmcache.Purge{ID: "3", Key: w.Key, At: time.Now()}
+	noErr(t, a.Purge(l.ctx, again))
+	noErr(t, a.Publish(l.ctx, w))
+	noErr(t, b.Purge(l.ctx, again)) // who orders it once more does not undo what came after it
+	_, _, err = b.Lookup(l.ctx, w.Key)
+	noErr(t, err)
 	for _, told := range []<-chan []swarmcache.Purge{here, l.followPurges(t, a)} {
 		for all := range told {
-			if len(all) == 2 {
+			if len(all) == 3 {
 				if !slices.ContainsFunc(all, func(q swarmcache.Purge) bool { return q.ID == p.ID && q.Key == p.Key && q.At.Equal(p.At) }) {
 					t.Fatalf("told of %v", all)
 				}
@@ -391,7 +398,7 @@ func (l lab) followPurges(t *testing.T, d swarmcache.Directory) <-chan []swarmca
 	go func() {
 		defer close(done)
 		defer close(told)
-		d.Purges(ctx, func(all []swarmcache.Purge) { told <- all })
+		d.Purges(ctx, func(s swarmcache.Standing) { told <- s.Purges })
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return told

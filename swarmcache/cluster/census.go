@@ -31,7 +31,7 @@ const (
 func (c *Cluster) census(ctx context.Context, client *clientv3.Client) error {
 	r, err := client.Get(ctx, c.keys.nodes(), clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err == nil {
-		c.size.Store(r.Count)
+		c.counted(r.Header, r.Count)
 	}
 	return err
 }

@@ -66,12 +66,14 @@ type Config struct {
 	CallTimeout time.Duration // default DefaultCallTimeout
 	OrphanAge   time.Duration // default DefaultOrphanAge
 
-	// ClusterID and CachedSecret are what OnSecret was told in an earlier run.
-	ClusterID    string
-	CachedSecret []byte
-	// OnSecret is called from Run at first contact, and should that change, with
-	// what to keep for the next run.
-	OnSecret func(id string, secret []byte)
+	// ClusterID is the cluster that this node is to belong to; empty: that of Known,
+	// and without one whichever it meets first.
+	ClusterID string
+	// Known is what OnKnown was told last in an earlier run.
+	Known Known
+	// OnKnown is called from Run at each contact, and every minute, with what to keep
+	// for the next run.
+	OnKnown func(Known)
 	// OnLeader is called from Run, in order, whenever another node leads or this
 	// one begins or ceases to. An empty url: nobody leads. It must not block.
 	OnLeader func(url string, self bool)
@@ -107,6 +109,8 @@ type Cluster struct {
 	mu     sync.Mutex // guards the fields below; never held across I/O
 	self   swarmcache.Node
 	record record // of the cluster, as far as it is known
+	past   Moment // of etcd, as far as this node has seen it
+	most   int64  // nodes of the cluster at a time, as far as this one has counted
 	boards map[*board]struct{}
 }
 
@@ -128,8 +132,8 @@ func Open(cfg Config) (*Cluster, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.CachedSecret != nil && len(cfg.CachedSecret) != secretLen {
-		return nil, fmt.Errorf("cluster: a secret of %d bytes, want %d", len(cfg.CachedSecret), secretLen)
+	if n := len(cfg.Known.Secret); n != 0 && n != secretLen {
+		return nil, fmt.Errorf("cluster: a secret of %d bytes, want %d", n, secretLen)
 	}
 	c := &Cluster{
 		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self, relist: 10 * time.Second,
@@ -148,11 +152,7 @@ func Open(cfg Config) (*Cluster, error) {
 			return nil, fmt.Errorf("cluster: certificates for etcd: %w", err)
 		}
 	}
-	c.record = record{ID: cfg.ClusterID, Secret: cfg.CachedSecret}
-	if c.record.Secret == nil {
-		// Until first contact this node is alone, and so is its secret.
-		c.record = record{Secret: randomSecret()}
-	}
+	c.recall(cfg.Known)
 	c.health.init()
 	c.slots.init()
 	c.mode.Store(new(string))

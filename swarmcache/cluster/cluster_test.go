@@ -27,7 +27,7 @@ func TestOpenChecksTheConfiguration(t *testing.T) {
 		"no node id":       func(c *cluster.Config) { c.Self.ID = "" },
 		"no password file": func(c *cluster.Config) { c.PasswordFile = filepath.Join(t.TempDir(), "none") },
 		"no CA file":       func(c *cluster.Config) { c.CA = filepath.Join(t.TempDir(), "none") },
-		"short secret":     func(c *cluster.Config) { c.CachedSecret = []byte("short") },
+		"short secret":     func(c *cluster.Config) { c.Known.Secret = []byte("short") },
 	} {
 		cfg := ok
 		spoil(&cfg)

@@ -312,28 +312,24 @@ func TestWipedEtcdKeepsTheSecret(t *testing.T) {
 func TestSecretIsMadeOnceAndTold(t *testing.T) {
 	p := prefix()
 	const nodes = 8
-	type told struct {
-		id     string
-		secret []byte
-	}
-	ch := make(chan told, nodes)
+	ch := make(chan cluster.Known, nodes)
 	for i := range nodes {
 		cfg := config(p, i)
-		cfg.OnSecret = func(id string, secret []byte) { ch <- told{id, secret} }
+		once := sync.Once{}
+		cfg.OnKnown = func(k cluster.Known) { once.Do(func() { ch <- k }) }
 		run(t, cfg)
 	}
 	first := <-ch
 	for range nodes - 1 {
-		if other := <-ch; other.id != first.id || !bytes.Equal(other.secret, first.secret) {
+		if other := <-ch; other.ID != first.ID || !bytes.Equal(other.Secret, first.Secret) || other.Epoch != first.Epoch {
 			t.Fatal("two clusters under one prefix")
 		}
 	}
 	cfg := config(p, nodes)
-	cfg.ClusterID, cfg.CachedSecret = first.id, first.secret
-	cfg.OnSecret = func(string, []byte) { t.Error("told what it knew") }
+	cfg.Known = first
 	c, err := cluster.Open(cfg)
 	noErr(t, err)
-	if !bytes.Equal(c.Secret(), first.secret) {
+	if !bytes.Equal(c.Secret(), first.Secret) {
 		t.Fatal("the cached secret is not used before contact")
 	}
 	join(t, cfg)

@@ -114,6 +114,7 @@ func (c *Cluster) changes(ctx context.Context, lost <-chan struct{}, f follower,
 				return nil
 			}
 			c.m.watchEvents.Add(float64(len(r.Events)))
+			c.saw(r.Header)
 			if err := f.changed(r.Events); err != nil {
 				return err
 			}

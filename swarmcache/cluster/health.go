@@ -36,6 +36,7 @@ var (
 	errNotConnected = errors.New("not connected yet")
 	errStopped      = errors.New("stopped")
 	errLeaseLost    = errors.New("lease lost")
+	errRestored     = errors.New("etcd has lost data")
 )
 
 // health is a circuit breaker: after one failure nobody waits for etcd again
@@ -153,7 +154,8 @@ func (h *health) wait(ctx context.Context) error {
 }
 
 // State returns nil while the cluster can be asked, and otherwise why not; a
-// *SchemeError when this program is of another time than the cluster.
+// *SchemeError when this program is of another time than the cluster, a
+// *ForeignError when it is another cluster than the one this node belongs to.
 func (c *Cluster) State() error { return c.health.state() }
 
 // Healthy reports whether the cluster can be asked now.

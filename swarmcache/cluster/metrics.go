@@ -88,6 +88,7 @@ func newMetrics(c *Cluster, reg prometheus.Registerer) *metrics {
 		m.requests, m.seconds, m.writes, m.watchEvents, m.leaseLosses, m.rereads, m.orphans,
 		flag("healthy", "1 while the directory can be asked.", c.Healthy),
 		flag("scheme_mismatch", "1 while this node stays out of a cluster of another format.", c.mismatch),
+		flag("foreign_cluster", "1 while this node stays out of an etcd that holds another cluster.", c.foreign),
 		flag("leader", "1 while this node leads and runs the tracker.", func() bool { _, _, self := c.Leader(); return self }),
 	}
 	if reg != nil {

@@ -16,9 +16,15 @@ import (
 )
 
 // Purge withdraws a key with its variants and leaves a purge behind, both or none.
+// One that stands already did so: what came after it stays.
 func (c *Cluster) Purge(ctx context.Context, p swarmcache.Purge) error {
 	return c.do(ctx, opPurge, func(ctx context.Context, client *clientv3.Client) error {
-		_, err := client.Txn(ctx).Then(c.purge(p)...).Commit()
+		r, err := client.Txn(ctx).
+			If(clientv3.Compare(clientv3.CreateRevision(c.keys.purge(p.ID)), "=", 0)).
+			Then(c.purge(p)...).Commit()
+		if err == nil {
+			c.saw(r.Header) // an etcd that does not know of it any more has lost data
+		}
 		return err
 	})
 }
@@ -47,7 +53,7 @@ func (c *Cluster) Invalidate(ctx context.Context, p swarmcache.Purge) (told bool
 		return err
 	})
 	if errors.Is(err, swarmcache.ErrUnavailable) {
-		c.debts.add(clientv3.OpTxn(unknown, nil, c.purge(p)))
+		c.debts.put([]debt{{op: clientv3.OpTxn(unknown, nil, c.purge(p)), stays: true}})
 		told = true // maybe
 	}
 	return told, err
@@ -57,7 +63,7 @@ func (c *Cluster) Invalidate(ctx context.Context, p swarmcache.Purge) (told bool
 const inTouchEvery = time.Hour
 
 // Purges follows what was purged.
-func (c *Cluster) Purges(ctx context.Context, f func([]swarmcache.Purge)) error {
+func (c *Cluster) Purges(ctx context.Context, f func(swarmcache.Standing)) error {
 	w := &purgeWatch{c: c, tell: f, standing: map[string]swarmcache.Purge{}}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -76,7 +82,7 @@ func (c *Cluster) Purges(ctx context.Context, f func([]swarmcache.Purge)) error 
 // purgeWatch is one Purges: what stands, by key.
 type purgeWatch struct {
 	c    *Cluster
-	tell func([]swarmcache.Purge)
+	tell func(swarmcache.Standing)
 
 	mu       sync.Mutex // held across tell
 	standing map[string]swarmcache.Purge
@@ -91,7 +97,7 @@ func (w *purgeWatch) state(_ int64, kvs []*mvccpb.KeyValue) error {
 		w.takeLocked(kv)
 	}
 	w.caught = true
-	w.tellLocked()
+	w.tellLocked(true)
 	return nil
 }
 
@@ -105,7 +111,7 @@ func (w *purgeWatch) changed(events changes) error {
 			w.takeLocked(e.Kv)
 		}
 	}
-	w.tellLocked()
+	w.tellLocked(false)
 	return nil
 }
 
@@ -123,11 +129,13 @@ func (w *purgeWatch) again() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.caught {
-		w.tellLocked()
+		w.tellLocked(false)
 	}
 }
 
-func (w *purgeWatch) tellLocked() { w.tell(slices.Collect(maps.Values(w.standing))) }
+func (w *purgeWatch) tellLocked(afresh bool) {
+	w.tell(swarmcache.Standing{Purges: slices.Collect(maps.Values(w.standing)), Era: w.c.Era(), Afresh: afresh})
+}
 
 // forgetPurges deletes purges that have stood long enough.
 func (c *Cluster) forgetPurges(ctx context.Context) error {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -34,8 +36,7 @@ func (c *Cluster) sessions(ctx context.Context, client *clientv3.Client) {
 			c.m.leaseLosses.Inc()
 			wait = retryMin
 		}
-		var scheme *SchemeError
-		if errors.As(err, &scheme) {
+		if refused(err) {
 			c.health.down(err) // say so, whatever was said before
 			wait = 5 * time.Second
 		}
@@ -52,7 +53,7 @@ func (c *Cluster) session(ctx context.Context, client *clientv3.Client) error {
 		return err
 	}
 	c.lease.Store(int64(id))
-	c.debts.clear() // they stood under the lease before
+	c.debts.leaseEnded()
 	c.leading.extend(granted.Add(c.leaseSure()))
 	c.restore()
 	c.health.renew()
@@ -139,12 +140,20 @@ func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id cli
 			return ctx.Err()
 		}
 		sent := time.Now()
-		err := c.probe(ctx, client, id)
+		header, err := c.probe(ctx, client, id)
+		switch {
+		case err == nil && c.seemsRestored(header):
+			err = c.meetAgain(ctx, client)
+		case err == nil:
+			c.saw(header)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			return errLeaseLost
+		case errors.Is(err, errRestored) || refused(err):
+			return err
 		case err != nil:
 			c.trip(fmt.Errorf("keep the lease: %w", err))
 			next, retry = retry, min(2*retry, retryMax)
@@ -160,7 +169,7 @@ func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id cli
 
 // probe keeps the lease. When etcd was away it also writes: an etcd that answers
 // without being able to write is of no use.
-func (c *Cluster) probe(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) error {
+func (c *Cluster) probe(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) (*etcdserverpb.ResponseHeader, error) {
 	down := !c.Healthy()
 	timeout := c.cfg.LeaseTTL / 3
 	if down {
@@ -168,10 +177,29 @@ func (c *Cluster) probe(ctx context.Context, client *clientv3.Client, id clientv
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if _, err := client.KeepAliveOnce(ctx, id); err != nil || !down {
+	r, err := client.KeepAliveOnce(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if down {
+		err = c.register(ctx, client, id)
+	}
+	return r.ResponseHeader, err
+}
+
+// meetAgain reads the cluster's record once more. errRestored: etcd is not what it
+// was. A lease of the copy may look like ours; nothing that was watched goes on.
+func (c *Cluster) meetAgain(ctx context.Context, client *clientv3.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout+c.slack())
+	defer cancel()
+	was := c.Era()
+	if err := c.meet(ctx, client); err != nil {
 		return err
 	}
-	return c.register(ctx, client, id)
+	if c.Era() != was {
+		return errRestored
+	}
+	return nil
 }
 
 // Announce changes what this node tells about itself, such as that it drains.
@@ -237,7 +265,7 @@ func (c *Cluster) tend(ctx context.Context) {
 }
 
 // debts are claims that could not be given back while etcd was away, but that
-// our lease keeps alive.
+// our lease keeps alive; and purges that others must still hear of.
 type debts struct {
 	mu  sync.Mutex
 	due []debt
@@ -246,8 +274,9 @@ type debts struct {
 // debt is an operation that is owed; that of a fill, if one is named, only while
 // this node does not take part in it.
 type debt struct {
-	op   clientv3.Op
-	fill swarmcache.ObjectID
+	op    clientv3.Op
+	fill  swarmcache.ObjectID
+	stays bool // when the lease ends
 }
 
 // maxDebts bounds the queue. What does not fit is freed by the lease, or by
@@ -259,7 +288,7 @@ func (d *debts) add(ops ...clientv3.Op) { d.addUnlessIn("", ops...) }
 func (d *debts) addUnlessIn(fill swarmcache.ObjectID, ops ...clientv3.Op) {
 	due := make([]debt, len(ops))
 	for i, op := range ops {
-		due[i] = debt{op, fill}
+		due[i] = debt{op: op, fill: fill}
 	}
 	d.put(due)
 }
@@ -272,10 +301,11 @@ func (d *debts) put(l []debt) {
 	}
 }
 
-func (d *debts) clear() {
+// leaseEnded forgets what ended with the lease.
+func (d *debts) leaseEnded() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.due = nil
+	d.due = slices.DeleteFunc(d.due, func(x debt) bool { return !x.stays })
 }
 
 // pay runs them, some at a time. Each is a transaction that checks for itself

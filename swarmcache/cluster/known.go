@@ -1,0 +1,111 @@
+package cluster
+
+import (
+	"bytes"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"shatabdi/swarmcache"
+)
+
+// Known is what a node keeps of its cluster from run to run.
+type Known struct {
+	ID     string `json:"id"`
+	Secret []byte `json:"secret"`
+	Epoch  int64  `json:"epoch,omitempty"`
+	Nodes  int64  `json:"nodes,omitempty"` // the most that were counted
+	Etcd   Moment `json:"etcd,omitzero"`
+}
+
+// Moment is how far an etcd has come. It never goes back, unless etcd was restored
+// from a copy or is another one.
+type Moment struct {
+	Cluster uint64 `json:"cluster"` // as etcd calls itself
+	Term    uint64 `json:"term"`
+	Rev     int64  `json:"rev"`
+}
+
+func moment(h *etcdserverpb.ResponseHeader) Moment {
+	return Moment{h.GetClusterId(), h.GetRaftTerm(), h.GetRevision()}
+}
+
+// before reports whether an etcd that is here now has lost what it had at past.
+func (m Moment) before(past Moment) bool {
+	return past != (Moment{}) && (m.Cluster != past.Cluster || m.Term < past.Term || m.Rev < past.Rev)
+}
+
+// recall begins with what an earlier run knew. Until first contact a node that
+// knows nothing is alone, and so is its secret.
+func (c *Cluster) recall(k Known) {
+	if id := c.cfg.ClusterID; id != "" && id != k.ID {
+		k = Known{ID: id} // it moves there: what it knows is another cluster's
+	}
+	if k.Secret == nil {
+		k.Secret = randomSecret()
+	}
+	c.record, c.past, c.most = record{ID: k.ID, Secret: k.Secret, Epoch: k.Epoch}, k.Etcd, k.Nodes
+}
+
+// outlives reports whether r knows of an epoch after got's, which then comes from
+// an old copy.
+func (r record) outlives(got record) bool { return r.Epoch > got.Epoch }
+
+func (r record) nextEpoch() int64 { return max(time.Now().Unix(), r.Epoch+1) }
+
+// adopt takes over the cluster's record as it stands.
+func (c *Cluster) adopt(known, got record, now Moment) {
+	c.mu.Lock()
+	c.record, c.past = got, now
+	if known.ID != got.ID {
+		c.most = 0
+	}
+	c.mu.Unlock()
+	switch {
+	case known.ID != "" && known.ID != got.ID:
+		c.log.Info("this node was alone, and moves to another cluster", "was", known.ID, "is", got.ID)
+	case known.Epoch != 0 && known.Epoch != got.Epoch:
+		c.log.Warn("etcd has lost data of the cluster", "epoch", got.Epoch)
+	}
+}
+
+// counted notes how many nodes there are, and how far etcd has come, by an answer
+// that reflects all that was agreed on before it. It has that kept.
+func (c *Cluster) counted(h *etcdserverpb.ResponseHeader, nodes int64) {
+	c.size.Store(nodes)
+	c.mu.Lock()
+	now := moment(h)
+	back := now.before(c.past) // keepAlive finds out
+	if !back {
+		c.past, c.most = now, max(c.most, nodes)
+	}
+	k := Known{c.record.ID, bytes.Clone(c.record.Secret), c.record.Epoch, c.most, c.past}
+	c.mu.Unlock()
+	if !back && c.cfg.OnKnown != nil {
+		c.cfg.OnKnown(k)
+	}
+}
+
+// saw notes how far etcd has come, by any answer.
+func (c *Cluster) saw(h *etcdserverpb.ResponseHeader) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := moment(h); !now.before(c.past) {
+		c.past = now
+	}
+}
+
+// seemsRestored reports whether etcd seems to have come less far than before. A
+// member that lags behind the others answers like that too.
+func (c *Cluster) seemsRestored(h *etcdserverpb.ResponseHeader) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return moment(h).before(c.past)
+}
+
+// Era is that of what etcd tells now.
+func (c *Cluster) Era() swarmcache.Era {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return swarmcache.Era{Cluster: c.record.ID, Epoch: c.record.Epoch}
+}

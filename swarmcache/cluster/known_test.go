@@ -1,0 +1,136 @@
+package cluster_test
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cluster"
+)
+
+// knows runs a member and returns what it is told to keep.
+func knows(t *testing.T, cfg cluster.Config) (*member, func() cluster.Known) {
+	t.Helper()
+	var k atomic.Pointer[cluster.Known]
+	cfg.OnKnown = func(known cluster.Known) { k.Store(&known) }
+	m := join(t, cfg)
+	return m, func() cluster.Known { return *k.Load() }
+}
+
+// A node of one cluster that is sent to the etcd of another stays out, and says so,
+// until an operator says that it belongs there.
+func TestForeignClusterIsRefused(t *testing.T) {
+	t.Parallel()
+	mine, theirs := prefix(), prefix()
+	first := join(t, config(mine, 1))
+	second, known := knows(t, config(mine, 2))
+	other := join(t, config(theirs, 3))
+	second.stop()
+	if known().Nodes != 2 {
+		t.Fatalf("%d nodes were counted", known().Nodes)
+	}
+
+	reg := prometheus.NewPedanticRegistry()
+	cfg := config(theirs, 2)
+	cfg.Known, cfg.Registerer = known(), reg
+	m := run(t, cfg)
+	var foreign *cluster.ForeignError
+	eventually(t, "it says so", func() bool { return errors.As(m.State(), &foreign) })
+	if foreign.Found != other.ID() || foreign.Want != first.ID() {
+		t.Fatal(foreign)
+	}
+	answersUnavailable(t, m, 500*time.Millisecond)
+	if n := gauge(t, reg, "shatabdi_etcd_foreign_cluster"); n != 1 {
+		t.Fatal("metric:", n)
+	}
+	g, err := raw(t, etcd).Get(t.Context(), theirs+"nodes/", clientv3.WithPrefix())
+	if noErr(t, err); len(g.Kvs) != 1 {
+		t.Fatal("it registered all the same")
+	}
+	m.stop()
+
+	cfg.ClusterID = other.ID()
+	join(t, cfg)
+	cfg = config(mine, 4) // and one that never was anywhere stays out of the wrong one, too
+	cfg.ClusterID = other.ID()
+	m = run(t, cfg)
+	eventually(t, "it says so", func() bool { return errors.As(m.State(), &foreign) })
+}
+
+// Who was the only node of its cluster mixes nothing when it joins another one.
+func TestWhoWasAloneMoves(t *testing.T) {
+	t.Parallel()
+	alone, known := knows(t, config(prefix(), 1))
+	alone.stop()
+	p := prefix()
+	there := join(t, config(p, 2))
+	cfg := config(p, 1)
+	cfg.Known = known()
+	if m := join(t, cfg); m.ID() != there.ID() {
+		t.Fatal("it is in its old cluster")
+	}
+}
+
+// A node that was stopped while etcd was restored from an old copy raises the epoch,
+// and one that knows a later epoch than the copy does so too.
+func TestOldCopyRaisesTheEpoch(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	m, known := knows(t, config(p, 1))
+	m.stop()
+	for name, change := range map[string]func(*cluster.Known){
+		"nothing":                  func(*cluster.Known) {},
+		"etcd had come further":    func(k *cluster.Known) { k.Etcd.Rev += 1 << 40 },
+		"etcd was in a later term": func(k *cluster.Known) { k.Etcd.Term += 1 << 40 },
+		"another etcd":             func(k *cluster.Known) { k.Etcd.Cluster++ },
+		"a later epoch":            func(k *cluster.Known) { k.Epoch += 1 << 40 },
+	} {
+		k := known()
+		was := k.Epoch
+		change(&k)
+		cfg := config(p, 1)
+		cfg.Known = k
+		again, now := knows(t, cfg)
+		again.stop()
+		if raised := again.Era().Epoch > max(was, k.Epoch); raised != (name != "nothing") {
+			t.Errorf("%s: epoch %d, was %d", name, again.Era().Epoch, k.Epoch)
+		}
+		if now().Epoch != again.Era().Epoch {
+			t.Errorf("%s: it keeps epoch %d", name, now().Epoch)
+		}
+		known = now
+	}
+}
+
+// What a write changed at the origin others hear of, even if etcd was away for longer
+// than a lease lasts.
+func TestInvalidationIsOwedBeyondTheLease(t *testing.T) {
+	t.Parallel()
+	p, k := prefix(), newLink(t, etcd)
+	cfg := config(p, 1)
+	cfg.Endpoints, cfg.LeaseTTL = k.endpoints(), 2*time.Second
+	a, b := join(t, cfg), join(t, config(p, 2))
+	v := version("k", `"1"`)
+	noErr(t, b.Publish(t.Context(), v))
+	lease := a.LeaseID()
+	k.Cut()
+	eventually(t, "away", func() bool { return !a.Healthy() })
+	if _, err := a.Invalidate(t.Context(), swarmcache.Purge{ID: "1", Key: v.Key, At: time.Now()}); !errors.Is(err, swarmcache.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	_, err := raw(t, etcd).Revoke(t.Context(), clientv3.LeaseID(lease))
+	noErr(t, err)
+	k.Mend()
+	eventually(t, "it is gone for all", func() bool {
+		_, _, err := b.Lookup(t.Context(), v.Key)
+		return errors.Is(err, swarmcache.ErrNotFound)
+	})
+	if a.LeaseID() == lease {
+		t.Error("the lease was not lost")
+	}
+}
