@@ -120,3 +120,14 @@ func SetCopies(c *Cache, id ObjectID, n int) {
 
 // Complete reports whether an object is here, all of it and on record.
 func Complete(c *Cache, id ObjectID) bool { return c.sealedHere(id) }
+
+// OpenFileOn opens the body of v on another disk than the operating system's.
+func OpenFileOn(disk Files, path string, v Version, rec *Record) (*File, error) {
+	return openFile(disk, path, v, rec)
+}
+
+// Flush flushes f as for the catalogue.
+func Flush(f *File) error {
+	_, err := f.snapshot()
+	return err
+}
