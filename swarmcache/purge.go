@@ -3,7 +3,6 @@ package swarmcache
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -46,45 +45,20 @@ type Era struct {
 // a purge is taken for what was purged, and costs one more request to the origin.
 const clocksDiffer = time.Minute
 
-// settingPurges is where the catalogue keeps which purges this node has obeyed.
-const settingPurges = "purges"
-
 // obedience is what a node remembers of purges: those that it has obeyed, as far
 // as they may still stand, and when it last was in touch with those who order. It
 // remembers all of a purge, so that it can stand again in a directory that was
 // wiped, or restored from an old copy.
 type obedience struct {
-	mu       sync.Mutex        // guards the fields; never held until what is forgotten is gone
-	own      []string          // ordered here, and not seen to stand yet
-	begun    map[string][]gone // obeyed for who asks, and not on the disk yet
-	standing []Purge           // as last told; nil: all of them are obeyed
-	forgot   bool              // the directory has lost what it was told of what is stored here
-	Obeyed   []Purge           `json:"obeyed,omitempty"`
-	Touch    time.Time         `json:"touch"`
-	Era      Era               `json:"era,omitzero"` // of the directory that ordered them
-}
-
-// load reads what an earlier run remembered.
-func (o *obedience) load(x Index) error {
-	b, err := x.Setting(settingPurges)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	}
-	if err := json.Unmarshal(b, o); err != nil {
-		return nil // none is remembered: all that stand are obeyed again
-	}
-	return nil
-}
-
-func (o *obedience) saveLocked(x Index) error {
-	b, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	return x.SetSetting(settingPurges, b)
+	mu       sync.Mutex            // guards the fields; never held until what is forgotten is gone
+	own      []string              // ordered here, and not seen to stand yet
+	begun    map[string][]gone     // obeyed for who asks, and not on the disk yet
+	standing []Purge               // as last told; nil: all of them are obeyed
+	forgot   bool                  // the directory has lost what it was told of what is stored here
+	written  [purgeSheets]digestOf // what stands in the catalogue
+	Obeyed   []Purge               `json:"-"`
+	Touch    time.Time             `json:"touch"`
+	Era      Era                   `json:"era,omitzero"` // of the directory that ordered them
 }
 
 // order notes a purge as this node's own: what comes in the place of what was

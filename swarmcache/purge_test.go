@@ -1,7 +1,9 @@
 package swarmcache_test
 
 import (
-	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cachetest"
+	"shatabdi/swarmcache/index"
 )
 
 // site is one node's disk.
@@ -154,6 +157,61 @@ func TestAwayForLongerThanPurgesStand(t *testing.T) {
 	}
 }
 
+// remembered are the keys of the purges that a catalogue says were obeyed.
+func remembered(x swarmcache.Index) (keys []policy.Key) {
+	for i := range 32 {
+		b, err := x.Setting(fmt.Sprintf("purges/%02d", i))
+		var sheet []swarmcache.Purge
+		if err == nil && json.Unmarshal(b, &sheet) == nil {
+			for _, p := range sheet {
+				keys = append(keys, p.Key)
+			}
+		}
+	}
+	return keys
+}
+
+// Many thousand purges are remembered, over a restart too, and those whose time is
+// over are forgotten.
+func TestManyPurgesAreRemembered(t *testing.T) {
+	d, s, dir := cachetest.NewDirectory(), newSite(t, "me"), t.TempDir()
+	var x *index.Index
+	start := func() *swarmcache.Cache {
+		var err error
+		x, err = index.Open(index.Options{Dir: dir})
+		must(t, err)
+		self := swarmcache.Node{ID: s.id}
+		c, err := swarmcache.Open(swarmcache.Config{Dir: s.dir, Index: x, Directory: d.Node(self), Node: self, Logger: slog.New(slog.DiscardHandler)})
+		must(t, err)
+		return c
+	}
+	c := start()
+	const many = 8000 // 1 MiB of them
+	orders := d.Node(swarmcache.Node{ID: "other"})
+	for i := range many {
+		must(t, orders.Purge(t.Context(), swarmcache.Purge{ID: fmt.Sprint(i), Key: policy.Key(fmt.Sprintf("http://origin.example/some/where/%d", i)), At: time.Now()}))
+	}
+	eventually(t, func() bool { return len(remembered(x)) == many })
+	must(t, c.Close())
+	must(t, x.Close())
+	d = cachetest.NewDirectory()
+	c = start()
+	defer x.Close()
+	defer c.Close()
+	told := make(chan int, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go d.Node(swarmcache.Node{ID: "other"}).Purges(ctx, func(s swarmcache.Standing) {
+		if len(s.Purges) == many {
+			select {
+			case told <- many:
+			default:
+			}
+		}
+	})
+	<-told // all stand again
+}
+
 // A directory that was wiped hears of the purges again from those who obeyed them: who
 // was away all the time does not bring back what was purged.
 func TestPurgesOutliveTheDirectory(t *testing.T) {
@@ -170,8 +228,7 @@ func TestPurgesOutliveTheDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func() bool {
-		b, _ := asked.index.Setting("purges")
-		return bytes.Contains(b, []byte(`"key":"a"`))
+		return slices.Contains(remembered(asked.index), "a")
 	})
 	wiped := cachetest.NewDirectory()
 	one = asked.restart(t, one, wiped, 24*time.Hour)

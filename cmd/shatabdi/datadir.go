@@ -10,11 +10,34 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/index"
 )
 
 // dataFormat is the format of everything under the data directory. A change
-// that an older program would misread raises it.
-const dataFormat = 1
+// that an older program would misread raises it, and comes with a migration.
+const dataFormat = 2
+
+// migrations make the next format of one, by its number. Each may be broken off at
+// any point, by a crash or a full disk, and be done again: VERSION changes after it.
+var migrations = map[int]func(path string) error{1: migratePurges}
+
+// migratePurges: the purges that were obeyed stand on sheets, no longer in one value.
+func migratePurges(path string) error {
+	dir := filepath.Join(path, "index")
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	x, err := index.Open(index.Options{Dir: dir})
+	if err != nil {
+		return explainIndex(err, path)
+	}
+	if err := errors.Join(swarmcache.MigratePurges(x), x.Close()); err != nil {
+		return fmt.Errorf("migrate data directory %s: %w", path, err)
+	}
+	return nil
+}
 
 // dataDir is the daemon's directory, held by this process alone.
 type dataDir struct {
@@ -22,8 +45,9 @@ type dataDir struct {
 	lock *os.File
 }
 
-// openDataDir creates path where needed and locks it. A directory of a newer
-// format, or in use by another process, is left untouched.
+// openDataDir creates path where needed, locks it and brings it to this program's
+// format. A directory of a newer format, or in use by another process, is left
+// untouched.
 func openDataDir(path string) (*dataDir, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -40,7 +64,7 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := d.acquire(); err != nil {
 		return nil, err
 	}
-	if err := d.stamp(); err != nil {
+	if err := d.migrate(); err != nil {
 		d.Close()
 		return nil, err
 	}
@@ -76,19 +100,39 @@ func (d *dataDir) acquire() error {
 	return nil
 }
 
-// stamp writes VERSION into a directory that has none.
-func (d *dataDir) stamp() error {
-	found, err := readFormat(d.path)
-	if err != nil || found != 0 {
+// migrate brings the directory to the format of now, step by step. One without
+// VERSION is new, unless it has a catalogue.
+func (d *dataDir) migrate() error {
+	format, err := readFormat(d.path)
+	if err != nil {
 		return err
 	}
+	if format == 0 {
+		if _, err := os.Stat(filepath.Join(d.path, "index")); err != nil {
+			return d.stamp(dataFormat)
+		}
+		format = 1
+	}
+	for ; format < dataFormat; format++ {
+		if err := migrations[format](d.path); err != nil {
+			return err
+		}
+		if err := d.stamp(format + 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stamp writes VERSION.
+func (d *dataDir) stamp(format int) error {
 	name := filepath.Join(d.path, "VERSION")
 	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return explainDataDir(err, d.path)
 	}
 	defer f.Close()
-	if err := errors.Join(writeAt(f, fmt.Sprintf("%d\n", dataFormat)), f.Sync(), os.Rename(name+".new", name)); err != nil {
+	if err := errors.Join(writeAt(f, fmt.Sprintf("%d\n", format)), f.Sync(), os.Rename(name+".new", name)); err != nil {
 		return explainDataDir(err, d.path)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/index"
 )
 
 // wants checks that err speaks to people: with a message, a hint and a code.
@@ -53,7 +57,7 @@ func TestDataDir(t *testing.T) {
 
 func TestDataDirOfNewerVersionIsLeftUntouched(t *testing.T) {
 	for content, want := range map[string]string{
-		"2\n":    "has format 2, written by a newer version",
+		"3\n":    "has format 3, written by a newer version",
 		"soon":   "no format number",
 		"":       "no format number",
 		"-1":     "no format number",
@@ -70,6 +74,68 @@ func TestDataDirOfNewerVersionIsLeftUntouched(t *testing.T) {
 		if b, _ := os.ReadFile(name); len(entries) != 1 || string(b) != content {
 			t.Errorf("%q: the directory was changed: %v, %q", content, entries, b)
 		}
+	}
+}
+
+// An older format is migrated, also when that was broken off before, and loses
+// nothing of what the catalogue holds.
+func TestDataDirOfOlderVersionIsMigrated(t *testing.T) {
+	path := t.TempDir()
+	version := filepath.Join(path, "VERSION")
+	open := func() *index.Index {
+		x, err := index.Open(index.Options{Dir: filepath.Join(path, "index")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	purges := func() (n int) {
+		x := open()
+		defer x.Close()
+		for i := range 32 {
+			b, err := x.Setting(fmt.Sprintf("purges/%02d", i))
+			var sheet []swarmcache.Purge
+			if err == nil && json.Unmarshal(b, &sheet) == nil {
+				n += len(sheet)
+			}
+		}
+		if r, err := x.Get("object"); err != nil || !r.Complete {
+			t.Errorf("the object is lost: %v", err)
+		}
+		return n
+	}
+	x := open()
+	old := []byte(`{"obeyed":[{"id":"1","key":"a","at":"2026-11-01T00:00:00Z"},{"id":"2","key":"b","at":"2026-11-02T00:00:00Z"}],"touch":"2026-11-02T00:00:00Z"}`)
+	err := errors.Join(x.SetSetting("purges", old), x.Put(swarmcache.Record{Version: swarmcache.Version{ID: "object", Key: "c"}, Complete: true}), x.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, begun := range []string{"1\n", "1\n", ""} { // "": from before there was a VERSION
+		os.Remove(version)
+		if begun != "" {
+			if err := os.WriteFile(version, []byte(begun), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := openDataDir(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Close()
+		if n, err := readFormat(path); n != dataFormat || err != nil {
+			t.Errorf("format %d, %v", n, err)
+		}
+		if n := purges(); n != 2 {
+			t.Errorf("%d purges are remembered", n)
+		}
+	}
+	// A step that fails leaves the format as it was.
+	os.WriteFile(version, []byte("1\n"), 0o600)
+	os.WriteFile(filepath.Join(path, "index", "MANIFEST"), []byte("nothing"), 0o600)
+	_, err = openDataDir(path)
+	wants(t, err, exitFailure, "is damaged", "remove")
+	if n, err := readFormat(path); n != 1 || err != nil {
+		t.Errorf("format %d, %v", n, err)
 	}
 }
 
