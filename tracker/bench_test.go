@@ -155,27 +155,58 @@ func TestAnnounceAllocatesLittle(t *testing.T) {
 // way through net/http. The clients are another process, so cpu-µs/op is the
 // tracker's user and system time alone.
 func BenchmarkLoopback(b *testing.B) {
-	for _, numWant := range []int{50, 200} {
-		b.Run(fmt.Sprintf("numwant=%d", numWant), func(b *testing.B) {
-			listener, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				b.Fatal(err)
-			}
-			server := &http.Server{Handler: loaded(10, 1000)}
-			go server.Serve(listener)
-			defer server.Close()
-			load := exec.Command(os.Args[0])
-			load.Env = append(os.Environ(),
-				fmt.Sprintf("%s=%s %d %d", loadEnv, listener.Addr(), numWant, b.N))
-			b.ResetTimer()
-			before := cpu()
-			if out, err := load.CombinedOutput(); err != nil {
-				b.Fatalf("%v: %s", err, out)
-			}
-			used := cpu() - before
-			b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-µs/op")
-			b.ReportMetric(float64(b.N)/used.Seconds(), "announces/cpu-s")
-		})
+	b.Run("quick/numwant=50", func(b *testing.B) { loopback(b, (*Tracker).Quick, 50) })
+	b.Run("quick/numwant=200", func(b *testing.B) { loopback(b, (*Tracker).Quick, 200) })
+	b.Run("net-http/numwant=50", func(b *testing.B) {
+		loopback(b, func(_ *Tracker, l net.Listener, _ *http.Server) net.Listener { return l }, 50)
+	})
+	b.Run("floor", func(b *testing.B) {
+		loopback(b, func(_ *Tracker, l net.Listener, _ *http.Server) net.Listener { return parrot{l} }, 50)
+	})
+}
+
+func loopback(b *testing.B, through func(*Tracker, net.Listener, *http.Server) net.Listener, numWant int) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	t := loaded(10, 1000)
+	server := &http.Server{Handler: t, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute}
+	go server.Serve(through(t, listener, server))
+	defer server.Close()
+	load := exec.Command(os.Args[0])
+	load.Env = append(os.Environ(),
+		fmt.Sprintf("%s=%s %d %d", loadEnv, listener.Addr(), numWant, b.N))
+	b.ResetTimer()
+	before := cpu()
+	if out, err := load.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	used := cpu() - before
+	b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-µs/op")
+	b.ReportMetric(float64(b.N)/used.Seconds(), "announces/cpu-s")
+}
+
+// parrot says the same whatever it is told: what the network alone costs.
+type parrot struct{ net.Listener }
+
+func (p parrot) Accept() (net.Conn, error) {
+	c, err := p.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return said{c}, nil
+}
+
+type said struct{ net.Conn }
+
+func (s said) Read(b []byte) (int, error) {
+	out := append([]byte("HTTP/1.1 200 OK\r\nContent-Length: 700\r\n\r\n"), make([]byte, 700)...)
+	for {
+		if n, err := s.Conn.Read(b); err != nil {
+			return n, err
+		}
+		s.Conn.Write(out)
 	}
 }
 

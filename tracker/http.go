@@ -192,10 +192,7 @@ func (t *Tracker) addresses(dst []wire.Peer, peers []peer, now time.Time) []wire
 		}
 		addrs, _ := t.members.addrs(p.member, now)
 		for _, a := range addrs {
-			a = netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-			if a.IsValid() && !a.Addr().IsUnspecified() && a.Port() != 0 {
-				dst = append(dst, wire.Peer{ID: p.id, Addr: a})
-			}
+			dst = append(dst, wire.Peer{ID: p.id, Addr: a})
 		}
 	}
 	return dst

@@ -102,11 +102,22 @@ func (s *members) addrs(m *member, now time.Time) ([]netip.AddrPort, bool) {
 
 func (s *members) ask(node string, now time.Time) *record {
 	addrs, known := s.lookup(node)
-	rec := &record{addrs: addrs, known: known, at: now}
+	rec := &record{addrs: usable(addrs), known: known, at: now}
 	if zone, rack := s.place(node); zone != "" {
 		rec.spot = s.spotOf(zone, rack)
 	}
 	return rec
+}
+
+// usable is where others may connect, in the form in which they are told.
+func usable(addrs []netip.AddrPort) (l []netip.AddrPort) {
+	for _, a := range addrs {
+		a = netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+		if a.IsValid() && !a.Addr().IsUnspecified() && a.Port() != 0 {
+			l = append(l, a)
+		}
+	}
+	return l
 }
 
 // spotOf numbers a place. Zones and racks beyond 65,000 are nowhere.

@@ -172,9 +172,8 @@ func (d *daemon) startParts(ctx context.Context) error {
 		Logger: d.log, Registerer: d.reg,
 	})
 	d.run("tracker", tr.Run)
-	d.serveHTTP("tracker", trackerLn, &http.Server{
-		Handler: tr, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
-	})
+	srv := &http.Server{Handler: tr, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10}
+	d.serveHTTP("tracker", tr.Quick(trackerLn, srv), srv)
 	// It says goodbye to the tracker, so it goes first.
 	d.stack.push("swarm", func(context.Context) error { return closeSwarm() })
 
