@@ -62,9 +62,6 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 	if leading, leader := t.cfg.Leading(); !leading {
 		return req.Event, t.redirect(w, r, s, leader)
 	}
-	if req.Event != wire.Stopped && !t.cfg.Known(req.InfoHash) {
-		return req.Event, t.refuse(w, r, s, outcomeUnknownSwarm, "unknown info_hash", notYet)
-	}
 	now := t.cfg.Now()
 	who, outcome, reason := t.identify(&req, r, now)
 	if outcome != outcomeOK {
@@ -98,7 +95,8 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 	s.resp = wire.Response{
 		Interval: t.interval(a.rnd), MinInterval: t.cfg.MinInterval,
 		Complete: state.Complete, Incomplete: state.Incomplete, Downloaded: state.Downloaded,
-		Peers: t.addresses(s.resp.Peers[:0], s.peers, now),
+		TrackerID: t.cfg.ID,
+		Peers:     t.addresses(s.resp.Peers[:0], s.peers, now),
 	}
 	if result == swarmFull {
 		outcome, s.resp.Warning = outcomeFull, "the swarm is full, others will not hear of you"

@@ -33,14 +33,11 @@ func (t *Tracker) others(dst []wire.InfoHash, w http.ResponseWriter, r *http.Req
 	return wire.ReadOthers(dst, r.Body)
 }
 
-// seeds enters the peer of a as a seeder of others. What is not known here, or
-// too much, is left out.
+// seeds enters the peer of a as a seeder of others. What is too much is left out.
 func (t *Tracker) seeds(others []wire.InfoHash, a announcement) {
 	a.event, a.want = wire.Update, 0
 	for _, h := range others {
-		if t.cfg.Known(h) {
-			a.infohash = h
-			t.store.announce(nil, &a)
-		}
+		a.infohash = h
+		t.store.announce(nil, &a)
 	}
 }

@@ -31,6 +31,8 @@ import (
 // called by many goroutines and for almost every announce: they must be quick,
 // and must not call the Tracker. Defaults are in brackets.
 type Config struct {
+	ID string // of this tracker, that peers are told and may say again (BEP 3) [none]
+
 	Interval    time.Duration // between a peer's announces, up to 10 % less to spread them [2 min]
 	MinInterval time.Duration // the least a peer should wait [10 s]
 	NumWant     int           // peers for who does not say how many [50]
@@ -56,10 +58,8 @@ type Config struct {
 	// is. [of none]
 	TrustedProxy func(netip.Addr) bool
 	// MembersOpen refuses an outsider's announce for a swarm that no member has
-	// announced: whatever it makes up costs no memory.
+	// announced: only those are known, and whatever it makes up costs no memory.
 	MembersOpen bool
-	// Known says whether there is such a swarm. [all are]
-	Known func(infohash [20]byte) bool
 	// Leading says whether this tracker is the one to answer and, if not, the
 	// announce URL of the one that is, or "" if nobody knows. [this one, always]
 	Leading func() (leading bool, leaderURL string)
@@ -92,9 +92,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.TrustedProxy == nil {
 		c.TrustedProxy = func(netip.Addr) bool { return false }
-	}
-	if c.Known == nil {
-		c.Known = func([20]byte) bool { return true }
 	}
 	if c.Leading == nil {
 		c.Leading = func() (bool, string) { return true, "" }

@@ -293,7 +293,8 @@ func TestRefusals(t *testing.T) {
 		Members:      dir.Members,
 		Authorize:    func(node, key string) bool { return key == "right" },
 		AllowOutside: inside,
-		Known:        func(h [20]byte) bool { return h == swarmA },
+		MembersOpen:  true,
+		ID:           "leader",
 	})
 	stop := unknown
 	stop.Event = wire.Stopped
@@ -316,11 +317,11 @@ func TestRefusals(t *testing.T) {
 		{"a node nobody knows", "10.0.0.1:1", func() wire.Request { r := keyed; r.Node = "n2"; return r }(), "unknown node", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := call(t, tr, tt.remote, tt.req)
+			got, err := call(t, tr, tt.remote, tt.req)
 			var f *wire.Failure
 			switch {
-			case tt.reason == "" && err != nil:
-				t.Error(err)
+			case tt.reason == "" && (err != nil || got.TrackerID != "leader"):
+				t.Error(got, err)
 			case tt.reason != "" && (!errors.As(err, &f) || f.Reason != tt.reason || (f.RetryIn > 0) != tt.retry):
 				t.Errorf("%+v, want %s", err, tt.reason)
 			}

@@ -161,7 +161,8 @@ func (d *daemon) startParts(ctx context.Context) error {
 	// The tracker, which answers while this node leads.
 	roster := &roster{ask: p.cluster.Nodes}
 	tr := tracker.New(tracker.Config{
-		Members: roster.lookup, Place: roster.place, MembersOpen: true, AllowOutside: outside,
+		ID: string(id), Members: roster.lookup, Place: roster.place, MembersOpen: true, AllowOutside: outside,
+		Authorize: (&proofs{secret: p.cluster.Secret}).hold,
 		TrustedProxy: func(a netip.Addr) bool {
 			return slices.ContainsFunc(cfg.Tracker.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 		},

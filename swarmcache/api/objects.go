@@ -90,16 +90,16 @@ func (s *service) registerObjects(api huma.API) {
 		ID string `path:"id" pattern:"^[0-9a-f]{8,64}$" doc:"The object's id, or as much of its beginning as is unique."`
 	}
 	get := operation("get-object", http.MethodGet, "objects/{id}", "One object")
-	huma.Register(api, get, func(_ context.Context, in *named) (*struct{ Body ObjectDetail }, error) {
+	huma.Register(api, get, func(ctx context.Context, in *named) (*struct{ Body ObjectDetail }, error) {
 		r, err := s.find(in.ID)
 		if err != nil {
 			return nil, problem(err)
 		}
-		return &struct{ Body ObjectDetail }{s.detail(r)}, nil
+		return &struct{ Body ObjectDetail }{s.detail(ctx, r)}, nil
 	})
 
 	change := operation("change-object", http.MethodPatch, "objects/{id}", "Change an object's priority on this node")
-	huma.Register(api, change, func(_ context.Context, in *struct {
+	huma.Register(api, change, func(ctx context.Context, in *struct {
 		ID   string `path:"id" pattern:"^[0-9a-f]{8,64}$" doc:"As above."`
 		Body struct {
 			Priority string `json:"priority" enum:"low,normal,high,default" doc:"default: what the configuration's rules say."`
@@ -117,14 +117,14 @@ func (s *service) registerObjects(api huma.API) {
 			return nil, problem(err)
 		}
 		r.Priority = p
-		return &struct{ Body ObjectDetail }{s.detail(r)}, nil
+		return &struct{ Body ObjectDetail }{s.detail(ctx, r)}, nil
 	})
 
 	pin := operation("pin-object", http.MethodPut, "objects/{id}/pin", "Keep an object on this node")
 	pin.Description = "It stays when space is short, and so does a version that takes its place. A purge takes the pin along."
 	unpin := operation("unpin-object", http.MethodDelete, "objects/{id}/pin", "Let an object go when space is short")
 	for pinned, op := range map[bool]huma.Operation{true: pin, false: unpin} {
-		huma.Register(api, op, func(_ context.Context, in *named) (*struct{ Body ObjectDetail }, error) {
+		huma.Register(api, op, func(ctx context.Context, in *named) (*struct{ Body ObjectDetail }, error) {
 			r, err := s.find(in.ID)
 			if err == nil {
 				r.Pinned = pinned
@@ -133,7 +133,7 @@ func (s *service) registerObjects(api huma.API) {
 			if err != nil {
 				return nil, problem(err)
 			}
-			return &struct{ Body ObjectDetail }{s.detail(r)}, nil
+			return &struct{ Body ObjectDetail }{s.detail(ctx, r)}, nil
 		})
 	}
 
@@ -288,14 +288,14 @@ func object(r swarmcache.Record) Object {
 	return o
 }
 
-func (s *service) detail(r swarmcache.Record) ObjectDetail {
+func (s *service) detail(ctx context.Context, r swarmcache.Record) ObjectDetail {
 	v := r.Version
 	d := ObjectDetail{
 		Object: object(r), Validator: v.Validator, SHA256: v.SHA256, PieceLength: v.PieceLen,
 		Priority: string(s.Cache.PriorityOf(r)), Arrived: arrived(s.Cache.Arrived(r)),
 		Response: Response{v.Stored.Status, v.Stored.Header, v.Stored.ResponseTime.UTC()},
 	}
-	d.Magnet = s.magnet(r)
+	d.Magnet = s.magnet(ctx, r)
 	if r.Verified != 0 {
 		d.Verified = time.Unix(r.Verified, 0).UTC()
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -86,7 +87,7 @@ func (s *service) registerTorrents(api huma.API) {
 			return nil, problem(err)
 		}
 		name := mime.FormatMediaType("attachment", map[string]string{"filename": s.Torrents.FileName(v) + ".torrent"})
-		return &file{torrentType, name, s.Torrents.MetaInfo(v, hashes, s.allTrackers(ctx))}, nil
+		return &file{torrentType, name, s.Torrents.MetaInfo(v, hashes, s.trackers(ctx))}, nil
 	})
 
 	peers := operation("list-peers", http.MethodGet, "objects/{id}/peers", "Who is connected for an object")
@@ -126,39 +127,42 @@ func (s *service) registerTorrents(api huma.API) {
 }
 
 // magnet is the link for an object that is complete here.
-func (s *service) magnet(r swarmcache.Record) string {
+func (s *service) magnet(ctx context.Context, r swarmcache.Record) string {
 	if !r.Complete {
 		return ""
 	}
-	return s.Torrents.Magnet(r.Version, s.trackers(), s.Node.Peers)
+	return s.Torrents.Magnet(r.Version, s.trackers(ctx), s.Node.Peers)
 }
 
-// maxTrackers bounds how many a torrent names.
-const maxTrackers = 8
+const (
+	// maxTrackers bounds how many a torrent names.
+	maxTrackers = 8
+	// trackersWait bounds how long the directory is asked for them.
+	trackersWait = 500 * time.Millisecond
+)
 
-// trackers are those that are known without asking: the one that leads, and this
-// node's own, which knows who leads later.
-func (s *service) trackers() (urls []string) {
-	if url, _, _ := s.Cluster.Leader(); url != "" {
-		urls = append(urls, url)
+// trackers are where a torrent's clients announce, in the order in which they are
+// to try (BEP 12): the one that leads, this node's own, which knows who leads
+// later, and some of the others' if the directory can be asked, for the torrent
+// must work tomorrow.
+func (s *service) trackers(ctx context.Context) (urls []string) {
+	add := func(url string) {
+		if url != "" && len(urls) < maxTrackers && !slices.Contains(urls, url) {
+			urls = append(urls, url)
+		}
 	}
-	if own := s.Node.Tracker; own != "" && !slices.Contains(urls, own) {
-		urls = append(urls, own)
-	}
-	return urls
-}
-
-// allTrackers are some of the others' too, if the directory can be asked: the
-// torrent must work tomorrow.
-func (s *service) allTrackers(ctx context.Context) []string {
-	urls := s.trackers()
+	leader, _, _ := s.Cluster.Leader()
+	add(leader)
+	add(s.Node.Tracker)
+	ctx, cancel := context.WithTimeout(ctx, trackersWait)
+	defer cancel()
 	nodes, err := s.Cluster.Nodes(ctx)
 	if err != nil {
 		return urls
 	}
 	for _, n := range nodes {
-		if n.Tracker != "" && !n.Draining && len(urls) < maxTrackers && !slices.Contains(urls, n.Tracker) {
-			urls = append(urls, n.Tracker)
+		if !n.Draining {
+			add(n.Tracker)
 		}
 	}
 	return urls

@@ -45,6 +45,11 @@ func TestTorrentFile(t *testing.T) {
 	if got, want := w.Body.String(), "4 hashes [http://10.0.0.1:6969/announce http://10.0.0.3:6969/announce]"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+	var o api.ObjectDetail
+	n.ask("GET", "/api/v1/objects/"+string(id(4)), "", 200, &o)
+	if got, want := o.Magnet, "magnet:4?[http://10.0.0.1:6969/announce http://10.0.0.3:6969/announce]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 	if got, want := w.Header().Get("Content-Disposition"), "attachment; filename*=utf-8''gr%C3%B6%C3%9Fe%204.torrent"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

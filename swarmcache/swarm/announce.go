@@ -242,6 +242,7 @@ func (a *announcer) request(ih metainfo.Hash, e wire.Event, left int64) wire.Req
 	return wire.Request{
 		InfoHash: wire.InfoHash(ih), PeerID: wire.PeerID(a.s.client.PeerID()), Port: uint16(a.s.Port()),
 		Left: left, Event: e, NumWant: 50, Node: string(a.s.cfg.Node),
+		Key:        wire.Proof(a.s.cfg.Secret(), string(a.s.cfg.Node)),
 		Dictionary: a.s.zoned() && left > 0, // their ids tell where they stand
 	}
 }
