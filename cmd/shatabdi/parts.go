@@ -173,7 +173,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 		Logger: d.log, Registerer: d.reg,
 	})
 	d.run("tracker", tr.Run)
-	srv := &http.Server{Handler: tr, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10}
+	srv := trackerServer(tr)
 	d.serveHTTP("tracker", tr.Quick(trackerLn, srv), srv)
 	// It says goodbye to the tracker, so it goes first.
 	d.stack.push("swarm", func(context.Context) error { return closeSwarm() })

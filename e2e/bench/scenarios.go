@@ -146,6 +146,8 @@ var node = []scenario{
 	{"node", "idle-10k", "a node that holds 10,000 objects nobody wants, and one that wakes", idle10k},
 	{"node", "rss-fill", "resident memory while filling 3 GiB with 8 peers", rssFill},
 	{"node", "slow-2000", "2,000 clients that take their time, of an object that is here and of one that comes in: memory, and what they cost others", slowClients},
+	{"node", "tracker", "announces to 1,000 swarms of 1,000 peers: CPU, memory, and delay at half load, beside opentracker",
+		trackers{Swarms: 1000, Peers: 1000, Announces: 200_000}.run},
 	{"node", "sparse-100g", "first byte and memory with an object of 100 GiB", sparse},
 }
 

@@ -37,7 +37,7 @@ type build struct {
 	err  error
 }
 
-var product, etcd, origin, readers, badPeer build
+var product, etcd, origin, readers, badPeer, announcers build
 
 // Binary builds bin/shatabdi and returns its path. SHATABDI_BINARY names
 // another one, for example to test an installed version.
@@ -67,6 +67,11 @@ func (l *Lab) originBinary() string {
 func (l *Lab) readersBinary() string {
 	l.Helper()
 	return readers.get(l, Out("bin", "readers"), "./e2e/readers")
+}
+
+func (l *Lab) announcersBinary() string {
+	l.Helper()
+	return announcers.get(l, Out("bin", "announcers"), "./e2e/announcers")
 }
 
 func (l *Lab) badPeerBinary() string {
