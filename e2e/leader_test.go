@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -10,9 +11,21 @@ import (
 	"shatabdi/e2e/lab"
 )
 
-// failover bounds how long nobody may lead: a lease and a second. That the
-// machine is busy with other things has its share.
-const failover = 6*time.Second + 4*time.Second
+// lease is how long a silent node counts as alive here, and failover bounds how
+// long nobody may lead: a lease and a second. That the machine is busy with other
+// things has its share.
+const (
+	lease    = 3 * time.Second
+	failover = lease + time.Second + 4*time.Second
+)
+
+// inFull is long where there is time (SHATABDI_FULL=1, make e2e), and else short.
+func inFull[T any](short, long T) T {
+	if os.Getenv("SHATABDI_FULL") != "" {
+		return long
+	}
+	return short
+}
 
 // leaderOf waits for a node to lead and returns it; not one that is not to.
 func leaderOf(l *lab.Lab, nodes []*lab.Node, not *lab.Node) (leader *lab.Node) {
@@ -39,13 +52,14 @@ func without(nodes []*lab.Node, not *lab.Node) (l []*lab.Node) {
 
 // origin (8 MiB/s) --- switch --- 5 nodes and etcd. The node that leads is killed
 // while all begin to fill; the one that leads then loses etcd, and not the nodes;
-// and the one after that the nodes, and not etcd. Everybody else gets the right
-// bytes, one origin download serves all, and another node leads soon.
+// and the one after that the nodes, and not etcd; then nobody leads for long. All
+// the others get the right bytes, one origin download serves all, and another node
+// leads soon.
 func TestLeaderIsLost(t *testing.T) {
 	l := lab.New(t)
 	origin := l.Machine("origin", 8*lab.MiBps).NginxOrigin()
 	etcd := l.Machine("etcd", 0).Etcd()
-	nodes := lab.Cluster(l.Machines(5, "node", 8*lab.MiBps), etcd.URL, "--uplink", "8MiB/s")
+	nodes := lab.Cluster(l.Machines(5, "node", 8*lab.MiBps), etcd.URL, "--uplink", "8MiB/s", "--etcd-lease-ttl", lease.String())
 
 	seed := uint64(70)
 	// lose does that to the leader while the others fill, and returns who leads then.
@@ -53,7 +67,7 @@ func TestLeaderIsLost(t *testing.T) {
 		was = leaderOf(l, nodes, nil)
 		others := without(nodes, was)
 		seed++
-		object := content.Object{Seed: seed, Size: 24 * mib}
+		object := content.Object{Seed: seed, Size: 12 * mib}
 		cs := clients(others, origin.Object(object))
 		sent := origin.Machine.Sent()
 		for _, c := range cs {
@@ -99,6 +113,16 @@ func TestLeaderIsLost(t *testing.T) {
 		leader.Machine.Lose(true, unheard...)
 	})
 	lone.Machine.Lose(false, unheard...)
+
+	// Each that leads steps down at once, again and again.
+	lose("flapping", failover, func(leader *lab.Node, _ []*lab.Node) {
+		for range inFull(4, 20) {
+			leader.Order("POST", "drain")
+			next := leaderOf(l, nodes, leader)
+			leader.Order("DELETE", "drain")
+			leader = next
+		}
+	})
 
 	last := leaderOf(l, nodes, nil)
 	begin := time.Now()

@@ -30,12 +30,12 @@ func TestCopiesAreMadeAgain(t *testing.T) {
 	}
 	var nodes []*lab.Node
 	for i, m := range l.Machines(6, "node", 0) {
-		nodes = append(nodes, m.ShatabdiUnready("--etcd-endpoints", etcd.URL, "--config", config, "--rack", string(rune('a'+i%3))))
+		nodes = append(nodes, m.ShatabdiUnready("--etcd-endpoints", etcd.URL, "--config", config, "--etcd-lease-ttl", "3s", "--rack", string(rune('a'+i%3))))
 	}
 	for _, n := range nodes {
 		n.UntilReady(30 * time.Second)
 	}
-	objects := []content.Object{{Seed: 95, Size: 16 * mib}, {Seed: 96, Size: 16 * mib}}
+	objects := []content.Object{{Seed: 95, Size: 6 * mib}, {Seed: 96, Size: 6 * mib}}
 	var urls []string
 	for _, o := range objects {
 		urls = append(urls, origin.Object(o))
