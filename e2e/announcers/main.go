@@ -42,11 +42,18 @@ var (
 	conns     = flag.Int("conns", 16, "connections at a time")
 	rate      = flag.Float64("rate", 0, "announces a second, evenly; 0: one after the other on each connection")
 	numWant   = flag.Int("numwant", 50, "peers wanted")
+	list      = flag.Bool("list", false, "print the swarms' infohashes instead")
 	strangers = flag.Bool("strangers", false, "each for another swarm, some as nodes, some malformed")
 )
 
 func main() {
 	flag.Parse()
+	if *list {
+		for i := range *swarms {
+			fmt.Printf("%x\n", infohash(i))
+		}
+		return
+	}
 	if *n == 0 {
 		*n = *swarms * *peers
 	}
@@ -80,12 +87,13 @@ type result struct {
 	times           []time.Duration
 	refused, broken int
 	status          map[string]int
+
+	conn net.Conn // that is kept; nil: none
+	in   *bufio.Reader
 }
 
 func (r *result) run(next *atomic.Int64, begun time.Time) {
 	r.status = map[string]int{}
-	var conn net.Conn
-	var in *bufio.Reader
 	for {
 		i := next.Add(1) - 1
 		if i >= int64(*n) {
@@ -96,29 +104,45 @@ func (r *result) run(next *atomic.Int64, begun time.Time) {
 			due = begun.Add(time.Duration(float64(i) / *rate * float64(time.Second)))
 			time.Sleep(time.Until(due))
 		}
-		if conn == nil {
-			var err error
-			if conn, err = net.Dial("tcp", *addr); err != nil {
-				r.broken++
-				continue
-			}
-			in = bufio.NewReader(conn)
-		}
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
-		conn.Write(request(int(i)))
-		keep, err := r.answer(in)
+		err := r.announce(request(int(i)))
 		if err != nil {
 			r.broken++
-		} else {
-			r.times = append(r.times, time.Since(due))
+			continue
 		}
+		r.times = append(r.times, time.Since(due))
+	}
+	r.close()
+}
+
+// announce sends one, and again on a new connection if the tracker has closed the
+// one that was kept.
+func (r *result) announce(request []byte) (err error) {
+	for range 2 {
+		fresh := r.conn == nil
+		if fresh {
+			if r.conn, err = net.Dial("tcp", *addr); err != nil {
+				r.conn = nil
+				return err
+			}
+			r.in = bufio.NewReader(r.conn)
+		}
+		r.conn.SetDeadline(time.Now().Add(30 * time.Second))
+		r.conn.Write(request)
+		keep, err := r.answer(r.in)
 		if err != nil || !keep {
-			conn.Close()
-			conn = nil
+			r.close()
+		}
+		if err == nil || fresh {
+			return err
 		}
 	}
-	if conn != nil {
-		conn.Close()
+	return err
+}
+
+func (r *result) close() {
+	if r.conn != nil {
+		r.conn.Close()
+		r.conn = nil
 	}
 }
 
@@ -148,12 +172,19 @@ func request(i int) []byte {
 
 func announce(swarm, peer int, more string) []byte {
 	hash := make([]byte, 0, 60)
-	rnd := rand.New(rand.NewPCG(uint64(swarm), 7))
-	for range 20 {
-		hash = fmt.Appendf(hash, "%%%02X", byte(rnd.Uint32()))
+	for _, b := range infohash(swarm) {
+		hash = fmt.Appendf(hash, "%%%02X", b)
 	}
 	return fmt.Appendf(nil, "GET /announce?info_hash=%s&peer_id=-XX0001-%012d&port=%d&uploaded=0&downloaded=0&left=1&compact=1&numwant=%d%s HTTP/1.1\r\nHost: tracker\r\n\r\n",
 		hash, peer, 1024+peer, *numWant, more)
+}
+
+func infohash(swarm int) (h [20]byte) {
+	rnd := rand.New(rand.NewPCG(uint64(swarm), 7))
+	for i := range h {
+		h[i] = byte(rnd.Uint32())
+	}
+	return h
 }
 
 // strange is what somebody sends who should not: for a swarm of its own, as a

@@ -21,7 +21,7 @@ func (d trackers) run(l *lab.Lab, quick bool, add func(row)) {
 	add(ours.atMost("CPU µs", us(ours.Time), goal{Aim: 20, Gate: 40}).
 		atMost("p99 ms", ms(ours.FirstByte), goal{Gate: 20}).
 		atMost("MB", float64(ours.RSS)/1e6, goal{Gate: 400}))
-	if theirs := l.Machine("theirs", 0).Opentracker(); theirs != nil {
+	if theirs := l.Machine("theirs", 0).Opentracker(d.Swarms); theirs != nil {
 		add(d.measure(clients, theirs, "opentracker"))
 	}
 }
@@ -41,8 +41,8 @@ func (d trackers) measure(clients *lab.Machine, t *lab.Tracker, system string) r
 	half := clients.Announce(t.Addr, append(all, "-n", d.Announces/2, "-rate", pace)...)
 	r := row{System: system, N: d.Swarms * d.Peers, RSS: rss, Time: spent / time.Duration(max(1, full.Announces)), FirstByte: half.P99, Load: busy}
 	r.Load.CPU = 0 // the clients live on this computer too
-	return r.noting("time: CPU for an announce; first byte: p99 at half load; N: peers; %.0f announces/s on a CPU, %.0f/s beside their clients; %d broken",
-		1/r.Time.Seconds(), 2*pace, full.Broken+half.Broken)
+	return r.noting("time: CPU for an announce; first byte: p99 at half load; N: peers; %.0f announces/s on a CPU, %.0f/s beside their clients; %d refused, %d broken",
+		1/r.Time.Seconds(), 2*pace, full.Refused+half.Refused, full.Broken+half.Broken)
 }
 
 func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }

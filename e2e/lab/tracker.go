@@ -3,7 +3,9 @@ package lab
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 )
 
@@ -22,14 +24,17 @@ func (m *Machine) Tracker() *Tracker {
 	return t
 }
 
-// Opentracker starts the distribution's opentracker; nil: it is not installed.
-func (m *Machine) Opentracker() *Tracker {
+// Opentracker starts the distribution's opentracker, which serves the swarms that
+// it is told of; nil: it is not installed.
+func (m *Machine) Opentracker(swarms int) *Tracker {
 	m.lab.Helper()
 	if _, err := exec.LookPath("opentracker"); err != nil {
 		return nil
 	}
 	t := &Tracker{Addr: m.IP + ":6969"}
-	t.Process = m.Start("opentracker", "opentracker", "-i", m.IP, "-p", "6969", "-P", "6969", "-d", m.Dir, "-u", "root")
+	known := m.Run(m.lab.announcersBinary(), "-list", "-swarms", fmt.Sprint(swarms))
+	m.lab.must(os.WriteFile(filepath.Join(m.Dir, "swarms"), []byte(known), 0o644))
+	t.Process = m.Start("opentracker", "opentracker", "-i", m.IP, "-p", "6969", "-P", "6969", "-d", m.Dir, "-u", "nobody", "-w", "swarms")
 	t.untilListening()
 	return t
 }
