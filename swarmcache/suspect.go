@@ -106,9 +106,17 @@ func (t *transfer) doubts(now time.Time) bool {
 // suspect drops a piece that is not what was stored, and has the object verified
 // and completed from peers.
 func (c *Cache) suspect(id ObjectID, piece int) {
+	if c.damaged(id, piece) {
+		c.repair(id)
+	}
+}
+
+// damaged drops a piece that is not what was stored, and reports whether the object
+// can be repaired.
+func (c *Cache) damaged(id ObjectID, piece int) bool {
 	o, err := c.look(id)
 	if err != nil {
-		return // it went meanwhile
+		return false // it went meanwhile
 	}
 	defer o.file.Release()
 	c.metrics.damaged.Inc()
@@ -120,9 +128,9 @@ func (c *Cache) suspect(id ObjectID, piece int) {
 	if err := o.retire(piece); err != nil {
 		c.log.Error("an object with a damaged piece will not be kept", "object", id, "error", err)
 		o.condemn()
-		return
+		return false
 	}
-	c.repair(id)
+	return true
 }
 
 // retire has the object's next opener begin with a new file that lacks the piece

@@ -78,7 +78,9 @@ func (c *Cache) readBack(ctx context.Context, id ObjectID, f func(piece []byte) 
 			if !c.has(id) {
 				return ErrNotFound // it went meanwhile, and its place was taken
 			}
-			c.suspect(id, i)
+			if c.damaged(id, i) { // who asked need not wait for the peers
+				c.goWork(func() { c.repair(id) })
+			}
 			return fmt.Errorf("%w: piece %d", ErrDamaged, i)
 		}
 		if err := f(piece); err != nil {

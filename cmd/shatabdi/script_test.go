@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,13 +37,14 @@ const (
 	smallLength = 800
 )
 
-var large = strings.Repeat("swarm...", largeLength/8)
+// large is made when it is wanted: each command of a script starts this binary.
+var large = sync.OnceValue(func() string { return strings.Repeat("swarm...", largeLength/8) })
 
 // testOrigin serves /large.bin and /small.bin, which are cacheable, /sent, how many bytes of it
 // were sent, /moved, which leads there who wants it, and /torn.bin, which breaks
 // off; it sets the variable to its address: origin ORIGIN
 func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
-	sum := sha256.Sum256([]byte(large))
+	sum := sha256.Sum256([]byte(large()))
 	ts.Setenv("LARGE_SHA256", hex.EncodeToString(sum[:]))
 	var sent atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -74,7 +76,7 @@ func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
 		w.Header().Set("ETag", `"v1"`)
 		w.Header().Set("Cache-Control", "max-age=3600")
 		w.Header().Set("Content-Type", "application/octet-stream")
-		http.ServeContent(counting{w, &sent}, r, "", time.Time{}, strings.NewReader(large[:length]))
+		http.ServeContent(counting{w, &sent}, r, "", time.Time{}, strings.NewReader(large()[:length]))
 	}))
 	ts.Defer(s.Close)
 	ts.Setenv(names[0], s.Listener.Addr().String())
@@ -102,9 +104,9 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	ts.Check(err)
-	want := large
+	want := large()
 	if strings.HasSuffix(args[0], "/small.bin") {
-		want = large[:smallLength]
+		want = large()[:smallLength]
 	}
 	if word := resp.Header.Get("X-Cache-Status"); len(args) > 1 && word != args[1] {
 		ts.Fatalf("%s: %s, want %s", args[0], word, args[1])
@@ -116,7 +118,7 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 
 // isLarge checks that a file is the large object: islarge FILE
 func isLarge(ts *testscript.TestScript, _ bool, args []string) {
-	if got := ts.ReadFile(args[0]); got != large {
+	if got := ts.ReadFile(args[0]); got != large() {
 		ts.Fatalf("%s: %d bytes, and not those of large.bin", args[0], len(got))
 	}
 }

@@ -25,7 +25,7 @@ import (
 func testS3(ts *testscript.TestScript, _ bool, names []string) {
 	backend := s3mem.New()
 	ts.Check(backend.CreateBucket("models"))
-	for key, text := range map[string]string{"llm/large.bin": large, "llm/other.bin": large[8:] + "the end."} {
+	for key, text := range map[string]string{"llm/large.bin": large(), "llm/other.bin": large()[8:] + "the end."} {
 		meta := map[string]string{"Last-Modified": time.Now().UTC().Format(http.TimeFormat)}
 		_, err := backend.PutObject("models", key, meta, strings.NewReader(text), int64(len(text)), nil)
 		ts.Check(err)
