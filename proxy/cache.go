@@ -20,6 +20,7 @@ type cache interface {
 	Fill(ctx context.Context, v swarmcache.Version, ranges bool, body io.ReadCloser, o swarmcache.Origin) (object, error)
 	Withdraw(ctx context.Context, key policy.Key) error
 	Invalidate(ctx context.Context, key policy.Key) error
+	Purge(ctx context.Context, key policy.Key) (had int, err error)
 	Spool(v swarmcache.Version) spool
 }
 

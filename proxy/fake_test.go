@@ -189,6 +189,10 @@ func (c *fakeCache) Invalidate(ctx context.Context, key policy.Key) error {
 	return c.Withdraw(ctx, key)
 }
 
+func (c *fakeCache) Purge(ctx context.Context, key policy.Key) (int, error) {
+	return 0, c.Withdraw(ctx, key)
+}
+
 func (c *fakeCache) Withdraw(_ context.Context, key policy.Key) error {
 	c.note("withdraw")
 	c.mu.Lock()

@@ -168,18 +168,19 @@ func (s *stage) cast(as setting, rule policy.Rule) (nodes []*node) {
 	}
 	for i := range as.nodes {
 		self := swarmcache.Node{ID: swarmcache.NodeID(fmt.Sprintf("node-%d", i+1))}
+		var memory *small.Cache
+		if as.small {
+			memory = small.New(small.Config{Size: 8 << 20})
+		}
 		c, err := swarmcache.Open(swarmcache.Config{
 			Dir: s.t.TempDir(), Index: cachetest.NewIndex(), Directory: directory.Node(self), Node: self, Swarm: swarm.node(),
-			Logger: slog.New(slog.DiscardHandler),
+			Purged: memory.Forget, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			s.t.Fatal(err)
 		}
 		s.t.Cleanup(func() { c.Close() })
-		cfg := Config{Cache: c, Now: s.clock.Now, Rules: func() *policy.Rules { return rules }}
-		if as.small {
-			cfg.Small = small.New(small.Config{Size: 8 << 20})
-		}
+		cfg := Config{Cache: c, Small: memory, Now: s.clock.Now, Rules: func() *policy.Rules { return rules }}
 		nodes = append(nodes, start(s.t, cfg, origin.Config{}))
 	}
 	return nodes

@@ -47,6 +47,8 @@ type Config struct {
 	// Allow lists the networks of those who may use the proxy; this machine
 	// always may.
 	Allow []netip.Prefix
+	// AllowPurge lists the networks of those whose PURGE is obeyed; none: nobody's.
+	AllowPurge []netip.Prefix
 	// ConnectPorts are the ports that tunnels may lead to; default 443 and 8443.
 	ConnectPorts []int
 	// MaxRequestBody bounds what a client may send, in bytes; 0: no bound.
@@ -171,6 +173,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 	}
+	if r.Method == methodPurge && p.cache != nil {
+		p.purge(x)
+		return
+	}
 	p.follow(x)
 }
 
@@ -217,16 +223,25 @@ func (p *Proxy) rules() *policy.Rules {
 
 // admit checks who asks.
 func (p *Proxy) admit(r *http.Request) error {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	ip, ok := clientAddr(r)
+	if !ok {
 		return refused(http.StatusForbidden, "http_request_denied", "your address is not known here")
 	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if ip.IsLoopback() || slices.ContainsFunc(p.cfg.Allow, func(n netip.Prefix) bool { return n.Contains(ip) }) {
+	if ip.IsLoopback() || contain(p.cfg.Allow, ip) {
 		return nil
 	}
 	return refused(http.StatusForbidden, "http_request_denied",
 		fmt.Sprintf("%s may not use this proxy; its operator can allow your network with --allow", ip))
+}
+
+// clientAddr is where a request comes from.
+func clientAddr(r *http.Request) (ip netip.Addr, ok bool) {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	return ap.Addr().Unmap().WithZone(""), err == nil
+}
+
+func contain(networks []netip.Prefix, ip netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(ip) })
 }
 
 // checkForm checks that the request is one for a proxy.

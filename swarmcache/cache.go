@@ -58,10 +58,10 @@ type Config struct {
 	// what it holds; default 5 s, to twice that.
 	Settle time.Duration
 	// Purged is told of each key that a purge names, so that what is kept elsewhere
-	// on this node goes too, and tells whether there was any; nil: nothing is kept
+	// on this node goes too, and tells how much there was; nil: nothing is kept
 	// elsewhere. Distrusted says that purges may have
 	// been missed. Both must not block.
-	Purged     func(policy.Key) (had bool)
+	Purged     func(policy.Key) (had int)
 	Distrusted func()
 	// Events is told what happens; nil: nobody is.
 	Events *events.Hub
@@ -136,7 +136,7 @@ func Open(cfg Config) (*Cache, error) {
 	cfg.Settle = cmp.Or(cfg.Settle, defaultSettle)
 	cfg.ScrubEvery = cmp.Or(cfg.ScrubEvery, 7*24*time.Hour)
 	if cfg.Purged == nil {
-		cfg.Purged = func(policy.Key) bool { return false }
+		cfg.Purged = func(policy.Key) int { return 0 }
 	}
 	if cfg.Distrusted == nil {
 		cfg.Distrusted = func() {}

@@ -71,8 +71,8 @@ func (o *obedience) order(p Purge) {
 
 // Purge makes every node forget what key selects: this one before it returns, the
 // others when they hear of it. ErrUnavailable: this node is done, and the
-// directory could not be told. had tells whether there was something here.
-func (c *Cache) Purge(ctx context.Context, key policy.Key) (had bool, err error) {
+// directory could not be told. had tells how many responses there were here.
+func (c *Cache) Purge(ctx context.Context, key policy.Key) (had int, err error) {
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.order(p)
 	had, err = c.purgeHere(key)
@@ -93,7 +93,7 @@ func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
 	if err != nil {
 		return err
 	}
-	if had { // the directory may know nothing of it, and another node have it too
+	if had > 0 { // the directory may know nothing of it, and another node have it too
 		return c.cfg.Directory.Purge(ctx, p)
 	}
 	told, err := c.cfg.Directory.Invalidate(ctx, p)
@@ -106,13 +106,14 @@ func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
 }
 
 // purgeHere forgets all variants of key on this node, and what is on its way for
-// it, and tells whether there was anything.
-func (c *Cache) purgeHere(key policy.Key) (had bool, err error) {
+// it, and tells how many responses there were.
+func (c *Cache) purgeHere(key policy.Key) (had int, err error) {
 	c.Mark(key).Advance()
 	had = c.cfg.Purged(key)
 	for _, k := range c.variantsOf(key) {
-		_, here := c.selected(k)
-		had = had || here
+		if _, here := c.selected(k); here {
+			had++
+		}
 		err = errors.Join(err, c.forgetKey(k))
 	}
 	return had, err

@@ -38,11 +38,11 @@ func (s *site) start(t *testing.T, d *cachetest.Directories, ahead time.Duration
 	c, err := swarmcache.Open(swarmcache.Config{
 		Dir: s.dir, Index: s.index, Directory: d.Node(self), Node: self,
 		Now: func() time.Time { return began.Add(30 * time.Since(began)).Add(ahead) },
-		Purged: func(key policy.Key) bool {
+		Purged: func(key policy.Key) int {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.purged = append(s.purged, key)
-			return false
+			return 0
 		},
 		Distrusted: func() {
 			s.mu.Lock()
@@ -88,7 +88,7 @@ func TestPurgeReachesEveryNode(t *testing.T) {
 	}
 	nodes[2].Close()
 
-	if had, err := nodes[0].Purge(t.Context(), policy.Key(m.name)); err != nil || !had {
+	if had, err := nodes[0].Purge(t.Context(), policy.Key(m.name)); err != nil || had != 1 {
 		t.Fatal(had, err)
 	}
 	if here(nodes[0], m) {

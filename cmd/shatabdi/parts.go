@@ -281,7 +281,7 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 			}
 			return p.cluster.Mode()
 		},
-		Origin: client, Allow: cfg.Proxy.Allow, ConnectPorts: ports, MaxRequestBody: int64(cfg.Proxy.MaxBody),
+		Origin: client, Allow: cfg.Proxy.Allow, AllowPurge: cfg.Proxy.AllowPurge, ConnectPorts: ports, MaxRequestBody: int64(cfg.Proxy.MaxBody),
 		Logger: d.log.With("component", "proxy"), AccessLog: d.log.With("component", "access"), Registerer: d.reg,
 	})
 	if err != nil {

@@ -216,16 +216,16 @@ func (c *Cache) settle(o *Object) {
 	}
 }
 
-// Forget removes everything that key selects, and tells whether there was anything.
+// Forget removes everything that key selects, and tells how many objects that were.
 // Advance the marks of key before, lest what is on its way is stored after.
-func (c *Cache) Forget(key policy.Key) (had bool) {
+func (c *Cache) Forget(key policy.Key) (had int) {
 	if c == nil {
-		return false
+		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, had = c.entries.Invalidate(key)
-	return had
+	vs, _ := c.entries.Invalidate(key)
+	return len(vs)
 }
 
 // ForgetAll removes everything. Advance all marks before.

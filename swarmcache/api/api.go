@@ -94,7 +94,7 @@ type Cache interface {
 	Forget(swarmcache.ObjectID) error
 	// Purge makes every node forget what key selects. When the directory is away it
 	// still does so here, and returns swarmcache.ErrUnavailable.
-	Purge(context.Context, policy.Key) (had bool, err error)
+	Purge(context.Context, policy.Key) (had int, err error)
 	// PriorityOf is the priority in effect, SetPriority gives it another one; empty
 	// leaves it to the configuration. ErrNotFound when the object is not here.
 	PriorityOf(swarmcache.Record) policy.Priority

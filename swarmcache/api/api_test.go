@@ -455,7 +455,7 @@ func TestPurge(t *testing.T) {
 	n.rules.Rules = []policy.Rule{{Host: "up.test", Upgrade: "https"}}
 	var p api.Purged
 	n.ask("POST", "/api/v1/purge", `{"url":"http://ORIGIN.test:80/%31"}`, 200, &p)
-	if p != (api.Purged{Key: "http://origin.test/1", Removed: true}) || n.dir.Counts().Withdraws != 1 {
+	if p != (api.Purged{Key: "http://origin.test/1", Removed: true, Count: 1}) || n.dir.Counts().Withdraws != 1 {
 		t.Errorf("%+v, %+v", p, n.dir.Counts())
 	}
 	n.ask("GET", "/api/v1/objects/"+string(id(1)), "", 404, nil)

@@ -16,6 +16,7 @@ import (
 type Purged struct {
 	Key     policy.Key `json:"key" doc:"What the URL means to the cache."`
 	Removed bool       `json:"removed" doc:"This node had something under it."`
+	Count   int        `json:"count" minimum:"0" doc:"So many responses: the variants of one URL are several."`
 }
 
 func (s *service) registerPurge(api huma.API) {
@@ -112,7 +113,7 @@ func (s *service) purge(ctx context.Context, rawURL string) (Purged, error) {
 		return Purged{}, err
 	}
 	had, err := s.Cache.Purge(ctx, key)
-	return Purged{key, had}, err
+	return Purged{key, had > 0, had}, err
 }
 
 // key is what the rules make of a URL that clients ask for.
