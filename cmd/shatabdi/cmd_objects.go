@@ -191,9 +191,10 @@ func purgeCommand() *cobra.Command {
 moments, and those that are away when they come again, within a week. The next
 request asks the origin.
 
-Without a URL the flags choose from what is on this node, and all that are given
-must fit. What is found goes from every node, or with --node from this one only;
-with --soft it stays here and has to be validated before it is used again.`,
+Without a URL the flags choose, from what is on this node and what the directory
+knows of all others, and all that are given must fit. What is found goes from every
+node, or with --node what is on this one from it only; with --soft it stays here and
+has to be validated before it is used again.`,
 		Example: `  shatabdi purge http://example.com/large.iso
   shatabdi purge --match "http://example.com/nightly/*" --older-than 24h --dry-run
   shatabdi purge --tag release-7`,

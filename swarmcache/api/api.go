@@ -117,6 +117,8 @@ type Cluster interface {
 	Health(context.Context) (swarmcache.Health, error)
 	Kept(context.Context, policy.Key) (swarmcache.Kept, error)
 	SetMode(ctx context.Context, mode string) error
+	// Published calls f with all versions that the directory knows.
+	Published(ctx context.Context, f func(swarmcache.Version)) error
 }
 
 // service has the handlers.

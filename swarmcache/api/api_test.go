@@ -61,6 +61,14 @@ type fakeCluster struct {
 	health *swarmcache.Health
 	kept   map[policy.Key]swarmcache.Kept
 	drain  bool
+	known  []swarmcache.Version // by the directory
+}
+
+func (c *fakeCluster) Published(_ context.Context, f func(swarmcache.Version)) error {
+	for _, v := range c.known {
+		f(v)
+	}
+	return c.away
 }
 
 func (c *fakeCluster) Health(context.Context) (swarmcache.Health, error) {

@@ -28,7 +28,7 @@ func (c Choice) chooser(now time.Time) func(*swarmcache.Record) bool {
 	return func(r *swarmcache.Record) bool {
 		used := time.Unix(max(r.LastUsed, r.Added), 0)
 		switch {
-		case c.Match != "" && !match.MatchString(string(r.Version.Key)),
+		case c.Match != "" && !match.MatchString(string(r.Version.Key.Base())),
 			c.State == "complete" && !r.Complete, c.State == "partial" && r.Complete,
 			c.State == "pinned" && !r.Pinned, c.State == "suspect" && !r.Suspect,
 			now.Sub(time.Unix(r.Added, 0)) < c.OlderThan, now.Sub(used) < c.UnusedFor,

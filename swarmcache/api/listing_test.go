@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
 )
 
@@ -100,6 +102,46 @@ func TestPurgeMany(t *testing.T) {
 		n.ask("POST", "/api/v1/purge-many", bad, 422, nil)
 	}
 	n.ask("POST", "/api/v1/purge-many", `{"match": "*"}`, 403, nil, "Origin", "http://evil.test")
+}
+
+// A purge for the cluster finds what others have, by what the directory knows of it,
+// and tells how much that is, each key once.
+func TestPurgeManyElsewhere(t *testing.T) {
+	n := newNode(t, 2)
+	elsewhere := record(8, "http://far.test/8", "http://far.test/8").Version
+	elsewhere.Stored.Header = http.Header{"Surrogate-Key": {"models release-7"}}
+	french := record(4, string(policy.Key("http://far.test/4").Variant(http.Header{"Accept-Language": {"fr"}})), "http://far.test/4").Version
+	n.cluster.known = []swarmcache.Version{elsewhere, french, record(1, "http://origin.test/1", "http://origin.test/1").Version}
+	for _, tt := range []struct {
+		order string
+		count int
+		bytes int64
+	}{
+		{`"match": "*"`, 4, 0 + 1 + 8 + 4},
+		{`"match": "*/4"`, 1, 4},
+		{`"tag": "release-7"`, 1, 8},
+		{`"tag": "release"`, 0, 0},
+		{`"match": "*", "older_than": "1000000h"`, 0, 0},
+		{`"match": "*", "scope": "node"`, 2, 1},
+		{`"match": "*", "unused_for": "1ns"`, 2, 1},
+	} {
+		var p api.PurgedMany
+		n.ask("POST", "/api/v1/purge-many", `{"dry_run": true, `+tt.order+`}`, 200, &p)
+		if p.Count != tt.count || p.Bytes != tt.bytes {
+			t.Errorf("%s: %+v, want %d of %d bytes", tt.order, p, tt.count, tt.bytes)
+		}
+	}
+	var p api.PurgedMany
+	n.ask("POST", "/api/v1/purge-many", `{"tag": "release-7"}`, 200, &p)
+	if p.Count != 1 || n.dir.Counts().Withdraws != 1 {
+		t.Errorf("%+v, %+v", p, n.dir.Counts())
+	}
+	n.cluster.away = swarmcache.ErrUnavailable
+	n.ask("POST", "/api/v1/purge-many", `{"match": "*"}`, 503, nil)
+	n.ask("POST", "/api/v1/purge-many", `{"match": "*", "scope": "node"}`, 200, &p)
+	if p.Count != 2 {
+		t.Errorf("on this node alone: %+v", p)
+	}
 }
 
 // What was put is read back and handed out, and what is not whole here is not.

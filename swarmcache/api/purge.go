@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -43,7 +44,7 @@ type PurgeOrder struct {
 	Tag       string `json:"tag,omitempty" maxLength:"1024" doc:"One that its response gives in Surrogate-Key or Cache-Tag."`
 	OlderThan string `json:"older_than,omitempty" maxLength:"32" doc:"Since it came, such as 24h."`
 	UnusedFor string `json:"unused_for,omitempty" maxLength:"32" doc:"Since it was used, such as 24h."`
-	Scope     string `json:"scope,omitempty" enum:"node,cluster" default:"cluster" doc:"cluster: every node forgets what those URLs select that are found on this one. What only others have is not found."`
+	Scope     string `json:"scope,omitempty" enum:"node,cluster" default:"cluster" doc:"cluster: what the directory knows and what is found here, and every node forgets it, those that are away when they come again. Of what only others have the age counts from its last response, and nobody here knows of its use: with unused_for only what is found here goes."`
 	Soft      bool   `json:"soft,omitempty" doc:"It becomes stale, and stays to be validated; on this node only."`
 	DryRun    bool   `json:"dry_run,omitempty" doc:"Tell only what would be."`
 }
@@ -58,7 +59,7 @@ type PurgedMany struct {
 
 func (s *service) registerPurgeMany(api huma.API) {
 	op := operation("purge-many", http.MethodPost, "purge-many", "Forget what a pattern, a tag or an age chooses")
-	op.Description = "Objects of the swarm; what is small and in memory goes by purge. 503: some are done, the directory is away; ask again."
+	op.Description = "Objects of the swarm; what is small and in memory goes by purge. 503: the directory is away, and not all is done; ask again, or for scope node."
 	huma.Register(api, op, func(ctx context.Context, in *struct{ Body PurgeOrder }) (*struct{ Body PurgedMany }, error) {
 		o := in.Body
 		c, err := Chosen{Match: o.Match, Tag: o.Tag, OlderThan: o.OlderThan, UnusedFor: o.UnusedFor}.read("body.")
@@ -82,6 +83,9 @@ func (s *service) registerPurgeMany(api huma.API) {
 func (s *service) purgeMany(ctx context.Context, c Choice, o PurgeOrder) (out PurgedMany, err error) {
 	out = PurgedMany{Keys: []policy.Key{}, DryRun: o.DryRun}
 	records, err := s.chosen(c)
+	if err == nil && o.Scope != "node" && c.UnusedFor == 0 {
+		records, err = s.chosenElsewhere(ctx, c, records)
+	}
 	for _, r := range records {
 		key := r.Version.Key
 		switch {
@@ -101,10 +105,32 @@ func (s *service) purgeMany(ctx context.Context, c Choice, o PurgeOrder) (out Pu
 		out.Count++
 		out.Bytes += r.Version.Length
 		if len(out.Keys) < 1000 {
-			out.Keys = append(out.Keys, key)
+			out.Keys = append(out.Keys, key.Base())
 		}
 	}
 	return out, err
+}
+
+// chosenElsewhere adds to the records that are meant here what the directory knows
+// beside them. Each key is named once.
+func (s *service) chosenElsewhere(ctx context.Context, c Choice, here []swarmcache.Record) (all []swarmcache.Record, err error) {
+	named := map[policy.Key]bool{}
+	once := func(r swarmcache.Record) {
+		if !named[r.Version.Key] {
+			named[r.Version.Key] = true
+			all = append(all, r)
+		}
+	}
+	for _, r := range here {
+		once(r)
+	}
+	is := c.chooser(time.Now())
+	err = s.Cluster.Published(ctx, func(v swarmcache.Version) {
+		if r := (swarmcache.Record{Version: v, Added: v.Stored.ResponseTime.Unix()}); is(&r) {
+			once(r)
+		}
+	})
+	return all, err
 }
 
 func (s *service) purge(ctx context.Context, rawURL string) (Purged, error) {

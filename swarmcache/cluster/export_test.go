@@ -33,3 +33,6 @@ func (c *Cluster) Seat() (restore func()) {
 		c.leading.seat = was
 	}
 }
+
+// PublishedPage is how many keys are read at a time.
+const PublishedPage = publishedPage
