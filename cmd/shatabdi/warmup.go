@@ -22,9 +22,11 @@ func (d *daemon) startDownloads(p *parts, px *proxy.Proxy) {
 			return p.cache.SetPriority(swarmcache.ObjectID(object), policy.Priority(priority))
 		},
 		Pin:    func(object string) error { return p.cache.SetPinned(swarmcache.ObjectID(object), true) },
+		Store:  p.index,
 		Events: d.events, Logger: d.log.With("component", "downloads"), Registerer: d.reg,
 	})
 	d.stack.push("downloads", func(context.Context) error { p.downloads.Close(); return nil })
+	p.downloads.Restore(func(ctx context.Context) { d.meet(ctx, p) })
 	if w := d.cfg.Warmup; w.wanted() {
 		gate := func(error) {}
 		if w.Gate {
@@ -41,14 +43,22 @@ func (d *daemon) runWarmup(p *parts, w Warmup, settled func(error)) {
 	})
 }
 
-// warmUp fetches what the configuration lists, once the directory can say who has
-// it: a fleet that starts must not go to the origin each for itself.
-func (d *daemon) warmUp(ctx context.Context, p *parts, listed Warmup) error {
+// meet waits until the directory can say who has what, but not for ever.
+func (d *daemon) meet(ctx context.Context, p *parts) error {
 	select {
 	case <-p.cluster.FirstContact():
 	case <-time.After(d.patience):
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// warmUp fetches what the configuration lists, once the directory can say who has
+// it: a fleet that starts must not go to the origin each for itself.
+func (d *daemon) warmUp(ctx context.Context, p *parts, listed Warmup) error {
+	if err := d.meet(ctx, p); err != nil {
+		return err
 	}
 	log := d.log.With("component", "warm-up")
 	urls, err := listed.list(ctx, p.downloads)

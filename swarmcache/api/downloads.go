@@ -79,7 +79,8 @@ func (s *service) registerDownloads(api huma.API) {
 
 	create := operation("create-download", http.MethodPost, "downloads", "Download a URL into the cache, or into a file")
 	create.Description = "It comes the way a client's request does: the same rules, the same swarm, one copy from the origin however many ask. " +
-		"A file is written beside its destination, flushed, and only then given its name. Downloads are forgotten when the daemon stops."
+		"A file is written beside its destination, flushed, and only then given its name. What is not over goes on when the daemon starts again; " +
+		"but headers that may be credentials are kept nowhere: a download that had such has failed then."
 	create.DefaultStatus = http.StatusCreated
 	huma.Register(api, create, func(_ context.Context, in *struct{ Body DownloadOrder }) (*output, error) {
 		spec, err := s.spec(in.Body)
@@ -147,7 +148,7 @@ func (s *service) spec(o DownloadOrder) (download.Spec, error) {
 	if err != nil {
 		return download.Spec{}, err
 	}
-	spec := download.Spec{URL: u, Destination: o.Destination, SHA256: o.SHA256, Priority: o.Priority, Header: http.Header{}}
+	spec := download.Spec{URL: u, Destination: o.Destination, SHA256: o.SHA256, Priority: o.Priority, Header: http.Header{}, Durable: true}
 	limit, err := s.limit(o.Limit, o.LimitRate)
 	if err != nil {
 		return spec, err

@@ -31,6 +31,8 @@ type Config struct {
 	List func(ctx context.Context, url string) ([]Spec, error)
 	// Prioritize gives an object of the cache another priority.
 	Prioritize func(object, priority string) error
+	// Store keeps what is ordered durably; nil: nothing is.
+	Store Store
 	// Events is told what becomes of downloads; nil: nobody is.
 	Events *events.Hub
 	// Pin keeps an object of the cache.
@@ -48,6 +50,9 @@ type Spec struct {
 	Priority    string
 	Header      http.Header
 	Pin         bool // the cache keeps it, however short space is
+	Durable     bool // it goes on after a restart
+
+	again *record // of an earlier run
 }
 
 // The states of a download.
@@ -96,11 +101,13 @@ const (
 	maxEnded   = 1_000
 )
 
-// Downloads are those of one daemon. They live as long as it does.
+// Downloads are those of one daemon. They live as long as it does, but for what is
+// ordered durably.
 type Downloads struct {
 	cfg   Config
 	slots chan struct{}
 	work  sync.WaitGroup
+	ready func(context.Context) // what of an earlier run goes on waits for
 
 	mu      sync.Mutex // guards the fields below, and those of each download that say so
 	closed  bool
@@ -115,6 +122,7 @@ type download struct {
 	created time.Time
 	get     *Get
 	file    *file // nil: the cache only; used by the run, otherwise under Downloads.mu
+	lost    bool  // it cannot go on: not all of it is known any more
 
 	// Guarded by Downloads.mu.
 	state  string
@@ -169,14 +177,26 @@ func (m *Downloads) Create(s Spec) (Status, error) {
 		}
 		d.file, d.get.Sink = f, f
 	}
+	if r := s.again; r != nil {
+		d.id, d.created = r.ID, r.Created
+	}
+	if s.again != nil && s.again.Paused {
+		d.state, d.over = Paused, make(chan struct{})
+		close(d.over)
+	}
+	if err := m.keepLocked(d); err != nil {
+		d.discardLocked()
+		return Status{}, err
+	}
 	m.all[d.id] = d
 	m.forgetLocked()
-	m.startLocked(d)
+	if d.state != Paused {
+		m.startLocked(d)
+	}
 	return m.statusLocked(d), nil
 }
 
 // admitLocked says why s may not begin now.
-
 func (m *Downloads) admitLocked(s Spec) error {
 	waiting := 0
 	for _, other := range m.all {
@@ -239,6 +259,9 @@ func (m *Downloads) startLocked(d *download) {
 
 // run waits for its turn, gets the bytes, and says what came of it.
 func (m *Downloads) run(ctx context.Context, d *download) {
+	if d.spec.again != nil && m.ready != nil {
+		m.ready(ctx)
+	}
 	var err error
 	select {
 	case m.slots <- struct{}{}:
@@ -271,15 +294,22 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 	switch cause := context.Cause(ctx); {
 	case err == nil:
 		d.state, d.ended = Done, time.Now()
+		m.overLocked(d)
 		return
-	case cause == errPaused:
+	case cause == errPaused && m.all[d.id] == d: // and was not canceled then
 		d.state = Paused
+		m.keptLocked(d)
 		return
+	case cause == errClosing:
+		d.state, err = canceled, cause
+		d.discardLocked()
 	case cause != nil:
 		d.state, err = canceled, cause
 		d.discardLocked()
+		m.overLocked(d)
 	default:
 		d.state = Failed
+		m.overLocked(d)
 		if !resumable(err, d.get.Progress().Bytes) {
 			d.discardLocked()
 		}
@@ -348,6 +378,7 @@ func (m *Downloads) Cancel(id string) error {
 	}
 	delete(m.all, id)
 	m.stopLocked(d, errCancel)
+	m.overLocked(d)
 	over := d.over
 	m.mu.Unlock()
 	<-over
@@ -386,10 +417,11 @@ func (m *Downloads) Resume(id string) (Status, error) {
 		return Status{}, errClosing
 	case d.state == Running || d.state == Queued:
 		return m.statusLocked(d), nil
-	case d.state != Paused && (d.state != Failed || d.spec.Destination != "" && d.file == nil):
+	case d.lost, d.state != Paused && (d.state != Failed || d.spec.Destination != "" && d.file == nil):
 		return m.statusLocked(d), fmt.Errorf("%w: it is %s, with nothing to go on from", ErrState, d.state)
 	}
 	m.startLocked(d)
+	m.keptLocked(d)
 	return m.statusLocked(d), nil
 }
 
@@ -412,6 +444,9 @@ func (m *Downloads) Change(id string, limit *int64, priority *string) (Status, e
 				return m.statusLocked(d), err
 			}
 		}
+	}
+	if d.ended.IsZero() {
+		m.keptLocked(d)
 	}
 	return m.statusLocked(d), nil
 }
