@@ -68,6 +68,9 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 		return
 	}
 	v.inside.answers(obj)
+	if o, counts := obj.(interface{ Used() }); counts && !v.behind && !swarmcache.IsUnasked(v.r.Context()) {
+		o.Used()
+	}
 	if obj.Complete() && p.serveComplete(v, obj, s, reply, status) {
 		return
 	}

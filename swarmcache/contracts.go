@@ -25,6 +25,7 @@ type NodeID string
 // the node's lease.
 type Node struct {
 	ID       NodeID           `json:"id"`
+	Name     string           `json:"name,omitempty"`    // as its operator calls it
 	Peers    []netip.AddrPort `json:"peers"`             // where its swarm listens, every address family
 	Tracker  string           `json:"tracker,omitempty"` // announce URL, should it lead
 	Zone     string           `json:"zone,omitempty"`

@@ -26,6 +26,7 @@ type entry struct {
 	wanted   int    // copies that the cluster should keep, as far as this node knows
 	asked    uint32 // the Cache.round in which the directory was asked about it
 	seen     int    // copies that there were of late, this one included; 0: not known
+	heat     heat
 }
 
 // load fills the entries from the catalogue, and makes files and records agree:

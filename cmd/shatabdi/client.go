@@ -111,6 +111,9 @@ func (c *client) get(ctx context.Context, path string, query url.Values, out any
 }
 
 func (c *client) decode(resp *http.Response, out any) error {
+	if resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	dec := json.NewDecoder(io.LimitReader(resp.Body, 64<<20))
 	switch kind {

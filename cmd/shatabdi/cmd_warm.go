@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,18 +21,24 @@ import (
 
 func warmCommand() *cobra.Command {
 	var output, list, manifest string
-	var detach, pinned bool
+	var nodes []string
+	var detach, pinned, all bool
 	cmd := &cobra.Command{
 		Use:   "warm URL...",
-		Short: "Make this node's cache have objects",
+		Short: "Make caches have objects",
 		Long: `Make this node's cache have objects, from peers first. The daemon does it: it goes
 on when this command is interrupted. What a node is to have whenever it starts
 belongs into its configuration (warmup). s3://BUCKET/PREFIX/, the address of a
-dataset and oci://REGISTRY/REPOSITORY:TAG stand for all that is in them. The exit code is 4 when not everything
-could be had.`,
+dataset and oci://REGISTRY/REPOSITORY:TAG stand for all that is in them. The exit
+code is 4 when not everything could be had.
+
+With --nodes or --all other nodes do so, each its own part: that goes on when this
+node goes away, and one that was away goes on when it comes again. The origin sends
+each object once for all of them.`,
 		Example: `  shatabdi warm http://example.com/large.iso
   shatabdi warm --file urls.txt
   shatabdi warm s3://models/llm/ --pin
+  shatabdi warm --all shatabdi://9f86d081.../models.dataset
   shatabdi warm --manifest http://example.com/models.txt --detach`,
 	}
 	admin := adminFlag(cmd)
@@ -38,9 +46,14 @@ could be had.`,
 	cmd.Flags().StringVar(&list, "file", "", "`FILE` with a list, one URL a line, or - for standard input")
 	cmd.Flags().StringVar(&manifest, "manifest", "", "`URL` of such a list")
 	cmd.Flags().BoolVar(&pinned, "pin", false, "keep them when space is short")
+	cmd.Flags().StringSliceVar(&nodes, "nodes", nil, "`NODES` to warm up, by name or id, instead of this one")
+	cmd.Flags().BoolVar(&all, "all", false, "all nodes, but those that drain")
 	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait until it is done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		order := api.WarmupOrder{URLs: args, Manifest: manifest, Pinned: pinned}
+		order := api.WarmupOrder{URLs: args, Manifest: manifest, Pinned: pinned, Nodes: nodes, All: all}
+		if all && len(nodes) > 0 {
+			return usage("give one of them", "--all and --nodes do not go together")
+		}
 		for _, raw := range args {
 			if err := download.CheckURL(swarmcache.Resolve(raw)); err != nil {
 				return usage("", "%w", err)
@@ -76,7 +89,7 @@ could be had.`,
 				return err
 			}
 		}
-		if err := printAs(cmd.OutOrStdout(), output, w, func(out io.Writer) { fmt.Fprintln(out, warmupText(w)) }); err != nil {
+		if err := printAs(cmd.OutOrStdout(), output, w, func(out io.Writer) { writeWarmup(out, w) }); err != nil {
 			return err
 		}
 		return explainWarmup(w)
@@ -92,7 +105,7 @@ func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.
 	for w.State == "running" {
 		select {
 		case <-ctx.Done():
-			return w, &cliError{exitPartial, fmt.Errorf("interrupted: %s", warmupText(w)), "the daemon goes on with it"}
+			return w, &cliError{exitPartial, fmt.Errorf("interrupted: %s", warmupText(w)), "it goes on; `shatabdi warmups " + w.ID + "` tells how far it is"}
 		case <-line.C:
 			fmt.Fprintln(told, warmupText(w))
 			continue
@@ -104,6 +117,22 @@ func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.
 		}
 	}
 	return w, nil
+}
+
+// writeWarmup tells how far it has come, and each of its nodes if there are several.
+func writeWarmup(out io.Writer, w api.Warmup) {
+	fmt.Fprintln(out, warmupText(w))
+	if len(w.Nodes) == 0 {
+		return
+	}
+	rows := [][]string{{"NODE", "STATE", "DONE", "FAILED", "SIZE", "FROM PEERS", "FROM ORIGIN"}}
+	for _, n := range w.Nodes {
+		rows = append(rows, []string{
+			cmp.Or(n.Name, string(n.ID)), n.State, fmt.Sprintf("%d of %d", n.Done, n.Objects), fmt.Sprint(n.Failed),
+			size(n.Bytes), size(n.From.Peers), size(n.From.Origin),
+		})
+	}
+	writeTable(out, rows)
 }
 
 func warmupText(w api.Warmup) string {
@@ -119,10 +148,72 @@ func warmupText(w api.Warmup) string {
 
 // explainWarmup is the error of a warm-up that did not get everything.
 func explainWarmup(w api.Warmup) error {
-	if w.Failed == 0 {
-		return nil
+	away := 0
+	for _, n := range w.Nodes {
+		if n.State == "away" {
+			away++
+		}
 	}
-	first := w.Failures[0]
-	return &cliError{exitPartial, fmt.Errorf("%d of %d %s could not be had; the first is %s: %s",
-		w.Failed, w.Objects, plural(w.Objects, "object"), first.URL, first.Error), ""}
+	switch {
+	case w.Failed > 0:
+		first := w.Failures[0]
+		return &cliError{exitPartial, fmt.Errorf("%d of %d %s could not be had; the first is %s: %s",
+			w.Failed, w.Objects, plural(w.Objects, "object"), first.URL, first.Error), ""}
+	case away > 0 && w.State != "running":
+		return &cliError{exitPartial, fmt.Errorf("%d of %d %s away", away, len(w.Nodes), plural(len(w.Nodes), "node")), "it goes on when they come again; `shatabdi warmups " + w.ID + "`"}
+	}
+	return nil
+}
+
+func warmupsCommand() *cobra.Command {
+	var output string
+	var cancel bool
+	cmd := &cobra.Command{
+		Use:   "warmups [ID]",
+		Short: "List warm-ups, tell how far one has come, or cancel it",
+		Long: `List the warm-ups of this node, and those of several nodes, which are remembered
+until a day after they were last heard of; or tell of one how far it has come on
+each node. With --cancel it ends, on all its nodes; what is there already stays.`,
+		Example: `  shatabdi warmups
+  shatabdi warmups 18a1b2c3d4e5f6071829 --cancel`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	admin := adminFlag(cmd)
+	outputFlag(cmd, &output)
+	cmd.Flags().BoolVar(&cancel, "cancel", false, "end it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if cancel && len(args) == 0 {
+			return usage("`shatabdi warmups` lists them", "name the warm-up to cancel")
+		}
+		c, err := newClient(*admin)
+		if err != nil {
+			return err
+		}
+		switch {
+		case cancel:
+			return c.do(cmd.Context(), http.MethodDelete, "warmups/"+url.PathEscape(args[0]), nil, nil, nil)
+		case len(args) == 1:
+			var w api.Warmup
+			if err := c.get(cmd.Context(), "warmups/"+url.PathEscape(args[0]), nil, &w); err != nil {
+				return err
+			}
+			return printAs(cmd.OutOrStdout(), output, w, func(out io.Writer) { writeWarmup(out, w) })
+		}
+		var all api.Warmups
+		if err := c.get(cmd.Context(), "warmups", nil, &all); err != nil {
+			return err
+		}
+		return printAs(cmd.OutOrStdout(), output, all, func(out io.Writer) {
+			rows := [][]string{{"ID", "STATE", "NODES", "PROGRESS"}}
+			for _, w := range all.Warmups {
+				nodes := "this one"
+				if len(w.Nodes) > 0 {
+					nodes = fmt.Sprint(len(w.Nodes))
+				}
+				rows = append(rows, []string{w.ID, w.State, nodes, warmupText(w)})
+			}
+			writeTable(out, rows)
+		})
+	}
+	return cmd
 }

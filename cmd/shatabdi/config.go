@@ -117,6 +117,7 @@ type Cache struct {
 
 	Replicas  int           `yaml:"replicas"`
 	HealAfter time.Duration `yaml:"heal_after"`
+	HotEvery  time.Duration `yaml:"hot_every"`
 }
 
 // What happens to responses below the threshold.
@@ -156,13 +157,14 @@ type Uploads struct {
 type Warmup struct {
 	URLs     []string      `yaml:"urls"`
 	Manifest string        `yaml:"manifest"`
+	Hot      int           `yaml:"hot"`
 	Pinned   bool          `yaml:"pinned"`
 	Gate     bool          `yaml:"gate"`
 	Deadline time.Duration `yaml:"deadline"`
 }
 
 // wanted reports whether there is anything to fetch.
-func (w Warmup) wanted() bool { return len(w.URLs) > 0 || w.Manifest != "" }
+func (w Warmup) wanted() bool { return len(w.URLs) > 0 || w.Manifest != "" || w.Hot > 0 }
 
 // Resolver overrides name resolution for origins.
 type Resolver struct {
@@ -224,6 +226,7 @@ func DefaultConfig() Config {
 			SmallMemory:    64 << 20,
 			Replicas:       2,
 			HealAfter:      30 * time.Second,
+			HotEvery:       time.Minute,
 		},
 		Scrub: Scrub{Rate: 10 << 20, Every: 7 * 24 * time.Hour},
 		Origin: Origin{

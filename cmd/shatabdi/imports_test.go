@@ -17,7 +17,7 @@ import (
 var floors = [][]string{
 	{"cmd/shatabdi"},
 	{"proxy", "swarmcache/index", "swarmcache/cluster", "swarmcache/swarm", "swarmcache/api"},
-	{"swarmcache/cachetest", "swarmcache/cluster/embedded", "swarmcache/source", "swarmcache/replica", "proxy/small"},
+	{"swarmcache/cachetest", "swarmcache/cluster/embedded", "swarmcache/source", "swarmcache/replica", "swarmcache/jobs", "proxy/small"},
 	{"swarmcache", "swarmcache/download"},
 	{"policy", "tracker"},
 	{"policy/httpheader", "swarmcache/layout", "swarmcache/events", "swarmcache/dataset", "proxy/origin", "tracker/wire"},

@@ -55,7 +55,7 @@ also uploads to the others. Small responses pass straight through.`,
 	group(root)
 	root.AddCommand(
 		serveCommand(), configCommand(), reloadCommand(), envCommand(), explainCommand(), eventsCommand(),
-		getCommand(), putCommand(), warmCommand(), statusCommand(), nodesCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), verifyCommand(), exportCommand(), purgeCommand(),
+		getCommand(), putCommand(), warmCommand(), warmupsCommand(), statusCommand(), nodesCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), hotCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), verifyCommand(), exportCommand(), purgeCommand(),
 		doctorCommand(), checkCommand(), versionCommand(), fleetCommand(), rawCommand(), stockCommand(), trackerCommand(),
 	)
 	return root, started

@@ -27,6 +27,7 @@ import (
 	"shatabdi/swarmcache/download"
 	"shatabdi/swarmcache/events"
 	"shatabdi/swarmcache/index"
+	"shatabdi/swarmcache/jobs"
 	"shatabdi/swarmcache/source"
 	"shatabdi/swarmcache/swarm"
 	"shatabdi/tracker"
@@ -121,7 +122,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 
 	// The directory, and this node's place in it.
-	p.node = swarmcache.Node{ID: id, Zone: cfg.Node.Zone, Rack: cfg.Node.Rack, Version: d.build.Version}
+	p.node = swarmcache.Node{ID: id, Name: cfg.Node.Name, Zone: cfg.Node.Zone, Rack: cfg.Node.Rack, Version: d.build.Version}
 	own := p.swarm.PeerID()
 	p.node.PeerID = hex.EncodeToString(own[:])
 	for _, a := range addrs {
@@ -209,6 +210,12 @@ func (d *daemon) startParts(ctx context.Context) error {
 		return err
 	}
 	d.keepReplicas(p, tr)
+	d.run("jobs", jobs.New(jobs.Config{
+		Self: id, Directory: p.cluster, Downloads: p.downloads, Resolve: swarmcache.Resolve, Draining: p.cache.Draining, Logger: d.log,
+	}).Run)
+	if every := cfg.Cache.HotEvery; every > 0 {
+		d.run("what is hot", p.tellHot(every))
+	}
 	return nil
 }
 

@@ -17,7 +17,7 @@ import (
 // a restart.
 var live = []string{
 	"mode", "drain_timeout", "peer.uplink", "peer.upload_limit", "peer.download_limit",
-	"cache.swarm_threshold", "warmup.urls", "warmup.manifest", "log.level", "rules",
+	"cache.swarm_threshold", "warmup.urls", "warmup.manifest", "warmup.hot", "log.level", "rules",
 }
 
 var errNotRunning = errors.New("the daemon is starting, or stops")

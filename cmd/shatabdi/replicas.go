@@ -37,7 +37,7 @@ func settle(healAfter time.Duration) time.Duration {
 
 // refetch has an object come from its origin, as a client of this node would.
 func (p *parts) refetch(ctx context.Context, url string) error {
-	w, err := p.downloads.Warm([]download.Spec{{URL: url}}, false)
+	w, err := p.downloads.Warm("", []download.Spec{{URL: url}})
 	if err == nil {
 		w, err = p.downloads.Warmed(ctx, w.ID)
 	}

@@ -35,6 +35,7 @@ func ports(ts *testscript.TestScript, _ bool, names []string) {
 const (
 	largeLength = 5 << 20
 	smallLength = 800
+	manyLength  = 20_000
 )
 
 // large is made when it is wanted: each command of a script starts this binary.
@@ -42,14 +43,38 @@ var large = sync.OnceValue(func() string { return strings.Repeat("swarm...", lar
 
 // testOrigin serves /large.bin and /small.bin, which are cacheable, /sent, how many bytes of it
 // were sent, /moved, which leads there who wants it, and /torn.bin, which breaks
-// off; it sets the variable to its address: origin ORIGIN
+// off; /many/1.bin to /many/50.bin, of manyLength bytes, which /many.txt lists; and
+// /held.bin, of the same length, whose body comes when somebody has asked for
+// /release. It sets the variable to its address: origin ORIGIN
 func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
 	sum := sha256.Sum256([]byte(large()))
 	ts.Setenv("LARGE_SHA256", hex.EncodeToString(sum[:]))
 	var sent atomic.Int64
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		length := largeLength
+		if strings.HasPrefix(r.URL.Path, "/many/") {
+			r.URL.Path = "/many/"
+		}
 		switch r.URL.Path {
+		case "/many/":
+			length = manyLength
+		case "/many.txt":
+			for i := range 50 {
+				fmt.Fprintf(w, "http://%s/many/%d.bin\n", r.Host, i+1)
+			}
+			return
+		case "/held.bin":
+			length = manyLength
+			select {
+			case <-released:
+			case <-r.Context().Done():
+				return
+			}
+		case "/release":
+			release()
+			return
 		case "/large.bin":
 		case "/small.bin":
 			length = smallLength
@@ -78,7 +103,7 @@ func testOrigin(ts *testscript.TestScript, _ bool, names []string) {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		http.ServeContent(counting{w, &sent}, r, "", time.Time{}, strings.NewReader(large()[:length]))
 	}))
-	ts.Defer(s.Close)
+	ts.Defer(func() { release(); s.Close() })
 	ts.Setenv(names[0], s.Listener.Addr().String())
 }
 

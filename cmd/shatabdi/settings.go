@@ -58,6 +58,7 @@ var settings = []setting{
 	{"cache.small_memory", "small-memory", "SIZE", "memory for them, where they are cached; none takes more than a quarter"},
 	{"cache.replicas", "", "N", "complete copies that the cluster keeps of what was put or is pinned; a rule says so of anything else"},
 	{"cache.heal_after", "", "DURATION", "how long copies may be missing before others are made: a node that restarts comes back"},
+	{"cache.hot_every", "", "DURATION", "how often this node tells the others which of its objects clients want most; 0s: never"},
 
 	{"scrub.rate", "", "RATE", "how fast stored objects are read back and verified while nobody asks for them, a quarter of it while bytes come in; off: not at all"},
 	{"scrub.every", "", "DURATION", "how long an object that was verified is left alone"},
@@ -88,7 +89,8 @@ var settings = []setting{
 
 	{"warmup.urls", "", "URLS", "what this node fetches when it starts, from peers first; s3://BUCKET/PREFIX/, oci://REGISTRY/REPOSITORY:TAG and the address of a dataset stand for all that is in them"},
 	{"warmup.manifest", "", "URL", "of a list of more, one URL a line"},
-	{"warmup.pinned", "", "true|false", "it stays when space is short"},
+	{"warmup.hot", "", "N", "so many of the objects that clients of all nodes want most; 0: none"},
+	{"warmup.pinned", "", "true|false", "it stays when space is short, but for what is hot"},
 	{"warmup.gate", "", "true|false", "not ready before that is done, or the deadline is over"},
 	{"warmup.deadline", "", "DURATION", "how long the gate waits at most"},
 

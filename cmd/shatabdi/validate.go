@@ -28,6 +28,7 @@ func (c *Config) Validate() []problem {
 	v.cache(c.Cache)
 	v.require(c.Cache.Replicas >= 0, "cache.replicas", "negative; want 0 (none are made) or more")
 	v.require(c.Cache.HealAfter >= 0, "cache.heal_after", "negative; want 0s or more")
+	v.require(c.Cache.HotEvery >= 0, "cache.hot_every", "negative; want 0s (never) or more")
 	v.require(c.Scrub.Every >= time.Second, "scrub.every", "%s; want at least 1s", c.Scrub.Every)
 	v.origin(c.Origin)
 	v.directories("downloads.directories", c.Downloads.Directories)
@@ -174,6 +175,7 @@ func (v *validator) warmup(w Warmup, schemes []string) {
 	if w.Manifest != "" {
 		v.fetchable("warmup.manifest", w.Manifest, schemes)
 	}
+	v.require(w.Hot >= 0 && w.Hot <= maxHot, "warmup.hot", "%d; want 0 (none) to %d", w.Hot, maxHot)
 	v.require(w.Deadline > 0, "warmup.deadline", "want a duration above 0s: without one a fleet that restarts waits for itself")
 }
 

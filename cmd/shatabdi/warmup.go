@@ -17,7 +17,7 @@ import (
 func (d *daemon) startDownloads(p *parts, px *proxy.Proxy) {
 	p.proxy = px
 	p.downloads = download.New(download.Config{
-		Transport: px, Directories: d.cfg.Downloads.Directories, Resolve: swarmcache.Resolve, List: p.list,
+		Transport: px, Quiet: unasked{px}, Directories: d.cfg.Downloads.Directories, Resolve: swarmcache.Resolve, List: p.list,
 		Prioritize: func(object, priority string) error {
 			return p.cache.SetPriority(swarmcache.ObjectID(object), policy.Priority(priority))
 		},
@@ -62,17 +62,19 @@ func (d *daemon) warmUp(ctx context.Context, p *parts, listed Warmup) error {
 	}
 	log := d.log.With("component", "warm-up")
 	urls, err := listed.list(ctx, p.downloads)
-	if err != nil && len(urls) == 0 {
+	hot, cold := p.hottest(ctx, listed.Hot)
+	err = errors.Join(err, cold)
+	if err != nil && len(urls)+len(hot) == 0 {
 		log.Warn("nothing to warm up", "error", err)
 		return err
 	}
 	began := time.Now()
-	specs, listing := p.downloads.Expand(ctx, urls)
+	specs, listing := p.downloads.Expand(ctx, urls, d.cfg.Warmup.Pinned)
 	if listing != nil {
 		log.Warn("nothing to warm up", "error", listing)
 		return listing
 	}
-	w, warming := p.downloads.Warm(specs, d.cfg.Warmup.Pinned)
+	w, warming := p.downloads.Warm("", append(specs, hot...))
 	if warming == nil {
 		w, warming = p.downloads.Warmed(ctx, w.ID)
 	}

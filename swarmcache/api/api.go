@@ -119,6 +119,15 @@ type Cluster interface {
 	SetMode(ctx context.Context, mode string) error
 	// Published calls f with all versions that the directory knows.
 	Published(ctx context.Context, f func(swarmcache.Version)) error
+	// Hottest are up to n of the objects that clients of all nodes want most.
+	Hottest(ctx context.Context, n int) ([]swarmcache.Hot, error)
+	// StartJob has several nodes warm up, CancelJob ends that; swarmcache.ErrNotFound.
+	// Jobs are those that stand, Parts how far the nodes have come with one, or with
+	// all.
+	StartJob(context.Context, swarmcache.Job) error
+	CancelJob(ctx context.Context, id string) error
+	Jobs(context.Context) ([]swarmcache.Job, error)
+	Parts(ctx context.Context, id string) ([]swarmcache.JobPart, error)
 }
 
 // service has the handlers.
@@ -149,6 +158,7 @@ func New(cfg Config) http.Handler {
 	s.registerObjects(api)
 	s.registerTorrents(api)
 	s.registerMagnets(api)
+	s.registerHot(api)
 	s.registerDrain(api)
 	s.registerPurge(api)
 	s.registerPurgeMany(api)

@@ -62,6 +62,9 @@ type fakeCluster struct {
 	kept   map[policy.Key]swarmcache.Kept
 	drain  bool
 	known  []swarmcache.Version // by the directory
+	hot    []swarmcache.Hot
+	jobs   []swarmcache.Job
+	parts  []swarmcache.JobPart
 }
 
 func (c *fakeCluster) Published(_ context.Context, f func(swarmcache.Version)) error {
@@ -69,6 +72,31 @@ func (c *fakeCluster) Published(_ context.Context, f func(swarmcache.Version)) e
 		f(v)
 	}
 	return c.away
+}
+
+func (c *fakeCluster) StartJob(_ context.Context, j swarmcache.Job) error {
+	if c.away == nil {
+		c.jobs = append(c.jobs, j)
+	}
+	return c.away
+}
+
+func (c *fakeCluster) CancelJob(_ context.Context, id string) error {
+	n := len(c.jobs)
+	c.jobs = slices.DeleteFunc(c.jobs, func(j swarmcache.Job) bool { return j.ID == id })
+	if len(c.jobs) == n {
+		return cmp.Or(c.away, swarmcache.ErrNotFound)
+	}
+	return c.away
+}
+
+func (c *fakeCluster) Jobs(context.Context) ([]swarmcache.Job, error) { return c.jobs, c.away }
+func (c *fakeCluster) Parts(context.Context, string) ([]swarmcache.JobPart, error) {
+	return c.parts, c.away
+}
+
+func (c *fakeCluster) Hottest(_ context.Context, n int) ([]swarmcache.Hot, error) {
+	return c.hot[:min(n, len(c.hot))], c.away
 }
 
 func (c *fakeCluster) Health(context.Context) (swarmcache.Health, error) {
@@ -229,11 +257,13 @@ func TestDocument(t *testing.T) {
 		"delete /api/v1/drain",
 		"delete /api/v1/objects/{id}",
 		"delete /api/v1/objects/{id}/pin",
+		"delete /api/v1/warmups/{id}",
 		"get /api/v1/config",
 		"get /api/v1/downloads",
 		"get /api/v1/downloads/{id}",
 		"get /api/v1/events",
 		"get /api/v1/explain",
+		"get /api/v1/hot",
 		"get /api/v1/limits",
 		"get /api/v1/magnets",
 		"get /api/v1/mode",

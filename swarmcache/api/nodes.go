@@ -20,6 +20,7 @@ type Nodes struct {
 // Node is one member, as it describes itself.
 type Node struct {
 	ID       swarmcache.NodeID `json:"id"`
+	Name     string            `json:"name,omitempty" doc:"As its operator calls it."`
 	Self     bool              `json:"self" doc:"The node that answers."`
 	Leader   bool              `json:"leader" doc:"The node that runs the tracker."`
 	Peers    []netip.AddrPort  `json:"peers" nullable:"false" doc:"Where its swarm listens."`
@@ -47,7 +48,7 @@ func (s *service) nodes(members []swarmcache.Node) Nodes {
 	all := make([]Node, len(members))
 	for i, m := range members {
 		all[i] = Node{
-			ID: m.ID, Self: m.ID == s.Node.ID, Leader: m.ID == leader,
+			ID: m.ID, Name: m.Name, Self: m.ID == s.Node.ID, Leader: m.ID == leader,
 			Peers: append([]netip.AddrPort{}, m.Peers...), Tracker: m.Tracker,
 			Zone: m.Zone, Rack: m.Rack, Version: m.Version, Draining: m.Draining,
 		}

@@ -35,6 +35,10 @@ func problem(err error) error {
 		return huma.Error404NotFound("this node has no such object")
 	case errors.Is(err, swarmcache.ErrUnavailable), errors.Is(err, download.ErrTooMany):
 		return huma.Error503ServiceUnavailable(err.Error())
+	case errors.Is(err, swarmcache.ErrTooManyJobs):
+		return huma.Error409Conflict(err.Error())
+	case errors.Is(err, swarmcache.ErrJobTooLong):
+		return huma.NewError(http.StatusRequestEntityTooLarge, err.Error())
 	case errors.Is(err, download.ErrNotFound):
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, download.ErrOutside):

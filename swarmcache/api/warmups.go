@@ -1,21 +1,26 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/download"
 )
 
-// Warmup is a list of objects that this node's cache is to have, as far as it has
-// come.
+// Warmup is a list of objects that caches are to have, this node's or those of
+// several, as far as it has come.
 type Warmup struct {
 	ID       string          `json:"id" pattern:"^[0-9a-f]{20}$"`
-	State    string          `json:"state" enum:"running,done,partial" doc:"partial: it is over, and not everything could be had."`
+	State    string          `json:"state" enum:"running,done,partial" doc:"partial: it is over, or waits for nodes that are away, and not everything could be had."`
 	Objects  int             `json:"objects" minimum:"0"`
 	Done     int             `json:"done" minimum:"0"`
 	Passed   int             `json:"passed" minimum:"0" doc:"Of those done: responses that passed through, too small for the cache or not to be stored."`
@@ -25,12 +30,14 @@ type Warmup struct {
 	From     From            `json:"from"`
 	Failures []WarmupFailure `json:"failures" nullable:"false" doc:"The first twenty."`
 	Created  time.Time       `json:"created"`
+	Nodes    []WarmupNode    `json:"nodes,omitempty" doc:"Of a warm-up of several nodes, of which the rest is the sum; absent: it is this node's own."`
 }
 
 // WarmupFailure is an object that could not be had.
 type WarmupFailure struct {
-	URL   string `json:"url"`
-	Error string `json:"error"`
+	URL   string            `json:"url"`
+	Error string            `json:"error"`
+	Node  swarmcache.NodeID `json:"node,omitempty" doc:"Absent: this one."`
 }
 
 // Warmups are those that are remembered.
@@ -43,48 +50,73 @@ type WarmupOrder struct {
 	URLs     []string `json:"urls,omitempty" maxItems:"10000" doc:"Those of a source may stand for many: s3://BUCKET/PREFIX/, oci://REGISTRY/REPOSITORY:TAG."`
 	Pinned   bool     `json:"pinned,omitempty" doc:"They stay when space is short. What passes through cannot, and counts as failed."`
 	Manifest string   `json:"manifest,omitempty" maxLength:"8192" doc:"URL of a list, one URL a line, # begins a comment; instead of urls, or beside them."`
+	Nodes    []string `json:"nodes,omitempty" maxItems:"10000" doc:"Nodes to warm up instead of this one, by name or id, or by the first digits of that."`
+	All      bool     `json:"all,omitempty" doc:"All nodes of now that do not drain."`
 }
 
 func (s *service) registerWarmups(api huma.API) {
-	create := operation("create-warmup", http.MethodPost, "warmups", "Make this node's cache have a list of objects")
-	create.Description = "They come from peers first, and from the origin once for the whole cluster. Each is a download of its own."
+	create := operation("create-warmup", http.MethodPost, "warmups", "Make this node's cache, or those of several, have a list of objects")
+	create.Description = "They come from peers first, and from the origin once for the whole cluster. Each is a download of its own. With nodes or all it is kept in the directory: it goes on when this node does not, each node goes on with its part when it was away, and it is forgotten a day after it was last heard of. A manifest is read by each node then."
 	create.DefaultStatus = http.StatusCreated
 	create.MaxBodyBytes = 16 << 20
 	huma.Register(api, create, func(ctx context.Context, in *struct{ Body WarmupOrder }) (*struct{ Body Warmup }, error) {
+		if in.Body.All || len(in.Body.Nodes) > 0 {
+			w, err := s.startJob(ctx, in.Body)
+			return &struct{ Body Warmup }{w}, err
+		}
 		urls, err := s.listed(ctx, in.Body)
 		if err != nil {
 			return nil, err
 		}
-		specs, err := s.Downloads.Expand(ctx, urls)
+		specs, err := s.Downloads.Expand(ctx, urls, in.Body.Pinned)
 		if err != nil {
 			return nil, sourceProblem(err)
 		}
-		w, err := s.Downloads.Warm(specs, in.Body.Pinned)
+		w, err := s.Downloads.Warm("", specs)
 		if err != nil {
 			return nil, problem(err)
 		}
 		return &struct{ Body Warmup }{s.warmup(w)}, nil
 	})
 
-	list := operation("list-warmups", http.MethodGet, "warmups", "The warm-ups of this node")
-	list.Description = "In the order of their making; the one of the configuration, if any, is among them. The last hundred since the daemon started."
-	huma.Register(api, list, func(context.Context, *struct{}) (*struct{ Body Warmups }, error) {
-		all := Warmups{[]Warmup{}}
-		for _, w := range s.Downloads.Warmups() {
-			all.Warmups = append(all.Warmups, s.warmup(w))
+	list := operation("list-warmups", http.MethodGet, "warmups", "The warm-ups of this node, and those of several")
+	list.Description = "In the order of their making; the one of the configuration, if any, is among them. Of this node's own the last hundred since it started. Those of several nodes are left out while the directory is away."
+	huma.Register(api, list, func(ctx context.Context, _ *struct{}) (*struct{ Body Warmups }, error) {
+		jobs, err := s.jobs(ctx, "")
+		if err != nil && !errors.Is(err, swarmcache.ErrUnavailable) {
+			return nil, problem(err)
 		}
+		all := Warmups{append([]Warmup{}, jobs...)}
+		for _, w := range s.Downloads.Warmups() {
+			if !slices.ContainsFunc(jobs, func(j Warmup) bool { return j.ID == w.ID }) {
+				all.Warmups = append(all.Warmups, s.warmup(w))
+			}
+		}
+		slices.SortFunc(all.Warmups, func(a, b Warmup) int { return strings.Compare(a.ID, b.ID) })
 		return &struct{ Body Warmups }{all}, nil
 	})
 
-	get := operation("get-warmup", http.MethodGet, "warmups/{id}", "One warm-up")
-	huma.Register(api, get, func(_ context.Context, in *struct {
+	type named struct {
 		ID string `path:"id" pattern:"^[0-9a-f]{20}$"`
-	}) (*struct{ Body Warmup }, error) {
-		w, err := s.Downloads.Warmup(in.ID)
-		if err != nil {
-			return nil, problem(err)
+	}
+	get := operation("get-warmup", http.MethodGet, "warmups/{id}", "One warm-up")
+	huma.Register(api, get, func(ctx context.Context, in *named) (*struct{ Body Warmup }, error) {
+		jobs, err := s.jobs(ctx, in.ID)
+		if len(jobs) > 0 {
+			return &struct{ Body Warmup }{jobs[0]}, nil
+		}
+		w, here := s.Downloads.Warmup(in.ID)
+		if here != nil {
+			return nil, problem(cmp.Or(err, here))
 		}
 		return &struct{ Body Warmup }{s.warmup(w)}, nil
+	})
+
+	cancel := operation("cancel-warmup", http.MethodDelete, "warmups/{id}", "End a warm-up, on all its nodes, and forget it")
+	cancel.Description = "What is there already stays."
+	cancel.DefaultStatus = http.StatusNoContent
+	huma.Register(api, cancel, func(ctx context.Context, in *named) (*struct{}, error) {
+		return nil, problem(s.cancelWarmup(ctx, in.ID))
 	})
 }
 
@@ -129,7 +161,7 @@ func (s *service) warmup(w download.Warmup) Warmup {
 		out.State = "done"
 	}
 	for _, f := range w.Failures {
-		out.Failures = append(out.Failures, WarmupFailure{s.shown(f.URL), f.Err.Error()})
+		out.Failures = append(out.Failures, WarmupFailure{URL: s.shown(f.URL), Error: f.Err.Error()})
 	}
 	return out
 }

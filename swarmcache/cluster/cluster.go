@@ -104,6 +104,7 @@ type Cluster struct {
 	slots   slots
 	leading leading
 	unheard unheard
+	told    told
 	orphans map[swarmcache.ObjectID]time.Time // owned by CollectOrphans, under leading.collect
 
 	mu     sync.Mutex // guards the fields below; never held across I/O

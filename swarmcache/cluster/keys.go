@@ -25,6 +25,9 @@ import (
 //	kept/<key>                 swarmcache.Kept, until withdrawn
 //	orders/<node>/<key>        swarmcache.Order, until it is done
 //	health                     swarmcache.Health, under the leader's lease
+//	hot/<node>                 []swarmcache.Hot, what is hot there, under the node's lease
+//	jobs/<id>                  swarmcache.Job, under a lease of its own
+//	jobparts/<id>/<node>       swarmcache.JobPart, under the job's lease
 //	first/<key>                the claim on the first GET, under its holder's lease
 //	filling/<key>              which fill runs for a key, and how often it restarted
 //	fills/<id>/nodes/<node>    a participant that is listed, under its lease
@@ -65,6 +68,7 @@ func (k keys) kept(key policy.Key) string               { return k.allKept() + s
 func (k keys) orders() string                           { return k.prefix + "orders/" }
 func (k keys) ordersOf(n swarmcache.NodeID) string      { return k.orders() + string(n) + "/" }
 func (k keys) health() string                           { return k.prefix + "health" }
+func (k keys) hot() string                              { return k.prefix + "hot/" }
 func (k keys) first(key policy.Key) string              { return k.prefix + "first/" + sum(key) }
 func (k keys) allFilling() string                       { return k.prefix + "filling/" }
 func (k keys) filling(key policy.Key) string            { return k.allFilling() + sum(key) }

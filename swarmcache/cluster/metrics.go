@@ -36,6 +36,8 @@ var (
 	opKeep     = op{name: "keep", writes: true}
 	opOrder    = op{name: "order", writes: true}
 	opHealth   = op{name: "health", writes: true}
+	opHot      = op{name: "hot", writes: true}
+	opJob      = op{name: "job", writes: true}
 	opCollect  = op{name: "collect", writes: true}
 	opAnnounce = op{name: "announce", writes: true}
 )

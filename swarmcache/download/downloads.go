@@ -21,6 +21,8 @@ import (
 // Config of the downloads of a daemon. Transport is required.
 type Config struct {
 	Transport http.RoundTripper
+	// Quiet is the one for what only the cache is to have; nil: Transport.
+	Quiet http.RoundTripper
 	// Directories are where destinations may be; none: what is downloaded is kept
 	// by the cache only.
 	Directories []string
@@ -137,6 +139,9 @@ func New(cfg Config) *Downloads {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Quiet == nil {
+		cfg.Quiet = cfg.Transport
+	}
 	d := &Downloads{
 		cfg: cfg, slots: make(chan struct{}, parallel),
 		all: map[string]*download{}, warmups: map[string]*warmup{}, changed: make(chan struct{}),
@@ -161,8 +166,11 @@ func (m *Downloads) Close() {
 // Create begins a download. An error is about the destination: ErrOutside,
 // ErrBusy, or what the system says of the file.
 func (m *Downloads) Create(s Spec) (Status, error) {
-	d := &download{id: newID(), spec: s, created: time.Now(), state: Queued}
-	d.get = &Get{Transport: m.cfg.Transport, URL: s.URL, Header: s.Header, SHA256: s.SHA256, Sink: nothing{}, Keep: s.Destination == ""}
+	d := &download{id: NewID(), spec: s, created: time.Now(), state: Queued}
+	d.get = &Get{Transport: m.cfg.Transport, URL: s.URL, Header: s.Header, SHA256: s.SHA256, Sink: nothing{}}
+	if s.Destination == "" {
+		d.get.Transport, d.get.Keep = m.cfg.Quiet, true
+	}
 	d.get.SetLimit(s.Limit)
 	d.get.Head = func(res *http.Response, total int64) error { return m.head(d, res, total) }
 	m.mu.Lock()
@@ -504,8 +512,8 @@ func (m *Downloads) statusLocked(d *download) Status {
 	return s
 }
 
-// newID sorts by time.
-func newID() string {
+// NewID returns an id that sorts by time.
+func NewID() string {
 	var b [2]byte
 	rand.Read(b[:])
 	return fmt.Sprintf("%016x", time.Now().UnixNano()) + hex.EncodeToString(b[:])

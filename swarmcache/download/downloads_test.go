@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -231,6 +232,36 @@ func TestListIsInOrder(t *testing.T) {
 	}
 }
 
+// A warm-up that is canceled leaves no download, and whoever waits for it is told.
+func TestWarmupIsCanceled(t *testing.T) {
+	asked := make(chan struct{}, 10)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer s.Close()
+	m := newDownloads(t, plain())
+	w, err := m.Warm("", []Spec{{URL: s.URL + "/a"}, {URL: s.URL + "/b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	over := make(chan error)
+	go func() {
+		_, err := m.Warmed(t.Context(), w.ID)
+		over <- err
+	}()
+	if err := m.CancelWarmup(w.ID); err != nil {
+		t.Error(err)
+	}
+	if err := <-over; err != ErrNotFound {
+		t.Errorf("%v", err)
+	}
+	if l := m.List("", 10); len(l) > 0 {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestWarm(t *testing.T) {
 	s := newServer(t, data(1000))
 	m := newDownloads(t, plain())
@@ -238,17 +269,20 @@ func TestWarm(t *testing.T) {
 	if err != nil || len(urls) != 2 {
 		t.Fatalf("%v, %v", urls, err)
 	}
-	specs, err := m.Expand(t.Context(), append(urls, urls[0]))
-	if err != nil || len(specs) != 2 {
+	specs, err := m.Expand(t.Context(), append(urls, urls[0]), false)
+	if err != nil || len(specs) != 3 {
 		t.Fatalf("%v, %v", specs, err)
 	}
-	w, err := m.Warm(specs, false)
+	w, err := m.Warm("", specs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w, err = m.Warmed(t.Context(), w.ID)
 	if err != nil || !w.Over || w.Objects != 2 || w.Done != 1 || w.Failed != 1 || w.Bytes != 1000 || w.Err() == nil || len(m.Warmups()) != 1 {
 		t.Errorf("%+v, %v", w, err)
+	}
+	if err := m.CancelWarmup(w.ID); err != nil || len(m.Warmups()) != 0 || m.CancelWarmup(w.ID) != ErrNotFound {
+		t.Errorf("it was over, and is not forgotten: %v", err)
 	}
 	for _, bad := range []string{"a", "mailto:a", "http://u:p@h/", "http:///x"} {
 		if _, err := ReadList(strings.NewReader(bad), nil); err == nil {

@@ -2,6 +2,7 @@ package download
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ const maxManifest = 4 << 20
 type warmup struct {
 	id        string
 	created   time.Time
+	part      bool        // its id was given: it is a part of something larger
 	downloads []*download // until it is over
 	final     *Warmup     // then
 }
@@ -27,6 +29,7 @@ type warmup struct {
 type Warmup struct {
 	ID        string
 	Created   time.Time
+	Part      bool // of something larger, which gave it its id
 	Over      bool
 	Objects   int
 	Done      int
@@ -110,9 +113,8 @@ func (m *Downloads) Manifest(ctx context.Context, from string) ([]string, error)
 	return ReadList(res.Body, m.cfg.Resolve)
 }
 
-// Expand tells what urls stand for, each object once.
-func (m *Downloads) Expand(ctx context.Context, urls []string) (all []Spec, err error) {
-	known := map[string]bool{}
+// Expand tells what urls stand for, all of it to be pinned or not.
+func (m *Downloads) Expand(ctx context.Context, urls []string, pin bool) (all []Spec, err error) {
 	for _, u := range urls {
 		var some []Spec
 		if m.cfg.List != nil {
@@ -124,20 +126,23 @@ func (m *Downloads) Expand(ctx context.Context, urls []string) (all []Spec, err 
 			some = []Spec{{URL: u}}
 		}
 		for _, s := range some {
-			if !known[s.URL] {
-				known[s.URL] = true
-				all = append(all, s)
-			}
+			s.Pin = pin
+			all = append(all, s)
 		}
 	}
 	return all, nil
 }
 
-// Warm makes the cache have what is expanded, and keep it if that is wanted.
-func (m *Downloads) Warm(specs []Spec, pin bool) (Warmup, error) {
-	w := &warmup{id: newID(), created: time.Now()}
+// Warm makes the cache have what is expanded, each object once. Its id is a new
+// one, unless it is given.
+func (m *Downloads) Warm(id string, specs []Spec) (Warmup, error) {
+	w := &warmup{id: cmp.Or(id, NewID()), part: id != "", created: time.Now()}
+	known := map[string]bool{}
 	for _, s := range specs {
-		s.Pin = pin
+		if known[s.URL] {
+			continue
+		}
+		known[s.URL] = true
 		st, err := m.Create(s)
 		m.mu.Lock()
 		d := m.all[st.ID]
@@ -170,6 +175,31 @@ func (m *Downloads) warmupIDsLocked() (ids []string) {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// CancelWarmup ends what is not done yet of a warm-up, and forgets it. What the
+// cache has it keeps.
+func (m *Downloads) CancelWarmup(id string) error {
+	m.mu.Lock()
+	w := m.warmups[id]
+	delete(m.warmups, id)
+	var going []string
+	if w != nil {
+		for _, d := range w.downloads {
+			if d.ended.IsZero() {
+				going = append(going, d.id)
+			}
+		}
+	}
+	m.changedLocked()
+	m.mu.Unlock()
+	if w == nil {
+		return ErrNotFound
+	}
+	for _, id := range going {
+		m.Cancel(id)
+	}
+	return nil
 }
 
 // Warmups tells of all that are remembered, in the order of their making.
@@ -220,7 +250,7 @@ func (m *Downloads) warmupLocked(w *warmup) Warmup {
 	if w.final != nil {
 		return *w.final
 	}
-	st := Warmup{ID: w.id, Created: w.created, Objects: len(w.downloads)}
+	st := Warmup{ID: w.id, Created: w.created, Part: w.part, Objects: len(w.downloads)}
 	for _, d := range w.downloads {
 		p := d.get.Progress()
 		st.Bytes += p.Bytes

@@ -1,0 +1,152 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/swarmcache"
+)
+
+// A job has a lease of its own, which is no node's: what is told of the job keeps
+// it, and when nothing is any more, it and its parts go by themselves. Each node
+// follows the jobs, and nobody the parts: they are read when an operator asks.
+const jobFor = 24 * time.Hour
+
+// StartJob lets all nodes know of a job.
+func (c *Cluster) StartJob(ctx context.Context, j swarmcache.Job) error {
+	if len(encode(j)) > swarmcache.MaxJob {
+		return swarmcache.ErrJobTooLong
+	}
+	many := false
+	err := c.do(ctx, opJob, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Get(ctx, c.keys.jobs(), clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if many = err == nil && r.Count >= swarmcache.MaxJobs; many || err != nil {
+			return err
+		}
+		l, err := client.Grant(ctx, int64(jobFor/time.Second))
+		if err != nil {
+			return err
+		}
+		j.Lease = int64(l.ID)
+		if _, err = client.Put(ctx, c.keys.job(j.ID), encode(j), clientv3.WithLease(l.ID)); err != nil {
+			c.revoke(client, l.ID)
+		}
+		return err
+	})
+	if many {
+		return swarmcache.ErrTooManyJobs
+	}
+	return err
+}
+
+// CancelJob ends a job, or returns ErrNotFound. Nothing is left of it.
+func (c *Cluster) CancelJob(ctx context.Context, id string) error {
+	var j swarmcache.Job
+	if err := c.get(ctx, c.keys.job(id), &j); err != nil {
+		return err
+	}
+	return c.do(ctx, opJob, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.Revoke(ctx, clientv3.LeaseID(j.Lease))
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return nil // it has just gone
+		}
+		return err
+	})
+}
+
+// Jobs returns all that stand, in the order of their making.
+func (c *Cluster) Jobs(ctx context.Context) (all []swarmcache.Job, err error) {
+	err = c.do(ctx, opRead, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Get(ctx, c.keys.jobs(), clientv3.WithPrefix())
+		if err == nil {
+			all = decodeAll[swarmcache.Job](c, r.Kvs)
+		}
+		return err
+	})
+	return all, err
+}
+
+// FollowJobs calls f, from one goroutine, with all jobs that stand, and again
+// whenever one has come or gone. It returns when ctx is done.
+func (c *Cluster) FollowJobs(ctx context.Context, f func([]swarmcache.Job)) error {
+	standing := map[string]swarmcache.Job{}
+	take := func(kv *mvccpb.KeyValue) {
+		for _, j := range decodeAll[swarmcache.Job](c, []*mvccpb.KeyValue{kv}) {
+			standing[string(kv.Key)] = j
+		}
+	}
+	tell := func() error { f(slices.Collect(maps.Values(standing))); return nil }
+	return c.follow(ctx, follower{
+		prefix: c.keys.jobs(),
+		state: func(_ int64, kvs []*mvccpb.KeyValue) error {
+			clear(standing)
+			for _, kv := range kvs {
+				take(kv)
+			}
+			return tell()
+		},
+		changed: func(events changes) error {
+			for _, e := range events {
+				if delete(standing, string(e.Kv.Key)); e.Type != clientv3.EventTypeDelete {
+					take(e.Kv)
+				}
+			}
+			return tell()
+		},
+	})
+}
+
+// TellPart says how far this node has come with a job that stands, and keeps that
+// standing; ErrNotFound when it does not.
+func (c *Cluster) TellPart(ctx context.Context, j swarmcache.Job, p swarmcache.JobPart) error {
+	key := c.keys.part(j.ID, p.Node)
+	return c.do(ctx, opJob, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Txn(ctx).
+			If(clientv3.Compare(clientv3.CreateRevision(c.keys.job(j.ID)), ">", 0)).
+			Then(clientv3.OpPut(key, encode(p), clientv3.WithLease(clientv3.LeaseID(j.Lease)))).Commit()
+		if err == nil && !r.Succeeded {
+			return swarmcache.ErrNotFound
+		}
+		if err == nil {
+			_, err = client.KeepAliveOnce(ctx, clientv3.LeaseID(j.Lease))
+		}
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return swarmcache.ErrNotFound
+		}
+		return err
+	})
+}
+
+// Parts returns what the nodes of a job have told; an empty id means those of all.
+func (c *Cluster) Parts(ctx context.Context, id string) (all []swarmcache.JobPart, err error) {
+	prefix := c.keys.parts()
+	if id != "" {
+		prefix = c.keys.part(id, "")
+	}
+	err = c.do(ctx, opRead, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Get(ctx, prefix, clientv3.WithPrefix())
+		if err == nil {
+			all = decodeAll[swarmcache.JobPart](c, r.Kvs)
+		}
+		return err
+	})
+	return all, err
+}
+
+// Part returns what this node has told of a job, or ErrNotFound.
+func (c *Cluster) Part(ctx context.Context, id string) (p swarmcache.JobPart, err error) {
+	err = c.get(ctx, c.keys.part(id, c.cfg.Self.ID), &p)
+	return p, err
+}
+
+func (k keys) jobs() string                               { return k.prefix + "jobs/" }
+func (k keys) job(id string) string                       { return k.jobs() + id }
+func (k keys) parts() string                              { return k.prefix + "jobparts/" }
+func (k keys) part(id string, n swarmcache.NodeID) string { return k.parts() + id + "/" + string(n) }
