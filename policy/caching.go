@@ -36,7 +36,8 @@ type Caching struct {
 	Bypass []Predicate
 	// NoCache: when one is true the answer is not stored.
 	NoCache []Predicate
-	// MinUses is how often a key must be asked for before an answer is stored.
+	// MinUses is how often a key must be asked for before an answer is stored: by the
+	// cluster as a whole, or by this node where it is small or nobody else can be asked.
 	MinUses int
 	// UseStale are the failures on which a stale response is served.
 	UseStale Failures

@@ -18,6 +18,7 @@ type cache interface {
 	ClaimFirst(ctx context.Context, key policy.Key, o swarmcache.Origin, wanted func(policy.Stored) bool) (release func(), there object, err error)
 	// Fill leaves body untouched whenever it fails.
 	Fill(ctx context.Context, v swarmcache.Version, ranges bool, body io.ReadCloser, o swarmcache.Origin) (object, error)
+	CountUse(ctx context.Context, key policy.Key) int
 	Withdraw(ctx context.Context, key policy.Key) error
 	Invalidate(ctx context.Context, key policy.Key) error
 	Purge(ctx context.Context, key policy.Key) (had int, err error)

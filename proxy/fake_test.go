@@ -22,19 +22,20 @@ type fakeCache struct {
 	t   *testing.T
 	dir string
 
-	mu      sync.Mutex
-	calls   []string
-	objects map[policy.Key]*fakeObject // here
-	cluster map[policy.Key]*fakeObject // found by Lookup only
-	lookup  error                      // of every Lookup
-	silent  int                        // so many Lookups are not answered
-	fill    error                      // of every Fill
-	spool   error                      // of every write to a spool
-	joined  *fakeObject                // what Fill joins instead of opening
-	claims  []error                    // of the next ClaimFirsts
-	claimed func()                     // runs in ClaimFirst
-	begins  func()                     // runs in Fill and Spool, before they store anything
-	open    int                        // claims not released
+	mu        sync.Mutex
+	calls     []string
+	objects   map[policy.Key]*fakeObject // here
+	cluster   map[policy.Key]*fakeObject // found by Lookup only
+	lookup    error                      // of every Lookup
+	silent    int                        // so many Lookups are not answered
+	fill      error                      // of every Fill
+	spool     error                      // of every write to a spool
+	joined    *fakeObject                // what Fill joins instead of opening
+	elsewhere int                        // how often others were asked for anything; -1: nobody counts
+	claims    []error                    // of the next ClaimFirsts
+	claimed   func()                     // runs in ClaimFirst
+	begins    func()                     // runs in Fill and Spool, before they store anything
+	open      int                        // claims not released
 }
 
 func newFake(t *testing.T) *fakeCache {
@@ -165,6 +166,17 @@ func (c *fakeCache) Fill(_ context.Context, v swarmcache.Version, ranges bool, b
 		}
 	}()
 	return obj, nil
+}
+
+// CountUse tells how often other nodes were asked, and this one.
+func (c *fakeCache) CountUse(context.Context, policy.Key) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.elsewhere < 0 {
+		return 0 // nobody counts
+	}
+	c.elsewhere++
+	return c.elsewhere
 }
 
 func (c *fakeCache) put(o *fakeObject) {

@@ -80,6 +80,11 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 
 	why := ""
 	ok, reason := route.Cache.Storable(v.req, received, store)
+	if reason == policy.NotMinUses && (length < 0 || length >= route.Threshold) {
+		// It is the whole cluster that asks for it.
+		store.Uses = max(store.Uses, p.cache.CountUse(v.r.Context(), route.Key))
+		ok, reason = route.Cache.Storable(v.req, received, store)
+	}
 	forSwarm := received.Status == http.StatusOK || received.Status == http.StatusPartialContent
 	switch {
 	case route.Kind != policy.Swarm:

@@ -357,6 +357,24 @@ func TestMinUses(t *testing.T) {
 	wantAnswer(t, res, got, 200, o.body, "HIT")
 }
 
+// What other nodes were asked for counts too.
+func TestMinUsesOfTheCluster(t *testing.T) {
+	for elsewhere, want := range map[int]string{-1: "detail=cache_min_uses", 0: "detail=cache_min_uses", 1: "detail=cache_min_uses", 2: "stored"} {
+		c, o := newFake(t), newStore(t, body(5000))
+		c.elsewhere = elsewhere
+		n := startCached(t, c, Config{}, policy.Rule{Path: "/**", CacheMinUses: 3})
+		res, got := n.get(o.url + "/x")
+		wantAnswer(t, res, got, 200, o.body, "MISS", want)
+	}
+	// What is small is for this node alone, and nobody is asked about it.
+	c, o := newFake(t), newStore(t, body(500))
+	n := startCached(t, c, Config{}, policy.Rule{Path: "/**", CacheMinUses: 3})
+	n.get(o.url + "/x")
+	if c.elsewhere != 0 {
+		t.Error("it was counted")
+	}
+}
+
 // RFC 8246: over TLS an immutable response is not asked about, whoever reloads.
 func TestImmutableOverTLS(t *testing.T) {
 	var asked atomic.Int32

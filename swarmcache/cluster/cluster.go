@@ -102,6 +102,7 @@ type Cluster struct {
 	wires   wires
 	debts   debts
 	slots   slots
+	uses    uses
 	leading leading
 	unheard unheard
 	told    told

@@ -29,6 +29,7 @@ import (
 //	jobs/<id>                  swarmcache.Job, under a lease of its own
 //	jobparts/<id>/<node>       swarmcache.JobPart, under the job's lease
 //	first/<key>                the claim on the first GET, under its holder's lease
+//	uses/<key>                 how often it was asked for and not stored, for 20 minutes
 //	filling/<key>              which fill runs for a key, and how often it restarted
 //	fills/<id>/nodes/<node>    a participant that is listed, under its lease
 //	fills/<id>/record          swarmcache.FillRecord, while anybody takes part
@@ -70,6 +71,7 @@ func (k keys) ordersOf(n swarmcache.NodeID) string      { return k.orders() + st
 func (k keys) health() string                           { return k.prefix + "health" }
 func (k keys) hot() string                              { return k.prefix + "hot/" }
 func (k keys) first(key policy.Key) string              { return k.prefix + "first/" + sum(key) }
+func (k keys) use(key policy.Key) string                { return k.prefix + "uses/" + sum(key) }
 func (k keys) allFilling() string                       { return k.prefix + "filling/" }
 func (k keys) filling(key policy.Key) string            { return k.allFilling() + sum(key) }
 func (k keys) fills() string                            { return k.prefix + "fills/" }

@@ -1,0 +1,64 @@
+package cluster_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/swarmcache"
+)
+
+// The uses of all nodes are counted together, each once, under keys that end by
+// themselves; what etcd lost is counted anew.
+func TestUsesAreCountedTogether(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	nodes := []*member{join(t, config(p, 1)), join(t, config(p, 2)), join(t, config(p, 3))}
+	const each = 10
+	var mu sync.Mutex
+	seen := map[int]bool{}
+	var wg sync.WaitGroup
+	for _, m := range nodes {
+		wg.Go(func() {
+			for range each {
+				n, err := m.CountUse(t.Context(), "http://o/a")
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				seen[n] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for n := 1; n <= each*len(nodes); n++ {
+		if !seen[n] {
+			t.Errorf("nobody was told of %d", n)
+		}
+	}
+	if n, err := nodes[0].CountUse(t.Context(), "http://o/b"); n != 1 || err != nil {
+		t.Errorf("another key: %d, %v", n, err)
+	}
+	c := raw(t, etcd)
+	g, err := c.Get(t.Context(), p+"uses/", clientv3.WithPrefix())
+	noErr(t, err)
+	if len(g.Kvs) != 2 {
+		t.Errorf("%d keys", len(g.Kvs))
+	}
+	for _, kv := range g.Kvs {
+		l, err := c.TimeToLive(t.Context(), clientv3.LeaseID(kv.Lease))
+		if noErr(t, err); l.TTL <= 0 {
+			t.Errorf("%s stands for ever", kv.Key)
+		}
+		_, err = c.Revoke(t.Context(), clientv3.LeaseID(kv.Lease))
+		noErr(t, err)
+	}
+	eventually(t, "it is counted anew", func() bool { n, _ := nodes[0].CountUse(t.Context(), "http://o/a"); return n == 1 })
+	nodes[0].stop()
+	if _, err := nodes[0].CountUse(t.Context(), "http://o/a"); !errors.Is(err, swarmcache.ErrUnavailable) {
+		t.Error(err)
+	}
+}
