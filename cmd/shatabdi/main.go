@@ -55,8 +55,8 @@ also uploads to the others. Small responses pass straight through.`,
 	group(root)
 	root.AddCommand(
 		serveCommand(), configCommand(), reloadCommand(), envCommand(), explainCommand(), eventsCommand(),
-		getCommand(), putCommand(), warmCommand(), warmupsCommand(), statusCommand(), nodesCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), hotCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), verifyCommand(), exportCommand(), purgeCommand(),
-		doctorCommand(), checkCommand(), versionCommand(), fleetCommand(), rawCommand(), stockCommand(), trackerCommand(),
+		getCommand(), putCommand(), warmCommand(), warmupsCommand(), statusCommand(), nodesCommand(), leaderCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), hotCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), verifyCommand(), exportCommand(), purgeCommand(),
+		doctorCommand(), checkCommand(), versionCommand(), manCommand(), fleetCommand(), rawCommand(), stockCommand(), trackerCommand(),
 	)
 	return root, started
 }

@@ -117,6 +117,8 @@ type Cluster interface {
 	Health(context.Context) (swarmcache.Health, error)
 	Kept(context.Context, policy.Key) (swarmcache.Kept, error)
 	SetMode(ctx context.Context, mode string) error
+	// StepDown gives the lead up, if this node leads.
+	StepDown(context.Context) error
 	// Published calls f with all versions that the directory knows.
 	Published(ctx context.Context, f func(swarmcache.Version)) error
 	// Hottest are up to n of the objects that clients of all nodes want most.
@@ -153,6 +155,7 @@ func New(cfg Config) http.Handler {
 	s.registerExplain(api)
 	s.registerConfig(api)
 	s.registerEvents(api)
+	s.registerLeader(api)
 	s.registerMode(api)
 	s.registerLimits(api)
 	s.registerObjects(api)

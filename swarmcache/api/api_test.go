@@ -114,6 +114,13 @@ func (c *fakeCluster) Kept(_ context.Context, key policy.Key) (swarmcache.Kept, 
 	return k, c.away
 }
 
+func (c *fakeCluster) StepDown(context.Context) error {
+	if c.away == nil {
+		c.leader = ""
+	}
+	return c.away
+}
+
 func (c *fakeCluster) State() error { return c.away }
 func (c *fakeCluster) Mode() string { return c.mode }
 func (c *fakeCluster) Leader() (string, swarmcache.NodeID, bool) {
@@ -258,6 +265,7 @@ func TestDocument(t *testing.T) {
 		"delete /api/v1/objects/{id}",
 		"delete /api/v1/objects/{id}/pin",
 		"delete /api/v1/warmups/{id}",
+		"get /api/v1/cluster/leader",
 		"get /api/v1/config",
 		"get /api/v1/downloads",
 		"get /api/v1/downloads/{id}",
@@ -282,6 +290,7 @@ func TestDocument(t *testing.T) {
 		"patch /api/v1/downloads/{id}",
 		"patch /api/v1/limits",
 		"patch /api/v1/objects/{id}",
+		"post /api/v1/cluster/leader/step-down",
 		"post /api/v1/downloads",
 		"post /api/v1/downloads/{id}/pause",
 		"post /api/v1/downloads/{id}/resume",
@@ -312,6 +321,26 @@ func TestStatus(t *testing.T) {
 	n.ask("GET", "/api/v1/status", "", 200, &s)
 	if s.Directory != (api.Directory{Reason: "connection refused"}) || s.Leader == nil || !s.Leader.Self {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestLeader(t *testing.T) {
+	n := newNode(t, 0)
+	n.ask("GET", "/api/v1/cluster/leader", "", 404, nil)
+	n.cluster.leader = "two"
+	var l api.Leader
+	n.ask("GET", "/api/v1/cluster/leader", "", 200, &l)
+	if l.ID != "two" || l.Self || l.URL == "" {
+		t.Errorf("%+v", l)
+	}
+	n.ask("POST", "/api/v1/cluster/leader/step-down", "", 409, nil)
+	n.cluster.leader, n.cluster.away = "one", swarmcache.ErrUnavailable
+	n.ask("POST", "/api/v1/cluster/leader/step-down", "", 503, nil)
+	n.cluster.away = nil
+	var was api.SteppedDown
+	n.ask("POST", "/api/v1/cluster/leader/step-down", "", 200, &was)
+	if was.ID != "one" || n.cluster.leader != "" {
+		t.Errorf("%+v, %q leads", was, n.cluster.leader)
 	}
 }
 

@@ -35,6 +35,7 @@ type leading struct {
 	id        swarmcache.NodeID
 	self      bool
 	collected time.Time
+	aside     time.Time     // until when others have the first choice
 	kick      chan struct{} // wakes campaign; made by it
 	collect   sync.Mutex    // one CollectOrphans at a time
 }
@@ -158,7 +159,7 @@ func (c *Cluster) campaign(ctx context.Context) {
 		switch {
 		case self.Draining && c.sits():
 			c.resign(ctx)
-		case c.vacant() && self.Tracker != "" && !self.Draining && c.Healthy() && !c.unheard.sitsOut():
+		case c.vacant() && self.Tracker != "" && !self.Draining && !c.leading.stepsAside() && c.Healthy() && !c.unheard.sitsOut():
 			if pause(ctx, rand.N(150*time.Millisecond)) && c.vacant() {
 				c.take(ctx, self)
 			}
