@@ -26,9 +26,9 @@ import (
 
 func getCommand() *cobra.Command {
 	var g getting
-	var limit string
+	var limit, list string
 	cmd := &cobra.Command{
-		Use:   "get URL...\n  shatabdi get -r ADDRESS DIR",
+		Use:   "get URL...\n  shatabdi get --file LIST [URL]...\n  shatabdi get -r ADDRESS DIR",
 		Short: "Download through this machine's daemon",
 		Long: `Download through this machine's daemon, which shares the bytes with the others:
 http:// and https:// URLs, shatabdi:// addresses of what was put, and the URLs of
@@ -52,9 +52,9 @@ could be had, and 5 when there is no daemon.`,
   shatabdi get s3://models/llm/ -o /models/
   shatabdi get oci://registry.example.com/team/app:v1 -o app/
   shatabdi get -r shatabdi://9f86d081.../models.dataset /models`,
-		Args: cobra.MinimumNArgs(1),
 	}
 	admin := adminFlag(cmd)
+	cmd.Flags().StringVar(&list, "file", "", "`LIST` of more URLs, one a line, # begins a comment; - is standard input")
 	cmd.Flags().StringVarP(&g.output, "output", "o", "", "`FILE` to write, a directory, or - for standard output")
 	cmd.Flags().StringVar(&g.sha256, "sha256", "", "`HEX` digest that it must have; otherwise nothing is left of it")
 	cmd.Flags().StringVar(&limit, "limit", "", "`RATE` at which it is read at most, such as 4MiB/s")
@@ -66,6 +66,16 @@ could be had, and 5 when there is no daemon.`,
 			if g.limit, err = (rates{}).Parse(limit); err != nil {
 				return usage("", "--limit: %w", err)
 			}
+		}
+		if list != "" {
+			more, err := readURLs(list)
+			if err != nil {
+				return err
+			}
+			args = append(args, more...)
+		}
+		if len(args) == 0 {
+			return usage("give URLs, or --file LIST", "nothing to get")
 		}
 		dir := ""
 		if g.recursive {
@@ -88,6 +98,20 @@ could be had, and 5 when there is no daemon.`,
 		return g.run(ctx, args, dir, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
+}
+
+// readURLs reads a list of URLs.
+func readURLs(list string) ([]string, error) {
+	f, _, err := openInput(list)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	urls, err := download.ReadList(f, swarmcache.Resolve)
+	if err != nil {
+		return nil, usage("", "%s: %w", list, err)
+	}
+	return urls, nil
 }
 
 // getting is one run of the command.

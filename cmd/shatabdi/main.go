@@ -55,7 +55,7 @@ also uploads to the others. Small responses pass straight through.`,
 	group(root)
 	root.AddCommand(
 		serveCommand(), configCommand(), reloadCommand(), envCommand(), explainCommand(), eventsCommand(),
-		getCommand(), putCommand(), warmCommand(), warmupsCommand(), statusCommand(), nodesCommand(), leaderCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), hotCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), verifyCommand(), exportCommand(), purgeCommand(),
+		getCommand(), putCommand(), warmCommand(), warmupsCommand(), statusCommand(), statsCommand(), topCommand(), nodesCommand(), leaderCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), hotCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), verifyCommand(), exportCommand(), purgeCommand(),
 		doctorCommand(), checkCommand(), versionCommand(), manCommand(), fleetCommand(), rawCommand(), stockCommand(), trackerCommand(),
 	)
 	return root, started

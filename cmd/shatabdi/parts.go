@@ -242,7 +242,7 @@ func (d *daemon) mountAPI(p *parts, px *proxy.Proxy) {
 	h := api.New(api.Config{
 		Node: p.node, Name: d.cfg.Node.Name, Started: d.started,
 		Ready: d.ready.report, LocalMode: func() string { return d.current.Load().Mode },
-		Rules: p.rules, Explain: p.explain(px), Reload: func() (api.Reloaded, error) { return d.reload(p) }, Settings: d.settings,
+		Counters: d.counters, Rules: p.rules, Explain: p.explain(px), Reload: func() (api.Reloaded, error) { return d.reload(p) }, Settings: d.settings,
 		Cache: p.cache, Cluster: p.cluster, Torrents: p.swarm, Drain: func(ctx context.Context, on bool) error { return d.drain(ctx, p, on) }, Limiter: p.swarm, Rates: rates{}, Limits: d.limits,
 		Downloads: p.downloads, Sources: p.sources, Events: d.events, UploadDirectories: d.cfg.Uploads.Directories, Proxy: func() string { return dialable(d.proxyAddr) },
 	})

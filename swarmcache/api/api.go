@@ -50,6 +50,7 @@ type Config struct {
 	// something is wrong with them, and nothing was changed.
 	Settings func() []Setting
 	Reload   func() (Reloaded, error)
+	Counters func() Counters
 	Cache    Cache
 	Cluster  Cluster
 	Torrents Torrents
@@ -151,6 +152,7 @@ func New(cfg Config) http.Handler {
 
 	s := &service{Config: cfg}
 	s.registerStatus(api)
+	s.registerStats(api)
 	s.registerNodes(api)
 	s.registerExplain(api)
 	s.registerConfig(api)

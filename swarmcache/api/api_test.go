@@ -200,6 +200,7 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 		Explain: nd.explain, Reload: func() (api.Reloaded, error) { return nd.reload() },
 		Settings:  func() []api.Setting { return []api.Setting{{Key: "mode", Value: "swarm", From: "default", Live: true}} },
 		Limits:    func() (up, down int64) { return 1000, 0 },
+		Counters:  func() api.Counters { return api.Counters{Requests: api.Requests{Hit: 3, Miss: 1}, Sent: 7} },
 		LocalMode: func() string { return nd.local }, Rules: func() *policy.Rules { return &nd.rules },
 		Cache: nd.cache, Cluster: nd.cluster, Torrents: fakeTorrents{}, Drain: func(_ context.Context, on bool) error { nd.cluster.drain = on; return nil }, Limiter: &nd.limits, Rates: fakeRates{},
 		Downloads: nd.downloads, Events: nd.events, Sources: source.New(source.Config{Directories: []string{nd.files}}), UploadDirectories: []string{nd.files}, Proxy: func() string { return "127.0.0.1:3128" },
@@ -284,6 +285,7 @@ func TestDocument(t *testing.T) {
 		"get /api/v1/objects/{id}/pieces",
 		"get /api/v1/objects/{id}/torrent",
 		"get /api/v1/sources",
+		"get /api/v1/stats",
 		"get /api/v1/status",
 		"get /api/v1/warmups",
 		"get /api/v1/warmups/{id}",
@@ -320,6 +322,15 @@ func TestStatus(t *testing.T) {
 	n.cluster.leader, n.cluster.away = "one", errors.New("connection refused")
 	n.ask("GET", "/api/v1/status", "", 200, &s)
 	if s.Directory != (api.Directory{Reason: "connection refused"}) || s.Leader == nil || !s.Leader.Self {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestStats(t *testing.T) {
+	n := newNode(t, 3)
+	var s api.Stats
+	n.ask("GET", "/api/v1/stats", "", 200, &s)
+	if s.Requests.Hit != 3 || s.Sent != 7 || s.Cache.Objects != 3 || s.Uptime != 90 || len(s.Coming) != 0 || time.Since(s.Time) > time.Minute {
 		t.Errorf("%+v", s)
 	}
 }
