@@ -70,6 +70,8 @@ var goals = []scenario{
 		fleet{topology: warm(16, 40*mib, 2*lab.MiBps), Ratio: goal{1.08, 1.15}}.run},
 	{"goals", "warm-32", "likewise 32",
 		fleet{topology: warm(32, 32*mib, lab.MiBps), Ratio: goal{1.08, 1.15}}.run},
+	{"goals", "fresh-50", "a fresh node warms up with 50 objects, 1 GiB, from three that got them by one order",
+		fresh{N: 3, Objects: 50, F: gib, U: 16 * lab.MiBps, Ratio: goal{1.10, 1.30}}.run},
 	{"goals", "cold-64", "64 nodes, nothing cached",
 		fleet{topology: cold(64, 32*mib, lab.MiBps/2, 2), Ratio: goal{1.15, 1.30}}.run},
 	{"goals", "warm-64", "64 nodes and one seeder",
