@@ -69,7 +69,7 @@ kill: build ## kill a node under load KILLS (500) times, and have every step of 
 	SHATABDI_KILLS=$(KILLS) go test -count=1 -v -run TestEveryStepFails ./swarmcache
 	SHATABDI_KILLS=$(KILLS) go test -tags e2e -count=1 -timeout 3h -v -run TestKilledAtAnyInstant ./e2e
 
-e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2); E2E=REGEX, FULL= for short faults
+e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2, docker-registry); E2E=REGEX, FULL= for short faults
 	SHATABDI_FULL=$(FULL) go test -tags e2e -count=1 -p 1 -timeout 20m -v -run '$(E2E)' ./e2e/...
 
 check: lint race build ## what must be green before a commit
