@@ -116,7 +116,8 @@ func TestLeaderIsLost(t *testing.T) {
 
 	// Each that leads steps down at once, again and again.
 	lose("flapping", failover, func(leader *lab.Node, _ []*lab.Node) {
-		for range inFull(4, 20) {
+		was := leader
+		for i := 0; i < inFull(4, 20) || leader == was; i++ {
 			leader.Order("POST", "drain")
 			next := leaderOf(l, nodes, leader)
 			leader.Order("DELETE", "drain")
