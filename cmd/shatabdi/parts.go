@@ -52,24 +52,67 @@ type parts struct {
 	leader atomic.Pointer[string] // announce URL of the leading tracker
 	news   chan struct{}          // room for one: the leader changed
 	own    []netip.AddrPort       // this daemon's listeners; complete before the first request
+
+	members    members               // by the directory, for who connects
+	outside    func(netip.Addr) bool // who may take part without being one
+	closeSwarm func() error          // once
 }
 
 // startParts brings the cache up, bottom first, so that the stack takes it down
 // from the top: clients, transfers, swarm, tracker, directory with its lease,
-// etcd, catalogue. It is long and straight because each part needs those before
-// it.
+// etcd, catalogue. Each part needs those before it.
 func (d *daemon) startParts(ctx context.Context) error {
-	cfg, dir := d.cfg, d.cfg.DataDir
 	p := &parts{
-		rules: d.rules.Load, news: make(chan struct{}, 1),
+		rules: d.rules.Load, news: make(chan struct{}, 1), outside: within(d.cfg.Peer.OutsideClients),
 		direct: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
-
-	// What this node has.
-	catalogue := d.ready.required("catalogue")
-	x, err := index.Open(index.Options{Dir: filepath.Join(dir, "index"), Logger: d.log, Registerer: d.reg})
+	if err := d.openCatalogue(p); err != nil {
+		return err
+	}
+	listen, err := parseListen(d.cfg.Peer.Listen)
 	if err != nil {
-		return explainIndex(err, dir)
+		return usage("give --peer-listen an address and a port, such as :42069", "%v", err)
+	}
+	addrs := advertised(d.cfg.Node.Advertise, listen.Addr())
+	endpoints := d.cfg.Etcd.Endpoints
+	if d.cfg.Etcd.Embedded() {
+		if endpoints, err = d.startEtcd(p, addrs[0]); err != nil {
+			return err
+		}
+	}
+	if err := d.startSwarm(p, listen, addrs); err != nil {
+		return err
+	}
+	trackerLn, err := d.listen(ctx, "tracker", d.cfg.Tracker.Listen)
+	if err != nil {
+		return err
+	}
+	if err := d.joinCluster(p, endpoints, tcpAddr(trackerLn)); err != nil {
+		return err
+	}
+	tr := d.startTracker(p, trackerLn)
+	if err := d.openCache(p); err != nil {
+		return err
+	}
+	if err := d.startProxy(ctx, p, trackerLn); err != nil {
+		return err
+	}
+	d.keepReplicas(p, tr)
+	d.run("jobs", jobs.New(jobs.Config{
+		Self: p.node.ID, Directory: p.cluster, Downloads: p.downloads, Resolve: swarmcache.Resolve, Draining: p.cache.Draining, Logger: d.log,
+	}).Run)
+	if every := d.cfg.Cache.HotEvery; every > 0 {
+		d.run("what is hot", p.tellHot(every))
+	}
+	return nil
+}
+
+// openCatalogue opens what this node has, and tells who it is.
+func (d *daemon) openCatalogue(p *parts) error {
+	opened := d.ready.required("catalogue")
+	x, err := index.Open(index.Options{Dir: filepath.Join(d.cfg.DataDir, "index"), Logger: d.log, Registerer: d.reg})
+	if err != nil {
+		return explainIndex(err, d.cfg.DataDir)
 	}
 	p.index = x
 	d.stack.push("catalogue", func(context.Context) error { return x.Close() })
@@ -78,27 +121,17 @@ func (d *daemon) startParts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	catalogue.report(nil)
+	p.node = swarmcache.Node{ID: id, Name: d.cfg.Node.Name, Zone: d.cfg.Node.Zone, Rack: d.cfg.Node.Rack, Version: d.build.Version}
+	opened.report(nil)
+	return nil
+}
 
-	// The directory's store, if it is ours to run.
-	listen, err := parseListen(cfg.Peer.Listen)
-	if err != nil {
-		return usage("give --peer-listen an address and a port, such as :42069", "%v", err)
-	}
-	addrs := advertised(cfg.Node.Advertise, listen.Addr())
-	endpoints := cfg.Etcd.Endpoints
-	if cfg.Etcd.Embedded() {
-		if endpoints, err = d.startEtcd(p, addrs[0]); err != nil {
-			return err
-		}
-	}
-
-	// Peers.
-	members := &members{}
-	outside := within(cfg.Peer.OutsideClients)
+// startSwarm listens for peers, who find this node at addrs.
+func (d *daemon) startSwarm(p *parts, listen netip.AddrPort, addrs []netip.Addr) (err error) {
+	cfg := d.cfg.Peer
 	p.swarm, err = swarm.New(swarm.Config{
-		Listen: listen, UploadLimit: int64(cfg.Peer.Upload()), DownloadLimit: int64(cfg.Peer.DownloadLimit),
-		Secret: func() []byte { return p.cluster.Secret() }, Node: id, Zone: cfg.Node.Zone, Rack: cfg.Node.Rack,
+		Listen: listen, UploadLimit: int64(cfg.Upload()), DownloadLimit: int64(cfg.DownloadLimit),
+		Secret: func() []byte { return p.cluster.Secret() }, Node: p.node.ID, Zone: p.node.Zone, Rack: p.node.Rack,
 		Tracker: func() string {
 			if url := p.leader.Load(); url != nil {
 				return *url
@@ -106,38 +139,36 @@ func (d *daemon) startParts(ctx context.Context) error {
 			return ""
 		},
 		Reached: func(url string, answered bool) { p.cluster.Reached(url, answered) },
-		Member:  members.has, AllowOutside: outside,
+		Member:  p.members.has, AllowOutside: p.outside,
 		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
-		return explainListen(err, "peer", "peer-listen", cfg.Peer.Listen)
+		return explainListen(err, "peer", "peer-listen", cfg.Listen)
 	}
-	closeSwarm := sync.OnceValue(p.swarm.Close)
+	p.closeSwarm = sync.OnceValue(p.swarm.Close)
 	// For a start that fails halfway. Its place in an orderly stop is further down.
-	d.stack.push("swarm, at the latest", func(context.Context) error { closeSwarm(); return nil })
-
-	trackerLn, err := d.listen(ctx, "tracker", cfg.Tracker.Listen)
-	if err != nil {
-		return err
-	}
-
-	// The directory, and this node's place in it.
-	p.node = swarmcache.Node{ID: id, Name: cfg.Node.Name, Zone: cfg.Node.Zone, Rack: cfg.Node.Rack, Version: d.build.Version}
+	d.stack.push("swarm, at the latest", func(context.Context) error { p.closeSwarm(); return nil })
 	own := p.swarm.PeerID()
 	p.node.PeerID = hex.EncodeToString(own[:])
 	for _, a := range addrs {
 		p.node.Peers = append(p.node.Peers, netip.AddrPortFrom(a, uint16(p.swarm.Port())))
 	}
-	at := tcpAddr(trackerLn)
-	p.node.Tracker = "http://" + net.JoinHostPort(advertised(cfg.Node.Advertise, at.Addr())[0].String(), strconv.Itoa(int(at.Port()))) + "/announce"
+	return nil
+}
+
+// joinCluster opens the directory, and takes this node's place in it.
+func (d *daemon) joinCluster(p *parts, endpoints []string, at netip.AddrPort) (err error) {
+	cfg := d.cfg.Etcd
+	host := advertised(d.cfg.Node.Advertise, at.Addr())[0].String()
+	p.node.Tracker = "http://" + net.JoinHostPort(host, strconv.Itoa(int(at.Port()))) + "/announce"
 	p.cluster, err = cluster.Open(cluster.Config{
 		Endpoints: endpoints,
-		CA:        cfg.Etcd.CAFile, Cert: cfg.Etcd.CertFile, Key: cfg.Etcd.KeyFile,
-		User: cfg.Etcd.User, PasswordFile: cfg.Etcd.PasswordFile,
-		LeaseTTL: cfg.Etcd.LeaseTTL,
-		Self:     p.node, ClusterID: cfg.Etcd.ClusterID, Known: knownCluster(x),
+		CA:        cfg.CAFile, Cert: cfg.CertFile, Key: cfg.KeyFile,
+		User: cfg.User, PasswordFile: cfg.PasswordFile,
+		LeaseTTL: cfg.LeaseTTL,
+		Self:     p.node, ClusterID: cfg.ClusterID, Known: knownCluster(p.index),
 		OnKnown: func(k cluster.Known) {
-			if err := keepCluster(x, k); err != nil {
+			if err := keepCluster(p.index, k); err != nil {
 				d.log.Warn("keep what is known of the cluster", "error", err)
 			}
 		},
@@ -155,17 +186,20 @@ func (d *daemon) startParts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	members.from(p.cluster.Nodes)
+	p.members.from(p.cluster.Nodes)
 	d.run("directory", p.cluster.Run)
 	d.run("directory readiness", p.watchDirectory(d.ready, d.patience))
+	return nil
+}
 
-	// The tracker, which answers while this node leads.
+// startTracker serves the tracker, which answers while this node leads.
+func (d *daemon) startTracker(p *parts, l net.Listener) *tracker.Tracker {
 	roster := &roster{ask: p.cluster.Nodes}
 	tr := tracker.New(tracker.Config{
-		ID: string(id), Members: roster.lookup, Place: roster.place, MembersOpen: true, AllowOutside: outside,
+		ID: string(p.node.ID), Members: roster.lookup, Place: roster.place, MembersOpen: true, AllowOutside: p.outside,
 		Authorize: (&proofs{secret: p.cluster.Secret}).hold,
 		TrustedProxy: func(a netip.Addr) bool {
-			return slices.ContainsFunc(cfg.Tracker.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
+			return slices.ContainsFunc(d.cfg.Tracker.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 		},
 		Leading: func() (bool, string) {
 			url, _, self := p.cluster.Leader()
@@ -175,11 +209,15 @@ func (d *daemon) startParts(ctx context.Context) error {
 	})
 	d.run("tracker", tr.Run)
 	srv := trackerServer(tr)
-	d.serveHTTP("tracker", tr.Quick(trackerLn, srv), srv)
-	// It says goodbye to the tracker, so it goes first.
-	d.stack.push("swarm", func(context.Context) error { return closeSwarm() })
+	d.serveHTTP("tracker", tr.Quick(l, srv), srv)
+	// The swarm says goodbye to the tracker, so it goes first.
+	d.stack.push("swarm", func(context.Context) error { return p.closeSwarm() })
+	return tr
+}
 
-	// The objects.
+// openCache opens the objects, large and small.
+func (d *daemon) openCache(p *parts) error {
+	cfg, dir := d.cfg, d.cfg.DataDir
 	objects := filepath.Join(dir, "objects")
 	size, err := cacheSize(cfg.Cache, dir, objects)
 	if err != nil {
@@ -192,7 +230,7 @@ func (d *daemon) startParts(ctx context.Context) error {
 		p.small = small.New(small.Config{Size: int64(cfg.Cache.SmallMemory), Registerer: d.reg})
 	}
 	p.cache, err = swarmcache.Open(swarmcache.Config{
-		Dir: objects, Index: x, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
+		Dir: objects, Index: p.index, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
 		Replicas: p.replicas, PinnedReplicas: cfg.Cache.Replicas, Keeper: p.cluster, Copies: p.swarm.Copies,
 		Size: size, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
 		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
@@ -205,17 +243,6 @@ func (d *daemon) startParts(ctx context.Context) error {
 	}
 	d.stack.push("transfers", func(context.Context) error { return p.cache.Close() })
 	d.stack.push("uploads", p.finishUploads)
-
-	if err := d.startProxy(ctx, p, trackerLn); err != nil {
-		return err
-	}
-	d.keepReplicas(p, tr)
-	d.run("jobs", jobs.New(jobs.Config{
-		Self: id, Directory: p.cluster, Downloads: p.downloads, Resolve: swarmcache.Resolve, Draining: p.cache.Draining, Logger: d.log,
-	}).Run)
-	if every := cfg.Cache.HotEvery; every > 0 {
-		d.run("what is hot", p.tellHot(every))
-	}
 	return nil
 }
 
