@@ -55,7 +55,19 @@ type Objects struct {
 	Next    string   `json:"next_cursor,omitempty" doc:"Pass it as cursor for the next page; absent on the last one."`
 }
 
+// named is the path of one object.
+type named struct {
+	ID string `path:"id" pattern:"^[0-9a-f]{8,64}$" doc:"The object's id, or as much of its beginning as is unique."`
+}
+
 func (s *service) registerObjects(api huma.API) {
+	s.registerLooks(api)
+	s.registerKeeping(api)
+	s.registerContent(api)
+}
+
+// registerLooks is what tells of objects.
+func (s *service) registerLooks(api huma.API) {
 	list := operation("list-objects", http.MethodGet, "objects", "The objects on this node")
 	list.Description = "In the order of their ids, or as sort says. With url: what that URL selects here, if anything."
 	huma.Register(api, list, func(_ context.Context, in *struct {
@@ -86,9 +98,6 @@ func (s *service) registerObjects(api huma.API) {
 		return &struct{ Body Objects }{found}, nil
 	})
 
-	type named struct {
-		ID string `path:"id" pattern:"^[0-9a-f]{8,64}$" doc:"The object's id, or as much of its beginning as is unique."`
-	}
 	get := operation("get-object", http.MethodGet, "objects/{id}", "One object")
 	huma.Register(api, get, func(ctx context.Context, in *named) (*struct{ Body ObjectDetail }, error) {
 		r, err := s.find(in.ID)
@@ -97,7 +106,10 @@ func (s *service) registerObjects(api huma.API) {
 		}
 		return &struct{ Body ObjectDetail }{s.detail(ctx, r)}, nil
 	})
+}
 
+// registerKeeping is what decides how an object is kept, and whether.
+func (s *service) registerKeeping(api huma.API) {
 	change := operation("change-object", http.MethodPatch, "objects/{id}", "Change an object's priority on this node")
 	huma.Register(api, change, func(ctx context.Context, in *struct {
 		ID   string `path:"id" pattern:"^[0-9a-f]{8,64}$" doc:"As above."`
@@ -137,6 +149,20 @@ func (s *service) registerObjects(api huma.API) {
 		})
 	}
 
+	remove := operation("delete-object", http.MethodDelete, "objects/{id}", "Remove an object from this node")
+	remove.Description = "The cluster may hold it elsewhere, and this node may fetch it again; to withdraw it, purge its URL."
+	remove.DefaultStatus = http.StatusNoContent
+	huma.Register(api, remove, func(_ context.Context, in *named) (*struct{}, error) {
+		r, err := s.find(in.ID)
+		if err == nil {
+			err = s.Cache.Forget(r.Version.ID)
+		}
+		return nil, problem(err)
+	})
+}
+
+// registerContent is what reads all of an object.
+func (s *service) registerContent(api huma.API) {
 	verify := operation("verify-object", http.MethodPost, "objects/{id}/verify", "Read an object back and compare it with its hashes")
 	verify.Description = "409: not all of it is here. A piece that is not what was stored is dropped, nobody gets it, and it comes again; then intact is false."
 	huma.Register(api, verify, func(ctx context.Context, in *named) (*struct{ Body Verified }, error) {
@@ -174,17 +200,6 @@ func (s *service) registerObjects(api huma.API) {
 				panic(http.ErrAbortHandler) // it must not look whole
 			}
 		}}, nil
-	})
-
-	remove := operation("delete-object", http.MethodDelete, "objects/{id}", "Remove an object from this node")
-	remove.Description = "The cluster may hold it elsewhere, and this node may fetch it again; to withdraw it, purge its URL."
-	remove.DefaultStatus = http.StatusNoContent
-	huma.Register(api, remove, func(_ context.Context, in *named) (*struct{}, error) {
-		r, err := s.find(in.ID)
-		if err == nil {
-			err = s.Cache.Forget(r.Version.ID)
-		}
-		return nil, problem(err)
 	})
 }
 
