@@ -96,7 +96,7 @@ func (s *Swarm) hearHashes(e torrent.PeerConnReadExtensionMessageEvent) {
 		return
 	}
 	if len(e.Payload) == len(wake) {
-		s.goWork(func() { e.PeerConn.WriteExtendedMessage(hashesExtension, awake) })
+		s.answerWake(e.PeerConn)
 		return
 	}
 	t := s.torrentOf(e.PeerConn)

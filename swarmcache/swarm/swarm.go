@@ -77,6 +77,7 @@ type Swarm struct {
 
 	chunks  sync.Map     // metainfo.Hash -> int64, read under the engine's lock
 	refused atomic.Int64 // connections
+	awake   sync.Map     // *torrent.PeerConn, those that were answered just now
 	joining sync.Mutex   // one torrent is added at a time; taken before mu
 
 	mu       sync.Mutex // guards the fields below; never held across a call into the engine

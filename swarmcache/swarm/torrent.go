@@ -40,6 +40,7 @@ type joined struct {
 	read     int64     // payload received, and
 	readAt   time.Time // when that last changed
 	waking   bool      // the writers are about to be woken
+	pace     pace
 	dropped  bool
 	peers    peers
 	share    uint32                  // one in so many pieces is this node's own
