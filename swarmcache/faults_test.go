@@ -57,6 +57,12 @@ type faulty struct {
 	promised map[swarmcache.ObjectID]bool // complete, as the catalogue has said
 }
 
+func (d *faulty) arm(armed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.armed = armed
+}
+
 // strikes reports whether the step fails now.
 func (d *faulty) strikes(step string) bool {
 	d.mu.Lock()
@@ -314,10 +320,10 @@ func TestEveryStepFails(t *testing.T) {
 			eventually(t, func() bool { r, err := p.c.Record(id); return err == nil && len(bytes.Trim(r.Pieces, "\x00")) > 0 })
 			eventually(t, func() bool { return here(p.c, first) && here(p.c, goes) })
 
-			p.disk.armed = true
+			p.disk.arm(true)
 			errs := []error{p.get(second), p.put(spooled), p.get(part), p.forget(goes), p.get(first)}
 			p.stop()
-			p.disk.armed = false
+			p.disk.arm(false)
 			if p.disk.struck == 0 {
 				t.Fatal("the step was not taken so often")
 			}

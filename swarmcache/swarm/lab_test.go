@@ -135,7 +135,7 @@ type lab struct {
 	dir     *cachetest.Directories
 	nodes   []*labNode
 	started int
-	tracker string                          // announce URL; empty: none
+	tracker atomic.Pointer[string]          // announce URL; nil: none
 	size    int64                           // of each node's cache; 0: no bound
 	budget  int                             // streams from an origin, of all nodes; 0: the default
 	upload  int64                           // bytes a second that each node gives; 0: no limit
@@ -196,7 +196,7 @@ func (l *lab) start(t *testing.T, i int, index *cachetest.Index, dir string) *la
 	}
 	s, err := swarm.New(swarm.Config{
 		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: id, Zone: zone, Rack: rack, Logger: logger,
-		Secret: secret, Tracker: func() string { return l.tracker }, UploadLimit: l.upload,
+		Secret: secret, Tracker: l.trackerURL, UploadLimit: l.upload,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,15 @@ func (l *lab) track(t *testing.T) {
 	}})
 	srv := httptest.NewServer(tr)
 	t.Cleanup(srv.Close)
-	l.tracker = srv.URL + "/announce"
+	url := srv.URL + "/announce"
+	l.tracker.Store(&url)
+}
+
+func (l *lab) trackerURL() string {
+	if url := l.tracker.Load(); url != nil {
+		return *url
+	}
+	return ""
 }
 
 // sealed waits until the object of s is published and its board is gone.
