@@ -123,7 +123,7 @@ func allocated(dir string) (n int64) {
 // Whatever many clients do at once, neither the books nor the disk ever have more
 // than the cache may take; in the end the store is as its catalogue says.
 func TestQuotaHoldsWhateverIsDone(t *testing.T) {
-	const workers, operations = 5, 10_000
+	const workers, operations = 5, 10_000 / slower
 	dir, index, self := t.TempDir(), cachetest.NewIndex(), swarmcache.Node{ID: "me"}
 	// What was begun, left and evicted would stand on a board, and be waited for.
 	directory := cachetest.NewDirectory()

@@ -117,7 +117,7 @@ func TestPoisonedFillIsRestartedSingle(t *testing.T) {
 func TestDirectoryAwayInTheMiddle(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 32<<20)
-	s.limit = rate.NewLimiter(4<<20, 64<<10)
+	s.limit = rate.NewLimiter(8<<20, 64<<10)
 	l := newLab(t, 4)
 	done := make(chan struct{})
 	go func() { defer close(done); l.all(t, s) }()

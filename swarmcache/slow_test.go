@@ -1,0 +1,5 @@
+//go:build !race
+
+package swarmcache_test
+
+const slower = 1
