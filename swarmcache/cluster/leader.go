@@ -30,6 +30,7 @@ type leading struct {
 
 	mu        sync.Mutex
 	seat      seat      // as etcd tells; zero: vacant
+	yields    int64     // rev of the seat that this node is giving up
 	sure      time.Time // until when our lease certainly lives
 	url       string    // as told last
 	id        swarmcache.NodeID
@@ -79,7 +80,7 @@ func (c *Cluster) leadsLocked() (string, swarmcache.NodeID, bool) {
 	if l.seat.Node != c.cfg.Self.ID {
 		return l.seat.URL, l.seat.Node, false
 	}
-	if l.seat.lease != c.lease.Load() || !time.Now().Before(l.sure) {
+	if l.seat.rev == l.yields || l.seat.lease != c.lease.Load() || !time.Now().Before(l.sure) {
 		return "", "", false // it was us
 	}
 	return l.seat.URL, l.seat.Node, true
@@ -158,7 +159,7 @@ func (c *Cluster) campaign(ctx context.Context) {
 		c.mu.Unlock()
 		switch {
 		case self.Draining && c.sits():
-			c.resign(ctx)
+			c.resign(ctx) // tried again in a second, until it is told that it worked
 		case c.vacant() && self.Tracker != "" && !self.Draining && !c.leading.stepsAside() && c.Healthy() && !c.unheard.sitsOut():
 			if pause(ctx, rand.N(150*time.Millisecond)) && c.vacant() {
 				c.take(ctx, self)
@@ -224,19 +225,41 @@ func (c *Cluster) take(ctx context.Context, self swarmcache.Node) {
 	})
 }
 
-// resign gives the seat up. This node ceases to answer before another can begin.
-func (c *Cluster) resign(ctx context.Context) {
+// resign gives the seat up. This node ceases to answer before another can begin; it
+// goes on when etcd could not be told, which would leave the seat to nobody: its
+// lease lives.
+func (c *Cluster) resign(ctx context.Context) error {
+	if err := c.State(); err != nil {
+		return unavailable(err)
+	}
 	c.leading.mu.Lock()
 	was := c.leading.seat
 	c.leading.mu.Unlock()
-	c.vacate(was)
+	if was.Node != c.cfg.Self.ID {
+		return nil // it has just been lost
+	}
+	c.yield(was.rev)
 	key := c.keys.leader()
-	c.do(ctx, opLead, func(ctx context.Context, client *clientv3.Client) error {
+	err := c.do(ctx, opLead, func(ctx context.Context, client *clientv3.Client) error {
 		_, err := client.Txn(ctx).
 			If(clientv3.Compare(clientv3.CreateRevision(key), "=", was.rev)).
 			Then(clientv3.OpDelete(key)).Commit()
 		return err
 	})
+	if err != nil {
+		c.yield(0) // if it happened all the same, the watch tells
+		return err
+	}
+	c.vacate(was)
+	return nil
+}
+
+// yield has this node not lead in the seat of that rev, though it sits there.
+func (c *Cluster) yield(rev int64) {
+	c.leading.mu.Lock()
+	c.leading.yields = rev
+	c.leading.mu.Unlock()
+	c.evaluateLeader()
 }
 
 // CollectOrphans deletes fills that nobody has taken part in for OrphanAge, and

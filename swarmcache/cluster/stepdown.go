@@ -13,22 +13,27 @@ var ErrNotLeading = errors.New("this node does not lead")
 // that is alone takes it again then.
 const stepsAside = 5 * time.Second
 
-// StepDown has this node give the lead up to another one, if it leads.
+// StepDown has this node give the lead up to another one, if it leads. After an error
+// nothing has changed. It does not end with ctx: an order that was heard is obeyed.
 func (c *Cluster) StepDown(ctx context.Context) error {
 	if err := c.State(); err != nil {
 		return err
 	}
-	c.leading.mu.Lock()
-	_, _, self := c.leadsLocked()
-	if self {
-		c.leading.aside = time.Now().Add(stepsAside)
-	}
-	c.leading.mu.Unlock()
-	if !self {
+	if _, _, self := c.Leader(); !self {
 		return ErrNotLeading
 	}
-	c.resign(ctx)
-	return nil
+	c.leading.standAside(time.Now().Add(stepsAside))
+	err := c.resign(context.WithoutCancel(ctx)) // do bounds it
+	if err != nil {
+		c.leading.standAside(time.Time{})
+	}
+	return err
+}
+
+func (l *leading) standAside(until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aside = until
 }
 
 // stepsAside reports whether this node has given the lead up a moment ago.

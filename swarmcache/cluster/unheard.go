@@ -136,5 +136,5 @@ func (c *Cluster) heed(ctx context.Context) {
 	c.unheard.mu.Lock()
 	c.unheard.until = time.Now().Add(sitOutFor)
 	c.unheard.mu.Unlock()
-	c.resign(ctx)
+	c.resign(ctx) // the complaints stand, and are heard again
 }
