@@ -44,6 +44,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrUnavailable: the directory cannot be asked now. The caller goes on alone.
 	ErrUnavailable = errors.New("directory unavailable")
+	// ErrNotLeading: another node leads, or nobody does.
+	ErrNotLeading = errors.New("this node does not lead")
 	// ErrFillEnded: the fill cannot be completed; see FillRecord.Ended. Bytes
 	// that were read stay right, the rest must come from elsewhere.
 	ErrFillEnded = errors.New("fill ended")

@@ -118,7 +118,7 @@ type Cluster interface {
 	Health(context.Context) (swarmcache.Health, error)
 	Kept(context.Context, policy.Key) (swarmcache.Kept, error)
 	SetMode(ctx context.Context, mode string) error
-	// StepDown gives the lead up, if this node leads.
+	// StepDown gives the lead up, if this node leads; swarmcache.ErrNotLeading.
 	StepDown(context.Context) error
 	// Published calls f with all versions that the directory knows.
 	Published(ctx context.Context, f func(swarmcache.Version)) error

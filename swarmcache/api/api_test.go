@@ -54,7 +54,7 @@ type node struct {
 }
 
 type fakeCluster struct {
-	away   error
+	away   error // why it cannot be asked
 	mode   string
 	nodes  []swarmcache.Node
 	leader swarmcache.NodeID
@@ -67,58 +67,72 @@ type fakeCluster struct {
 	parts  []swarmcache.JobPart
 }
 
+var errRefused = errors.New("connection refused")
+
+// asked is the error of all that asks the directory.
+func (c *fakeCluster) asked() error {
+	if c.away == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", swarmcache.ErrUnavailable, c.away)
+}
+
 func (c *fakeCluster) Published(_ context.Context, f func(swarmcache.Version)) error {
 	for _, v := range c.known {
 		f(v)
 	}
-	return c.away
+	return c.asked()
 }
 
 func (c *fakeCluster) StartJob(_ context.Context, j swarmcache.Job) error {
 	if c.away == nil {
 		c.jobs = append(c.jobs, j)
 	}
-	return c.away
+	return c.asked()
 }
 
 func (c *fakeCluster) CancelJob(_ context.Context, id string) error {
 	n := len(c.jobs)
 	c.jobs = slices.DeleteFunc(c.jobs, func(j swarmcache.Job) bool { return j.ID == id })
 	if len(c.jobs) == n {
-		return cmp.Or(c.away, swarmcache.ErrNotFound)
+		return cmp.Or(c.asked(), swarmcache.ErrNotFound)
 	}
-	return c.away
+	return c.asked()
 }
 
-func (c *fakeCluster) Jobs(context.Context) ([]swarmcache.Job, error) { return c.jobs, c.away }
+func (c *fakeCluster) Jobs(context.Context) ([]swarmcache.Job, error) { return c.jobs, c.asked() }
 func (c *fakeCluster) Parts(context.Context, string) ([]swarmcache.JobPart, error) {
-	return c.parts, c.away
+	return c.parts, c.asked()
 }
 
 func (c *fakeCluster) Hottest(_ context.Context, n int) ([]swarmcache.Hot, error) {
-	return c.hot[:min(n, len(c.hot))], c.away
+	return c.hot[:min(n, len(c.hot))], c.asked()
 }
 
 func (c *fakeCluster) Health(context.Context) (swarmcache.Health, error) {
 	if c.health == nil {
-		return swarmcache.Health{}, cmp.Or(c.away, swarmcache.ErrNotFound)
+		return swarmcache.Health{}, cmp.Or(c.asked(), swarmcache.ErrNotFound)
 	}
-	return *c.health, c.away
+	return *c.health, c.asked()
 }
 
 func (c *fakeCluster) Kept(_ context.Context, key policy.Key) (swarmcache.Kept, error) {
 	k, ok := c.kept[key]
 	if !ok {
-		return k, cmp.Or(c.away, swarmcache.ErrNotFound)
+		return k, cmp.Or(c.asked(), swarmcache.ErrNotFound)
 	}
-	return k, c.away
+	return k, c.asked()
 }
 
 func (c *fakeCluster) StepDown(context.Context) error {
-	if c.away == nil {
-		c.leader = ""
+	switch {
+	case c.away != nil:
+		return c.asked()
+	case c.leader != "one":
+		return swarmcache.ErrNotLeading
 	}
-	return c.away
+	c.leader = ""
+	return nil
 }
 
 func (c *fakeCluster) State() error { return c.away }
@@ -129,12 +143,12 @@ func (c *fakeCluster) Leader() (string, swarmcache.NodeID, bool) {
 	}
 	return "http://10.0.0.1:6969/announce", c.leader, c.leader == "one"
 }
-func (c *fakeCluster) Nodes(context.Context) ([]swarmcache.Node, error) { return c.nodes, c.away }
+func (c *fakeCluster) Nodes(context.Context) ([]swarmcache.Node, error) { return c.nodes, c.asked() }
 func (c *fakeCluster) SetMode(_ context.Context, mode string) error {
 	if c.away == nil {
 		c.mode = mode
 	}
-	return c.away
+	return c.asked()
 }
 
 // id is an object's id; twelve digits tell them apart, eight do not.
@@ -319,7 +333,7 @@ func TestStatus(t *testing.T) {
 		!s.Readiness.Ready || len(s.Readiness.Checks) != 2 {
 		t.Errorf("%+v", s)
 	}
-	n.cluster.leader, n.cluster.away = "one", errors.New("connection refused")
+	n.cluster.leader, n.cluster.away = "one", errRefused
 	n.ask("GET", "/api/v1/status", "", 200, &s)
 	if s.Directory != (api.Directory{Reason: "connection refused"}) || s.Leader == nil || !s.Leader.Self {
 		t.Errorf("%+v", s)
@@ -345,7 +359,7 @@ func TestLeader(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	n.ask("POST", "/api/v1/cluster/leader/step-down", "", 409, nil)
-	n.cluster.leader, n.cluster.away = "one", swarmcache.ErrUnavailable
+	n.cluster.leader, n.cluster.away = "one", errRefused
 	n.ask("POST", "/api/v1/cluster/leader/step-down", "", 503, nil)
 	n.cluster.away = nil
 	var was api.SteppedDown
@@ -371,7 +385,7 @@ func TestNodes(t *testing.T) {
 	if w := n.ask("GET", "/api/v1/nodes", "", 200, nil); !strings.Contains(w.Body.String(), `"nodes":[]`) {
 		t.Errorf("%s", w.Body)
 	}
-	n.cluster.away = fmt.Errorf("%w: connection refused", swarmcache.ErrUnavailable)
+	n.cluster.away = errRefused
 	var p api.Problem
 	n.ask("GET", "/api/v1/nodes", "", 503, &p)
 	if !strings.Contains(p.Detail, "connection refused") {
@@ -402,7 +416,7 @@ func TestMode(t *testing.T) {
 	n.local = "pass"
 	mode(api.Mode{Mode: "pass", Fleet: "swarm", Local: "pass"})
 
-	n.cluster.away = swarmcache.ErrUnavailable
+	n.cluster.away = errRefused
 	n.ask("PUT", "/api/v1/mode", `{"mode":"pass"}`, 503, nil)
 	mode(api.Mode{Mode: "pass", Fleet: "swarm", Local: "pass"})
 }

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -27,7 +26,7 @@ func TestHotObjects(t *testing.T) {
 		t.Errorf("%+v", hot)
 	}
 	n.ask("GET", "/api/v1/hot?limit=0", "", 422, nil)
-	n.cluster.away = swarmcache.ErrUnavailable
+	n.cluster.away = errRefused
 	n.ask("GET", "/api/v1/hot", "", 503, nil)
 }
 
@@ -100,7 +99,7 @@ func TestWarmupOfSeveralNodes(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 
-	n.cluster.away = swarmcache.ErrUnavailable
+	n.cluster.away = errRefused
 	n.ask("POST", "/api/v1/warmups", `{"urls":["`+url+`"],"all":true}`, 503, nil)
 	n.ask("GET", "/api/v1/warmups", "", 200, &all)
 	n.ask("DELETE", "/api/v1/warmups/"+strings.Repeat("0", 20), "", 503, nil)
@@ -110,7 +109,7 @@ func TestWarmupOfSeveralNodes(t *testing.T) {
 	n.ask("GET", "/api/v1/warmups/"+w.ID, "", 404, nil)
 
 	// This node's own needs no directory.
-	n.cluster.away = errors.New("away")
+	n.cluster.away = errRefused
 	n.ask("POST", "/api/v1/warmups", `{"urls":["http://127.0.0.1:1/x"]}`, 201, &w)
 	n.ask("DELETE", "/api/v1/warmups/"+w.ID, "", 204, nil)
 }

@@ -29,9 +29,6 @@ func (s *service) registerLeader(api huma.API) {
 	stepDown.Description = "Another one takes it within a second or two; a node that is alone takes it again. " +
 		"409: this node does not lead. 503: the directory is away, and nothing has changed."
 	huma.Register(api, stepDown, func(ctx context.Context, _ *struct{}) (*struct{ Body SteppedDown }, error) {
-		if _, _, self := s.Cluster.Leader(); !self && s.Cluster.State() == nil {
-			return nil, huma.Error409Conflict("this node does not lead; ask the one that does, which `shatabdi leader` names")
-		}
 		if err := s.Cluster.StepDown(ctx); err != nil {
 			return nil, problem(err)
 		}

@@ -136,7 +136,7 @@ func TestPurgeManyElsewhere(t *testing.T) {
 	if p.Count != 1 || n.dir.Counts().Withdraws != 1 {
 		t.Errorf("%+v, %+v", p, n.dir.Counts())
 	}
-	n.cluster.away = swarmcache.ErrUnavailable
+	n.cluster.away = errRefused
 	n.ask("POST", "/api/v1/purge-many", `{"match": "*"}`, 503, nil)
 	n.ask("POST", "/api/v1/purge-many", `{"match": "*", "scope": "node"}`, 200, &p)
 	if p.Count != 2 {

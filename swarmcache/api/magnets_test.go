@@ -36,7 +36,7 @@ func TestMagnets(t *testing.T) {
 	one(0, api.MagnetState{URL: "http://origin.test/0", State: "healthy", Replicas: 3, Wanted: 2})
 	one(2, shown)
 	n.ask("GET", "/api/v1/objects/"+string(id(9))+"/magnet", "", 404, nil)
-	n.cluster.away = swarmcache.ErrUnavailable
+	n.cluster.away = errRefused
 	n.ask("GET", "/api/v1/magnets", "", 503, nil)
 	n.ask("GET", "/api/v1/objects/"+string(id(0))+"/magnet", "", 503, nil)
 }

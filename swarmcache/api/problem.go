@@ -35,6 +35,8 @@ func problem(err error) error {
 		return huma.Error404NotFound("this node has no such object")
 	case errors.Is(err, swarmcache.ErrUnavailable), errors.Is(err, download.ErrTooMany):
 		return huma.Error503ServiceUnavailable(err.Error())
+	case errors.Is(err, swarmcache.ErrNotLeading):
+		return huma.Error409Conflict(err.Error() + "; ask the one that does, which `shatabdi leader` names")
 	case errors.Is(err, swarmcache.ErrTooManyJobs):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, swarmcache.ErrJobTooLong):

@@ -53,7 +53,7 @@ func TestTorrentFile(t *testing.T) {
 	if got, want := w.Header().Get("Content-Disposition"), "attachment; filename*=utf-8''gr%C3%B6%C3%9Fe%204.torrent"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	n.cluster.away = swarmcache.ErrUnavailable // then with what is known
+	n.cluster.away = errRefused // then with what is known
 	w = n.ask("GET", "/api/v1/objects/"+string(id(4))+"/torrent", "", 200, nil)
 	if got, want := w.Body.String(), "4 hashes [http://10.0.0.1:6969/announce]"; got != want {
 		t.Errorf("%s, want %s", got, want)

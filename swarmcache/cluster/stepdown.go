@@ -2,25 +2,23 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"time"
-)
 
-// ErrNotLeading: another node leads, or nobody does.
-var ErrNotLeading = errors.New("this node does not lead")
+	"shatabdi/swarmcache"
+)
 
 // stepsAside is for how long a node that gave the lead up leaves it to others. One
 // that is alone takes it again then.
 const stepsAside = 5 * time.Second
 
-// StepDown has this node give the lead up to another one, if it leads. After an error
-// nothing has changed. It does not end with ctx: an order that was heard is obeyed.
+// StepDown has this node give the lead up to another one, if it leads; ErrNotLeading.
+// After an error nothing has changed. It does not end with ctx: an order that was heard is obeyed.
 func (c *Cluster) StepDown(ctx context.Context) error {
 	if err := c.State(); err != nil {
-		return err
+		return unavailable(err)
 	}
 	if _, _, self := c.Leader(); !self {
-		return ErrNotLeading
+		return swarmcache.ErrNotLeading
 	}
 	c.leading.standAside(time.Now().Add(stepsAside))
 	err := c.resign(context.WithoutCancel(ctx)) // do bounds it
