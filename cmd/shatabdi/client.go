@@ -148,6 +148,8 @@ func explainProblem(p api.Problem, status int) error {
 	}
 	code := exitFailure
 	switch status {
+	case http.StatusServiceUnavailable:
+		err = notNow{err}
 	case http.StatusNotFound:
 		code = exitNotFound
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
@@ -155,6 +157,12 @@ func explainProblem(p api.Problem, status int) error {
 	}
 	return &cliError{code, err, ""}
 }
+
+// notNow is what the daemon cannot answer for the moment, because its directory is
+// away for one.
+type notNow struct{ error }
+
+func (e notNow) Unwrap() error { return e.error }
 
 func (c *client) unreachable(err error) error {
 	if ue := (*url.Error)(nil); errors.As(err, &ue) && ue.Timeout() {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -99,7 +100,7 @@ each object once for all of them.`,
 
 // warmed asks until a warm-up is over, and tells now and then how it comes along.
 func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.Warmup, error) {
-	ask, line := time.NewTicker(drawEvery), time.NewTicker(lineEvery)
+	ask, line, heard := time.NewTicker(drawEvery), time.NewTicker(lineEvery), time.Now()
 	defer ask.Stop()
 	defer line.Stop()
 	for w.State == "running" {
@@ -111,13 +112,21 @@ func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.
 			continue
 		case <-ask.C:
 		}
-		w = api.Warmup{ID: w.ID}
-		if err := c.get(ctx, "warmups/"+w.ID, nil, &w); err != nil {
+		var now api.Warmup
+		err := c.get(ctx, "warmups/"+w.ID, nil, &now)
+		switch {
+		case err == nil:
+			w, heard = now, time.Now()
+		case !errors.As(err, new(notNow)) || time.Since(heard) > warmPatience:
 			return w, err
 		}
 	}
 	return w, nil
 }
+
+// warmPatience is how long a directory may be away before a warm-up of several nodes,
+// which goes on meanwhile, is waited for no longer.
+const warmPatience = 30 * time.Second
 
 // writeWarmup tells how far it has come, and each of its nodes if there are several.
 func writeWarmup(out io.Writer, w api.Warmup) {

@@ -79,6 +79,11 @@ func TestWarmupOfSeveralNodes(t *testing.T) {
 		}
 	}
 	is("running waiting waiting")
+	// This node's part, which nothing is left to do of, is not the whole.
+	if _, err := n.downloads.Warm(w.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	is("running waiting waiting")
 	told := func(p swarmcache.JobPart) {
 		p.Job, p.At = j.ID, time.Now()
 		n.cluster.parts = append(n.cluster.parts, p)
@@ -101,7 +106,11 @@ func TestWarmupOfSeveralNodes(t *testing.T) {
 
 	n.cluster.away = errRefused
 	n.ask("POST", "/api/v1/warmups", `{"urls":["`+url+`"],"all":true}`, 503, nil)
+	n.ask("GET", "/api/v1/warmups/"+w.ID, "", 503, nil)
 	n.ask("GET", "/api/v1/warmups", "", 200, &all)
+	if len(all.Warmups) != 0 {
+		t.Errorf("a part is taken for the whole: %+v", all)
+	}
 	n.ask("DELETE", "/api/v1/warmups/"+strings.Repeat("0", 20), "", 503, nil)
 	n.cluster.away = nil
 	n.ask("DELETE", "/api/v1/warmups/"+w.ID, "", 204, nil)

@@ -88,7 +88,7 @@ func (s *service) registerWarmups(api huma.API) {
 		}
 		all := Warmups{append([]Warmup{}, jobs...)}
 		for _, w := range s.Downloads.Warmups() {
-			if !slices.ContainsFunc(jobs, func(j Warmup) bool { return j.ID == w.ID }) {
+			if !w.Part {
 				all.Warmups = append(all.Warmups, s.warmup(w))
 			}
 		}
@@ -106,8 +106,8 @@ func (s *service) registerWarmups(api huma.API) {
 			return &struct{ Body Warmup }{jobs[0]}, nil
 		}
 		w, here := s.Downloads.Warmup(in.ID)
-		if here != nil {
-			return nil, problem(cmp.Or(err, here))
+		if here != nil || w.Part { // which says nothing of the other nodes
+			return nil, problem(cmp.Or(err, download.ErrNotFound))
 		}
 		return &struct{ Body Warmup }{s.warmup(w)}, nil
 	})

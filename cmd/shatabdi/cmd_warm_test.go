@@ -1,0 +1,50 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"shatabdi/swarmcache/api"
+)
+
+// answers is a daemon without a wire, for time that is made up.
+type answers func(http.ResponseWriter)
+
+func (f answers) RoundTrip(*http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	f(w)
+	return w.Result(), nil
+}
+
+// Who waits for a warm-up of several nodes sits out a directory that is away for a
+// moment, and not one that stays away.
+func TestWarmedSitsOutTheDirectory(t *testing.T) {
+	for away, code := range map[time.Duration]int{20 * time.Second: exitOK, 5 * time.Minute: exitFailure} {
+		synctest.Test(t, func(t *testing.T) {
+			c, err := newClient("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			c.http.Transport = answers(func(w http.ResponseWriter) {
+				if time.Since(begin) < away {
+					api.WriteProblem(w, http.StatusServiceUnavailable, "away")
+					return
+				}
+				w.Header().Set("Content-Type", "application/json")
+				io.WriteString(w, `{"state":"done","objects":2,"done":2}`)
+			})
+			w, err := c.warmed(t.Context(), api.Warmup{ID: "1", State: "running"}, io.Discard)
+			if got := speak(io.Discard, err); got != code || (w.State == "done") != (code == exitOK) {
+				t.Errorf("away for %v: exit code %d, want %d; %+v", away, got, code, w)
+			}
+			if d := time.Since(begin); d > away+10*time.Second || d > time.Minute {
+				t.Errorf("away for %v: waited %v", away, d)
+			}
+		})
+	}
+}
