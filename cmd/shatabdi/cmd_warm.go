@@ -100,7 +100,8 @@ each object once for all of them.`,
 
 // warmed asks until a warm-up is over, and tells now and then how it comes along.
 func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.Warmup, error) {
-	ask, line, heard := time.NewTicker(drawEvery), time.NewTicker(lineEvery), time.Now()
+	every, heard := drawEvery, time.Now()
+	ask, line := time.NewTimer(every), time.NewTicker(lineEvery)
 	defer ask.Stop()
 	defer line.Stop()
 	for w.State == "running" {
@@ -120,9 +121,15 @@ func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.
 		case !errors.As(err, new(notNow)) || time.Since(heard) > warmPatience:
 			return w, err
 		}
+		every = min(2*every, warmedEvery)
+		ask.Reset(every)
 	}
 	return w, nil
 }
+
+// warmedEvery is how often a warm-up that takes long is asked about: each time etcd
+// is, if it is one of several nodes.
+const warmedEvery = 2 * time.Second
 
 // warmPatience is how long a directory may be away before a warm-up of several nodes,
 // which goes on meanwhile, is waited for no longer.

@@ -48,3 +48,30 @@ func TestWarmedSitsOutTheDirectory(t *testing.T) {
 		})
 	}
 }
+
+// A warm-up that is short is not waited for longer than it takes, and one that is long
+// is not asked about all the time.
+func TestWarmedAsksSeldom(t *testing.T) {
+	for takes, most := range map[time.Duration]int{300 * time.Millisecond: 2, time.Minute: 40} {
+		synctest.Test(t, func(t *testing.T) {
+			c, err := newClient("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin, asked := time.Now(), 0
+			c.http.Transport = answers(func(w http.ResponseWriter) {
+				asked++
+				state := "running"
+				if time.Since(begin) >= takes {
+					state = "done"
+				}
+				w.Header().Set("Content-Type", "application/json")
+				io.WriteString(w, `{"id":"1","state":"`+state+`"}`)
+			})
+			_, err = c.warmed(t.Context(), api.Warmup{ID: "1", State: "running"}, io.Discard)
+			if d := time.Since(begin); err != nil || asked > most || d > takes+2*time.Second || d > 3*takes {
+				t.Errorf("one of %v: asked %d times in %v: %v", takes, asked, d, err)
+			}
+		})
+	}
+}

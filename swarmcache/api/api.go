@@ -125,11 +125,12 @@ type Cluster interface {
 	// Hottest are up to n of the objects that clients of all nodes want most.
 	Hottest(ctx context.Context, n int) ([]swarmcache.Hot, error)
 	// StartJob has several nodes warm up, CancelJob ends that; swarmcache.ErrNotFound.
-	// Jobs are those that stand, Parts how far the nodes have come with one, or with
-	// all.
+	// Jobs are those that stand, which may be long, Job is one of them; Parts are how
+	// far the nodes have come with one, or with all.
 	StartJob(context.Context, swarmcache.Job) error
 	CancelJob(ctx context.Context, id string) error
 	Jobs(context.Context) ([]swarmcache.Job, error)
+	Job(ctx context.Context, id string) (swarmcache.Job, error)
 	Parts(ctx context.Context, id string) ([]swarmcache.JobPart, error)
 }
 

@@ -64,6 +64,7 @@ type fakeCluster struct {
 	known  []swarmcache.Version // by the directory
 	hot    []swarmcache.Hot
 	jobs   []swarmcache.Job
+	listed int // how often all of them were
 	parts  []swarmcache.JobPart
 }
 
@@ -100,7 +101,19 @@ func (c *fakeCluster) CancelJob(_ context.Context, id string) error {
 	return c.asked()
 }
 
-func (c *fakeCluster) Jobs(context.Context) ([]swarmcache.Job, error) { return c.jobs, c.asked() }
+func (c *fakeCluster) Jobs(context.Context) ([]swarmcache.Job, error) {
+	c.listed++
+	return c.jobs, c.asked()
+}
+
+func (c *fakeCluster) Job(_ context.Context, id string) (j swarmcache.Job, err error) {
+	i := slices.IndexFunc(c.jobs, func(j swarmcache.Job) bool { return j.ID == id })
+	if c.away != nil || i < 0 {
+		return j, cmp.Or(c.asked(), swarmcache.ErrNotFound)
+	}
+	return c.jobs[i], nil
+}
+
 func (c *fakeCluster) Parts(context.Context, string) ([]swarmcache.JobPart, error) {
 	return c.parts, c.asked()
 }

@@ -89,12 +89,30 @@ func choose(live []swarmcache.Node, o WarmupOrder) (chosen []swarmcache.NodeID, 
 	return chosen, nil
 }
 
-// jobs are all that stand; live are the nodes of now.
-func (s *service) jobs(ctx context.Context, only string) (all []Warmup, err error) {
+// allJobs are all that stand.
+func (s *service) allJobs(ctx context.Context) (all []Warmup, err error) {
 	jobs, err := s.Cluster.Jobs(ctx)
 	if err != nil || len(jobs) == 0 {
 		return nil, err
 	}
+	return s.progress(ctx, "", jobs...)
+}
+
+// oneJob is one of them. It is asked for again and again, and the others may be long.
+func (s *service) oneJob(ctx context.Context, id string) (w Warmup, err error) {
+	j, err := s.Cluster.Job(ctx, id)
+	if err != nil {
+		return w, err
+	}
+	all, err := s.progress(ctx, id, j)
+	if err != nil {
+		return w, err
+	}
+	return all[0], nil
+}
+
+// progress adds what was told of them: of one, or of all with an empty id.
+func (s *service) progress(ctx context.Context, only string, jobs ...swarmcache.Job) (all []Warmup, err error) {
 	parts, err := s.Cluster.Parts(ctx, only)
 	if err != nil {
 		return nil, err
@@ -104,14 +122,12 @@ func (s *service) jobs(ctx context.Context, only string) (all []Warmup, err erro
 		return nil, err
 	}
 	for _, j := range jobs {
-		if only == "" || only == j.ID {
-			all = append(all, s.job(j, parts, live))
-		}
+		all = append(all, s.job(j, parts, live))
 	}
 	return all, nil
 }
 
-// job adds up what its nodes have told.
+// job adds up what its nodes have told; live are the nodes of now.
 func (s *service) job(j swarmcache.Job, parts []swarmcache.JobPart, live []swarmcache.Node) Warmup {
 	w := Warmup{ID: j.ID, State: "done", Failures: []WarmupFailure{}, Created: j.At}
 	told := map[swarmcache.NodeID]swarmcache.JobPart{}

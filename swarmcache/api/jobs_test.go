@@ -98,6 +98,9 @@ func TestWarmupOfSeveralNodes(t *testing.T) {
 		!reflect.DeepEqual(w.Failures, []api.WarmupFailure{{URL: url, Error: "gone", Node: "aaaa2"}}) {
 		t.Errorf("%+v", w)
 	}
+	if n.cluster.listed > 0 {
+		t.Error("all are read for the sake of one")
+	}
 	var all api.Warmups
 	n.ask("GET", "/api/v1/warmups", "", 200, &all)
 	if len(all.Warmups) != 1 || all.Warmups[0].State != "partial" {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,7 +81,7 @@ func (s *service) registerWarmups(api huma.API) {
 	list := operation("list-warmups", http.MethodGet, "warmups", "The warm-ups of this node, and those of several")
 	list.Description = "In the order of their making; the one of the configuration, if any, is among them. Of this node's own the last hundred since it started. Those of several nodes are left out while the directory is away."
 	huma.Register(api, list, func(ctx context.Context, _ *struct{}) (*struct{ Body Warmups }, error) {
-		jobs, err := s.jobs(ctx, "")
+		jobs, err := s.allJobs(ctx)
 		if err != nil && !errors.Is(err, swarmcache.ErrUnavailable) {
 			return nil, problem(err)
 		}
@@ -101,15 +100,14 @@ func (s *service) registerWarmups(api huma.API) {
 	}
 	get := operation("get-warmup", http.MethodGet, "warmups/{id}", "One warm-up")
 	huma.Register(api, get, func(ctx context.Context, in *named) (*struct{ Body Warmup }, error) {
-		jobs, err := s.jobs(ctx, in.ID)
-		if len(jobs) > 0 {
-			return &struct{ Body Warmup }{jobs[0]}, nil
+		if w, err := s.Downloads.Warmup(in.ID); err == nil && !w.Part { // which would say nothing of the other nodes
+			return &struct{ Body Warmup }{s.warmup(w)}, nil
 		}
-		w, here := s.Downloads.Warmup(in.ID)
-		if here != nil || w.Part { // which says nothing of the other nodes
-			return nil, problem(cmp.Or(err, download.ErrNotFound))
+		w, err := s.oneJob(ctx, in.ID)
+		if errors.Is(err, swarmcache.ErrNotFound) {
+			err = download.ErrNotFound
 		}
-		return &struct{ Body Warmup }{s.warmup(w)}, nil
+		return &struct{ Body Warmup }{w}, problem(err)
 	})
 
 	cancel := operation("cancel-warmup", http.MethodDelete, "warmups/{id}", "End a warm-up, on all its nodes, and forget it")

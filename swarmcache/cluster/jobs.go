@@ -48,8 +48,8 @@ func (c *Cluster) StartJob(ctx context.Context, j swarmcache.Job) error {
 
 // CancelJob ends a job, or returns ErrNotFound. Nothing is left of it.
 func (c *Cluster) CancelJob(ctx context.Context, id string) error {
-	var j swarmcache.Job
-	if err := c.get(ctx, c.keys.job(id), &j); err != nil {
+	j, err := c.Job(ctx, id)
+	if err != nil {
 		return err
 	}
 	return c.do(ctx, opJob, func(ctx context.Context, client *clientv3.Client) error {
@@ -71,6 +71,12 @@ func (c *Cluster) Jobs(ctx context.Context) (all []swarmcache.Job, err error) {
 		return err
 	})
 	return all, err
+}
+
+// Job returns one, or ErrNotFound.
+func (c *Cluster) Job(ctx context.Context, id string) (j swarmcache.Job, err error) {
+	err = c.get(ctx, c.keys.job(id), &j)
+	return j, err
 }
 
 // FollowJobs calls f, from one goroutine, with all jobs that stand, and again

@@ -57,6 +57,12 @@ func TestJobsReachTheirNodes(t *testing.T) {
 	if len(all) != 2 || all[0].ID != "1" || all[1].ID != "2" {
 		t.Fatalf("%+v", all)
 	}
+	if one, err := b.Job(ctx, "2"); err != nil || !reflect.DeepEqual(one, all[1]) {
+		t.Errorf("%+v, %v", one, err)
+	}
+	if _, err := b.Job(ctx, "3"); !errors.Is(err, swarmcache.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
 	if _, err := b.Part(ctx, "1"); !errors.Is(err, swarmcache.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
