@@ -173,10 +173,6 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 	}
-	if r.Method == methodPurge && p.cache != nil {
-		p.purge(x)
-		return
-	}
 	p.follow(x)
 }
 
@@ -192,6 +188,8 @@ func (p *Proxy) follow(x *exchange) {
 		p.pass(x)
 	case strings.EqualFold(x.r.URL.Hostname(), swarmcache.PutHost):
 		p.put(x, req, route)
+	case req.Method == methodPurge && route.Reason == policy.ReasonMethod && !p.passing(): // what is cached but for the method
+		p.purge(x)
 	case route.Kind == policy.Swarm && !p.passing() && !rangeSigned(x.r.Header, x.r.URL):
 		p.cached(x, req, route)
 	default:

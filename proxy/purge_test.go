@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
 
@@ -48,6 +51,40 @@ func TestPurge(t *testing.T) {
 				res, _ := last.get(url, "Accept-Language: de", "Cache-Control: only-if-cached")
 				return res.StatusCode == 504
 			})
+		})
+	}
+}
+
+// The rules come first: what they deny is denied, and where nothing is cached a PURGE
+// is the origin's to obey. What was put has no origin to bring it back.
+func TestPurgeOfWhatIsNotCached(t *testing.T) {
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.Method+" at the origin")
+	}))
+	defer o.Close()
+	for name, c := range map[string]struct {
+		url, mode string
+		rules     []policy.Rule
+		want      int
+	}{
+		"route pass":   {o.URL, "swarm", []policy.Rule{{Route: policy.Pass}}, 200},
+		"mode pass":    {o.URL, "pass", nil, 200},
+		"route deny":   {o.URL, "swarm", []policy.Rule{{Route: policy.Deny}}, 403},
+		"PURGE denied": {o.URL, "swarm", []policy.Rule{{Methods: []string{"PURGE"}, Route: policy.Deny}}, 403},
+		"put":          {putURL, "swarm", nil, 405},
+		"put, passing": {putURL, "pass", nil, 405},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := newFake(t)
+			all := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			n := startCached(t, fake, Config{AllowPurge: all, Mode: func() string { return c.mode }}, c.rules...)
+			res, body := n.do(request(t, "PURGE", c.url))
+			if res.StatusCode != c.want || c.want == 200 && body != "PURGE at the origin" {
+				t.Errorf("%s: %s; want %d", res.Status, body, c.want)
+			}
+			if c.want != 200 {
+				fake.wantCalls("")
+			}
 		})
 	}
 }
