@@ -73,6 +73,7 @@ func (o *obedience) order(p Purge) {
 // others when they hear of it. ErrUnavailable: this node is done, and the
 // directory could not be told. had tells how many responses there were here.
 func (c *Cache) Purge(ctx context.Context, key policy.Key) (had int, err error) {
+	ctx = context.WithoutCancel(ctx) // forgetting may take longer than its patience, and others must hear of it
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.order(p)
 	had, err = c.purgeHere(key)
@@ -86,7 +87,7 @@ func (c *Cache) Purge(ctx context.Context, key policy.Key) (had int, err error) 
 // Invalidate is Purge after a request changed what key selects at the origin (RFC
 // 9111 §4.4). Where the cluster knows nothing of the key, nobody is told.
 func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
-	ctx = context.WithoutCancel(ctx) // forgetting may take longer than its patience, and others must hear of it
+	ctx = context.WithoutCancel(ctx) // as for Purge
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.order(p)
 	had, err := c.purgeHere(key)

@@ -123,6 +123,24 @@ func TestPurgeReachesEveryNode(t *testing.T) {
 	}
 }
 
+// Who ordered a purge and did not wait for it has ordered it all the same.
+func TestPurgeOutlivesWhoOrderedIt(t *testing.T) {
+	d := cachetest.NewDirectory()
+	m := newMemory("a", 1<<20)
+	asked, there := newSite(t, "asked").start(t, d, 0), newSite(t, "there").start(t, d, 0)
+	fill(t, asked, m).Close()
+	fill(t, there, m).Close()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if had, err := asked.Purge(gone, policy.Key(m.name)); err != nil || had != 1 {
+		t.Error(had, err)
+	}
+	eventually(t, func() bool { return !here(there, m) })
+	if v, _, err := d.Node(swarmcache.Node{ID: "any"}).Lookup(t.Context(), policy.Key(m.name)); err == nil {
+		t.Errorf("the directory still has %v", v)
+	}
+}
+
 // Without the directory a purge counts on this node, and the operator hears that
 // the others were not told.
 func TestPurgeWithoutTheDirectory(t *testing.T) {
