@@ -16,7 +16,7 @@ var s3 build
 // s3Binary builds it from its module, which is none of ours, once.
 func (l *Lab) s3Binary() string {
 	l.Helper()
-	path := Out("bin", "versitygw")
+	path := Out("bin", "versitygw-"+s3Version, "versitygw") // go install names it
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
