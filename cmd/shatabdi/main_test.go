@@ -46,7 +46,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "ports": ports, "origin": testOrigin, "fetch": fetch, "api": askAPI, "islarge": isLarge, "head": head, "eventually": eventually,
-			"s3": testS3, "sent": sentByS3, "registry": testRegistry,
+			"egress": egress,
+			"s3":     testS3, "sent": sentByS3, "registry": testRegistry,
 		},
 	})
 }

@@ -119,6 +119,25 @@ func (c counting) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// egress checks that the origin at $ORIGIN sent so many bytes since it was asked
+// last, or up to SLACK more: a machine that is busy may make a node ask for itself.
+// egress N SLACK
+func egress(ts *testscript.TestScript, _ bool, args []string) {
+	resp, err := http.Get("http://" + ts.Getenv("ORIGIN") + "/sent")
+	ts.Check(err)
+	defer resp.Body.Close()
+	var sent, want, slack int
+	_, err = fmt.Fscan(resp.Body, &sent)
+	ts.Check(err)
+	_, err = fmt.Sscan(strings.Join(args, " "), &want, &slack)
+	ts.Check(err)
+	before, _ := strconv.Atoi(ts.Getenv("SENT"))
+	ts.Setenv("SENT", strconv.Itoa(sent))
+	if n := sent - before; n < want || n > want+slack {
+		ts.Fatalf("the origin sent %d bytes, want %d to %d", n, want, want+slack)
+	}
+}
+
 // fetch downloads an object through $PROXY, and checks what Shatabdi did if that
 // is told: fetch URL [WORD]
 func fetch(ts *testscript.TestScript, _ bool, args []string) {
