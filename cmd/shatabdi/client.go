@@ -174,3 +174,22 @@ func (c *client) unreachable(err error) error {
 	return &cliError{exitUnreachable, fmt.Errorf("no daemon answers on %s: %w", c.name, err),
 		"start one with `shatabdi serve`, or name its address with --admin or " + adminVariable}
 }
+
+// asking makes cmd ask a daemon by means of ask, and print what it gets.
+func asking[T any](cmd *cobra.Command, ask func(ctx context.Context, c *client, args []string) (T, error), text func(io.Writer, T)) *cobra.Command {
+	var output string
+	admin := adminFlag(cmd)
+	outputFlag(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := newClient(*admin)
+		if err != nil {
+			return err
+		}
+		got, err := ask(cmd.Context(), c, args)
+		if err != nil {
+			return err
+		}
+		return printAs(cmd.OutOrStdout(), output, got, func(w io.Writer) { text(w, got) })
+	}
+	return cmd
+}

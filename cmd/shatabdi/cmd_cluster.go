@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -11,26 +12,14 @@ import (
 )
 
 func nodesCommand() *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
+	return asking(&cobra.Command{
 		Use:   "nodes",
 		Short: "List the members of the cluster",
 		Args:  cobra.NoArgs,
-	}
-	admin := adminFlag(cmd)
-	outputFlag(cmd, &output)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(*admin)
-		if err != nil {
-			return err
-		}
-		var all api.Nodes
-		if err := c.get(cmd.Context(), "nodes", nil, &all); err != nil {
-			return err
-		}
-		return printAs(cmd.OutOrStdout(), output, all, func(w io.Writer) { writeNodes(w, all.Nodes) })
-	}
-	return cmd
+	}, func(ctx context.Context, c *client, _ []string) (all api.Nodes, err error) {
+		err = c.get(ctx, "nodes", nil, &all)
+		return all, err
+	}, func(w io.Writer, all api.Nodes) { writeNodes(w, all.Nodes) })
 }
 
 func writeNodes(w io.Writer, nodes []api.Node) {
@@ -63,8 +52,7 @@ func orDash(text string) string {
 }
 
 func modeCommand() *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
+	return asking(&cobra.Command{
 		Use:   "mode [swarm|pass]",
 		Short: "Show the fleet's mode, or turn caching off and on everywhere",
 		Long: `Without an argument, show whether caching is on. With pass, turn it off on every
@@ -74,24 +62,12 @@ mode: pass stays off.`,
 		Example:   `  shatabdi mode pass`,
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{api.ModeSwarm, api.ModePass},
-	}
-	admin := adminFlag(cmd)
-	outputFlag(cmd, &output)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := newClient(*admin)
-		if err != nil {
-			return err
-		}
-		var m api.Mode
+	}, func(ctx context.Context, c *client, args []string) (m api.Mode, err error) {
 		if len(args) == 0 {
-			err = c.get(cmd.Context(), "mode", nil, &m)
+			err = c.get(ctx, "mode", nil, &m)
 		} else {
-			err = c.do(cmd.Context(), http.MethodPut, "mode", nil, map[string]string{"mode": args[0]}, &m)
+			err = c.do(ctx, http.MethodPut, "mode", nil, map[string]string{"mode": args[0]}, &m)
 		}
-		if err != nil {
-			return err
-		}
-		return printAs(cmd.OutOrStdout(), output, m, func(w io.Writer) { io.WriteString(w, modeText(m)+"\n") })
-	}
-	return cmd
+		return m, err
+	}, func(w io.Writer, m api.Mode) { io.WriteString(w, modeText(m)+"\n") })
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,7 +12,6 @@ import (
 )
 
 func drainCommand() *cobra.Command {
-	var output string
 	var end bool
 	cmd := &cobra.Command{
 		Use:   "drain",
@@ -24,31 +24,21 @@ are made where they are wanted: shatabdi status tells when that is done.`,
   shatabdi drain --end`,
 		Args: cobra.NoArgs,
 	}
-	admin := adminFlag(cmd)
-	outputFlag(cmd, &output)
 	cmd.Flags().BoolVar(&end, "end", false, "take on new work again")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(*admin)
-		if err != nil {
-			return err
-		}
+	return asking(cmd, func(ctx context.Context, c *client, _ []string) (d api.Drained, err error) {
 		method := http.MethodPost
 		if end {
 			method = http.MethodDelete
 		}
-		var d api.Drained
-		if err := c.do(cmd.Context(), method, "drain", nil, nil, &d); err != nil {
-			return err
+		err = c.do(ctx, method, "drain", nil, nil, &d)
+		return d, err
+	}, func(w io.Writer, d api.Drained) {
+		if d.Draining {
+			fmt.Fprintln(w, "draining")
+		} else {
+			fmt.Fprintln(w, "not draining")
 		}
-		return printAs(cmd.OutOrStdout(), output, d, func(w io.Writer) {
-			if d.Draining {
-				fmt.Fprintln(w, "draining")
-			} else {
-				fmt.Fprintln(w, "not draining")
-			}
-		})
-	}
-	return cmd
+	})
 }
 
 // magnetsText says how the magnets are, and illRows why some are not well.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/url"
@@ -12,7 +13,6 @@ import (
 )
 
 func hotCommand() *cobra.Command {
-	var output string
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "hot",
@@ -24,25 +24,15 @@ node that starts can warm up with these objects (warmup.hot).`,
 		Example: `  shatabdi hot -n 50`,
 		Args:    cobra.NoArgs,
 	}
-	admin := adminFlag(cmd)
-	outputFlag(cmd, &output)
 	cmd.Flags().IntVarP(&limit, "limit", "n", 20, "so `MANY` at most")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(*admin)
-		if err != nil {
-			return err
+	return asking(cmd, func(ctx context.Context, c *client, _ []string) (hot api.HotObjects, err error) {
+		err = c.get(ctx, "hot", url.Values{"limit": {strconv.Itoa(limit)}}, &hot)
+		return hot, err
+	}, func(w io.Writer, hot api.HotObjects) {
+		rows := [][]string{{"HEAT", "NODES", "SIZE", "URL"}}
+		for _, o := range hot.Objects {
+			rows = append(rows, []string{fmt.Sprintf("%.1f", o.Heat), strconv.Itoa(o.Nodes), size(o.Length), o.URL})
 		}
-		var hot api.HotObjects
-		if err := c.get(cmd.Context(), "hot", url.Values{"limit": {strconv.Itoa(limit)}}, &hot); err != nil {
-			return err
-		}
-		return printAs(cmd.OutOrStdout(), output, hot, func(w io.Writer) {
-			rows := [][]string{{"HEAT", "NODES", "SIZE", "URL"}}
-			for _, o := range hot.Objects {
-				rows = append(rows, []string{fmt.Sprintf("%.1f", o.Heat), strconv.Itoa(o.Nodes), size(o.Length), o.URL})
-			}
-			writeTable(w, rows)
-		})
-	}
-	return cmd
+		writeTable(w, rows)
+	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 
@@ -11,7 +12,7 @@ import (
 )
 
 func limitsCommand() *cobra.Command {
-	var output, upload, download string
+	var upload, download string
 	cmd := &cobra.Command{
 		Use:   "limits",
 		Short: "Show how fast a node exchanges bytes with peers at most, or change it",
@@ -23,15 +24,9 @@ the daemon restarts: what is to stay belongs into its configuration
   shatabdi limits --upload 40MiB/s --download none`,
 		Args: cobra.NoArgs,
 	}
-	admin := adminFlag(cmd)
-	outputFlag(cmd, &output)
 	cmd.Flags().StringVar(&upload, "upload", "", "new `RATE` of what peers get, such as 4MiB/s or 1Gbit/s; 0 or none: no limit")
 	cmd.Flags().StringVar(&download, "download", "", "new `RATE` of what comes from peers")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(*admin)
-		if err != nil {
-			return err
-		}
+	return asking(cmd, func(ctx context.Context, c *client, _ []string) (now api.Limits, err error) {
 		var change api.LimitsChange
 		if cmd.Flags().Changed("upload") {
 			change.Upload = &upload
@@ -39,18 +34,13 @@ the daemon restarts: what is to stay belongs into its configuration
 		if cmd.Flags().Changed("download") {
 			change.Download = &download
 		}
-		var now api.Limits
 		if change == (api.LimitsChange{}) {
-			err = c.get(cmd.Context(), "limits", nil, &now)
+			err = c.get(ctx, "limits", nil, &now)
 		} else {
-			err = c.do(cmd.Context(), http.MethodPatch, "limits", nil, change, &now)
+			err = c.do(ctx, http.MethodPatch, "limits", nil, change, &now)
 		}
-		if err != nil {
-			return err
-		}
-		return printAs(cmd.OutOrStdout(), output, now, func(w io.Writer) { writeLimits(w, now) })
-	}
-	return cmd
+		return now, err
+	}, writeLimits)
 }
 
 func writeLimits(w io.Writer, l api.Limits) {
@@ -65,8 +55,7 @@ func writeLimits(w io.Writer, l api.Limits) {
 }
 
 func priorityCommand() *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
+	return asking(&cobra.Command{
 		Use:   "priority URL|ID low|normal|high|default",
 		Short: "Change how much of this node's limits an object gets",
 		Long: `Change how much of this node's limits on uploads and downloads an object gets
@@ -75,26 +64,13 @@ as a normal one, and that as one of low priority. It holds at once and for as
 long as this node keeps the object; with default the rules decide again.`,
 		Example: `  shatabdi priority http://example.com/large.iso high`,
 		Args:    cobra.ExactArgs(2),
-	}
-	admin := adminFlag(cmd)
-	outputFlag(cmd, &output)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	}, func(ctx context.Context, c *client, args []string) (o api.ObjectDetail, err error) {
 		if policy.Priority(args[1]).Validate() != nil && args[1] != "default" || args[1] == "" {
-			return usage("give low, normal, high or default", "%q is no priority", args[1])
+			return o, usage("give low, normal, high or default", "%q is no priority", args[1])
 		}
-		c, err := newClient(*admin)
-		if err != nil {
-			return err
+		if o, err = c.object(ctx, args[0]); err == nil {
+			err = c.do(ctx, http.MethodPatch, "objects/"+string(o.ID), nil, map[string]string{"priority": args[1]}, &o)
 		}
-		o, err := c.object(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		err = c.do(cmd.Context(), http.MethodPatch, "objects/"+string(o.ID), nil, map[string]string{"priority": args[1]}, &o)
-		if err != nil {
-			return err
-		}
-		return printAs(cmd.OutOrStdout(), output, o, func(w io.Writer) { io.WriteString(w, o.URL+": "+o.Priority+"\n") })
-	}
-	return cmd
+		return o, err
+	}, func(w io.Writer, o api.ObjectDetail) { io.WriteString(w, o.URL+": "+o.Priority+"\n") })
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func lsCommand() *cobra.Command {
-	var output, order string
+	var order string
 	var chosen choosing
 	cmd := &cobra.Command{
 		Use:   "ls",
@@ -28,24 +28,14 @@ func lsCommand() *cobra.Command {
 	chosen.flags(cmd)
 	cmd.Flags().StringVar(&chosen.state, "state", "", "only those that are `STATE`: complete, partial, pinned or suspect")
 	cmd.Flags().StringVar(&order, "sort", "", "in the `ORDER` of url, size, added or used; with - the largest or last first")
-	admin := adminFlag(cmd)
-	outputFlag(cmd, &output)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(*admin)
-		if err != nil {
-			return err
-		}
+	return asking(cmd, func(ctx context.Context, c *client, _ []string) (out api.Objects, err error) {
 		query := chosen.query()
 		if order != "" {
 			query.Set("sort", order)
 		}
-		all, err := c.objects(cmd.Context(), query)
-		if err != nil {
-			return err
-		}
-		return printAs(cmd.OutOrStdout(), output, api.Objects{Objects: all}, func(w io.Writer) { writeObjects(w, all) })
-	}
-	return cmd
+		out.Objects, err = c.objects(ctx, query)
+		return out, err
+	}, func(w io.Writer, all api.Objects) { writeObjects(w, all.Objects) })
 }
 
 // objects reads the listing page by page.
@@ -274,39 +264,29 @@ func (c *choosing) query() url.Values {
 }
 
 func pinCommand() *cobra.Command {
-	cmd := pinning(http.MethodPut, "pinned")
-	cmd.Use, cmd.Short = "pin URL|ID", "Keep an object on this node"
-	cmd.Long = `Keep an object on this node when space is short, and every version that takes
-its place. A purge takes the pin along.`
-	cmd.Example = `  shatabdi pin http://example.com/large.iso`
-	return cmd
+	return pinning(&cobra.Command{
+		Use:   "pin URL|ID",
+		Short: "Keep an object on this node",
+		Long: `Keep an object on this node when space is short, and every version that takes
+its place. A purge takes the pin along.`,
+		Example: `  shatabdi pin http://example.com/large.iso`,
+	}, http.MethodPut, "pinned")
 }
 
 func unpinCommand() *cobra.Command {
-	cmd := pinning(http.MethodDelete, "not pinned")
-	cmd.Use, cmd.Short = "unpin URL|ID", "Let an object go when space is short"
-	return cmd
+	return pinning(&cobra.Command{
+		Use:   "unpin URL|ID",
+		Short: "Let an object go when space is short",
+	}, http.MethodDelete, "not pinned")
 }
 
-// pinning is the command that sends method to an object's pin.
-func pinning(method, done string) *cobra.Command {
-	var output string
-	cmd := &cobra.Command{Args: cobra.ExactArgs(1)}
-	admin := adminFlag(cmd)
-	outputFlag(cmd, &output)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := newClient(*admin)
-		if err != nil {
-			return err
+// pinning makes cmd send method to an object's pin.
+func pinning(cmd *cobra.Command, method, done string) *cobra.Command {
+	cmd.Args = cobra.ExactArgs(1)
+	return asking(cmd, func(ctx context.Context, c *client, args []string) (o api.ObjectDetail, err error) {
+		if o, err = c.object(ctx, args[0]); err == nil {
+			err = c.do(ctx, method, "objects/"+string(o.ID)+"/pin", nil, nil, &o)
 		}
-		o, err := c.object(cmd.Context(), args[0])
-		if err == nil {
-			err = c.do(cmd.Context(), method, "objects/"+string(o.ID)+"/pin", nil, nil, &o)
-		}
-		if err != nil {
-			return err
-		}
-		return printAs(cmd.OutOrStdout(), output, o, func(w io.Writer) { fmt.Fprintf(w, "%s: %s\n", o.URL, done) })
-	}
-	return cmd
+		return o, err
+	}, func(w io.Writer, o api.ObjectDetail) { fmt.Fprintf(w, "%s: %s\n", o.URL, done) })
 }
