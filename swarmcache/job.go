@@ -9,13 +9,15 @@ import (
 // Job is a warm-up of several nodes. It stands in the directory until a day after
 // anything was heard of it, or until it is canceled, whatever becomes of the node
 // that began it; each of its nodes takes its part in it, and goes on with that when
-// it was away.
+// it was away. All nodes are told of it, but for the list of its URLs: that is for
+// those who want it.
 type Job struct {
 	ID       string    `json:"id"`
 	At       time.Time `json:"at"`
 	By       NodeID    `json:"by"`
 	Nodes    []NodeID  `json:"nodes"`
-	URLs     []string  `json:"urls,omitempty"`
+	URLs     []string  `json:"urls,omitempty"`     // in the directory a list of its own
+	Size     int       `json:"size,omitempty"`     // of that, in bytes; 0: there is none
 	Manifest string    `json:"manifest,omitempty"` // URL of a list of more
 	Pinned   bool      `json:"pinned,omitempty"`
 	Lease    int64     `json:"lease"` // under which it and its parts stand: the directory's business
@@ -48,10 +50,12 @@ type JobFailure struct {
 	Error string `json:"error"`
 }
 
-// MaxJobs stand at a time, and none takes more than MaxJob bytes of the directory.
+// MaxJobs stand at a time, none takes more than MaxJob bytes of the directory, and
+// their lists together have at most MaxJobLists.
 const (
-	MaxJobs = 100
-	MaxJob  = 1 << 20
+	MaxJobs     = 100
+	MaxJob      = 1 << 20
+	MaxJobLists = 8 << 20
 )
 
 var (

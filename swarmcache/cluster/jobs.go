@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -16,34 +17,57 @@ import (
 
 // A job has a lease of its own, which is no node's: what is told of the job keeps
 // it, and when nothing is any more, it and its parts go by themselves. Each node
-// follows the jobs, and nobody the parts: they are read when an operator asks.
+// follows the jobs, and nobody the lists of URLs, which its nodes read once, and the
+// parts, which are read when an operator asks.
 const jobFor = 24 * time.Hour
 
 // StartJob lets all nodes know of a job.
 func (c *Cluster) StartJob(ctx context.Context, j swarmcache.Job) error {
-	if len(encode(j)) > swarmcache.MaxJob {
+	list := encode(j.URLs)
+	if len(j.URLs) > 0 {
+		j.URLs, j.Size = nil, len(list)
+	}
+	if len(encode(j))+j.Size > swarmcache.MaxJob {
 		return swarmcache.ErrJobTooLong
 	}
-	many := false
-	err := c.do(ctx, opJob, func(ctx context.Context, client *clientv3.Client) error {
-		r, err := client.Get(ctx, c.keys.jobs(), clientv3.WithPrefix(), clientv3.WithCountOnly())
-		if many = err == nil && r.Count >= swarmcache.MaxJobs; many || err != nil {
-			return err
-		}
+	standing, err := c.Jobs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := hasRoom(standing, j); err != nil {
+		return err
+	}
+	return c.do(ctx, opJob, func(ctx context.Context, client *clientv3.Client) error {
 		l, err := client.Grant(ctx, int64(jobFor/time.Second))
 		if err != nil {
 			return err
 		}
 		j.Lease = int64(l.ID)
-		if _, err = client.Put(ctx, c.keys.job(j.ID), encode(j), clientv3.WithLease(l.ID)); err != nil {
+		puts := []clientv3.Op{clientv3.OpPut(c.keys.job(j.ID), encode(j), clientv3.WithLease(l.ID))}
+		if j.Size > 0 {
+			puts = append(puts, clientv3.OpPut(c.keys.jobList(j.ID), list, clientv3.WithLease(l.ID)))
+		}
+		if _, err = client.Txn(ctx).Then(puts...).Commit(); err != nil {
 			c.revoke(client, l.ID)
 		}
 		return err
 	})
-	if many {
+}
+
+// hasRoom says why the directory takes no j beside those that stand.
+func hasRoom(standing []swarmcache.Job, j swarmcache.Job) error {
+	if len(standing) >= swarmcache.MaxJobs {
 		return swarmcache.ErrTooManyJobs
 	}
-	return err
+	taken := 0
+	for _, other := range standing {
+		taken += other.Size
+	}
+	if taken+j.Size > swarmcache.MaxJobLists {
+		return fmt.Errorf("%w, or put the list into a manifest: it has %d bytes, theirs have %d, and there is room for %d",
+			swarmcache.ErrTooManyJobs, j.Size, taken, swarmcache.MaxJobLists)
+	}
+	return nil
 }
 
 // CancelJob ends a job, or returns ErrNotFound. Nothing is left of it.
@@ -61,15 +85,9 @@ func (c *Cluster) CancelJob(ctx context.Context, id string) error {
 	})
 }
 
-// Jobs returns all that stand, in the order of their making.
+// Jobs returns all that stand, without their URLs, in the order of their making.
 func (c *Cluster) Jobs(ctx context.Context) (all []swarmcache.Job, err error) {
-	err = c.do(ctx, opRead, func(ctx context.Context, client *clientv3.Client) error {
-		r, err := client.Get(ctx, c.keys.jobs(), clientv3.WithPrefix())
-		if err == nil {
-			all = decodeAll[swarmcache.Job](c, r.Kvs)
-		}
-		return err
-	})
+	err = c.pages(ctx, c.keys.jobs(), func(kvs []*mvccpb.KeyValue) { all = append(all, decodeAll[swarmcache.Job](c, kvs)...) })
 	return all, err
 }
 
@@ -79,8 +97,17 @@ func (c *Cluster) Job(ctx context.Context, id string) (j swarmcache.Job, err err
 	return j, err
 }
 
-// FollowJobs calls f, from one goroutine, with all jobs that stand, and again
-// whenever one has come or gone. It returns when ctx is done.
+// JobURLs returns the list of a job, or ErrNotFound when the job is gone.
+func (c *Cluster) JobURLs(ctx context.Context, j swarmcache.Job) (urls []string, err error) {
+	if j.Size == 0 {
+		return j.URLs, nil
+	}
+	err = c.get(ctx, c.keys.jobList(j.ID), &urls)
+	return urls, err
+}
+
+// FollowJobs calls f, from one goroutine, with all jobs that stand, without their
+// URLs, and again whenever one has come or gone. It returns when ctx is done.
 func (c *Cluster) FollowJobs(ctx context.Context, f func([]swarmcache.Job)) error {
 	standing := map[string]swarmcache.Job{}
 	take := func(kv *mvccpb.KeyValue) {
@@ -136,13 +163,7 @@ func (c *Cluster) Parts(ctx context.Context, id string) (all []swarmcache.JobPar
 	if id != "" {
 		prefix = c.keys.part(id, "")
 	}
-	err = c.do(ctx, opRead, func(ctx context.Context, client *clientv3.Client) error {
-		r, err := client.Get(ctx, prefix, clientv3.WithPrefix())
-		if err == nil {
-			all = decodeAll[swarmcache.JobPart](c, r.Kvs)
-		}
-		return err
-	})
+	err = c.pages(ctx, prefix, func(kvs []*mvccpb.KeyValue) { all = append(all, decodeAll[swarmcache.JobPart](c, kvs)...) })
 	return all, err
 }
 
@@ -154,5 +175,6 @@ func (c *Cluster) Part(ctx context.Context, id string) (p swarmcache.JobPart, er
 
 func (k keys) jobs() string                               { return k.prefix + "jobs/" }
 func (k keys) job(id string) string                       { return k.jobs() + id }
+func (k keys) jobList(id string) string                   { return k.prefix + "joblists/" + id }
 func (k keys) parts() string                              { return k.prefix + "jobparts/" }
 func (k keys) part(id string, n swarmcache.NodeID) string { return k.parts() + id + "/" + string(n) }

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -43,11 +44,17 @@ func TestJobsReachTheirNodes(t *testing.T) {
 	if j.Lease == 0 || !j.Wants("node-2") || j.Wants("node-1") {
 		t.Errorf("%+v", j)
 	}
-	if j.Lease = 0; !reflect.DeepEqual(j, first) {
+	if len(j.URLs) > 0 || j.Size == 0 { // all nodes are told of it
+		t.Errorf("told with its list: %+v", j)
+	}
+	var err error
+	j.URLs, err = b.JobURLs(ctx, j)
+	noErr(t, err)
+	if j.Lease, j.Size = 0, 0; !reflect.DeepEqual(j, first) {
 		t.Errorf("%+v, want %+v", j, first)
 	}
 	second := first
-	second.ID = "2"
+	second.ID, second.URLs, second.Manifest = "2", nil, "http://o.test/list"
 	noErr(t, a.StartJob(ctx, second))
 	want(2)
 	a.stop()
@@ -89,9 +96,15 @@ func TestJobsReachTheirNodes(t *testing.T) {
 	if err := b.TellPart(ctx, all[0], part); !errors.Is(err, swarmcache.ErrNotFound) {
 		t.Errorf("of one that is gone: %v", err)
 	}
+	if _, err := b.JobURLs(ctx, all[0]); !errors.Is(err, swarmcache.ErrNotFound) {
+		t.Errorf("the list of one that is gone: %v", err)
+	}
+	if urls, err := b.JobURLs(ctx, all[1]); err != nil || len(urls) > 0 {
+		t.Errorf("of one without a list: %v, %v", urls, err)
+	}
 	noErr(t, b.CancelJob(ctx, "2"))
 	want(0)
-	for _, of := range []string{"jobs/", "jobparts/"} {
+	for _, of := range []string{"jobs/", "joblists/", "jobparts/"} {
 		r, err := raw(t, etcd).Get(ctx, p+of, clientv3.WithPrefix())
 		noErr(t, err)
 		if len(r.Kvs) > 0 {
@@ -103,6 +116,17 @@ func TestJobsReachTheirNodes(t *testing.T) {
 	}
 	stop()
 	noErr(t, <-done)
+
+	// What stands leaves room for so much more.
+	_, err = raw(t, etcd).Put(ctx, p+"jobs/0", fmt.Sprintf(`{"id":"0","size":%d}`, swarmcache.MaxJobLists-1))
+	noErr(t, err)
+	if err := a.StartJob(ctx, first); !errors.Is(err, swarmcache.ErrUnavailable) {
+		t.Errorf("by a node that has left: %v", err)
+	}
+	if err := b.StartJob(ctx, first); !errors.Is(err, swarmcache.ErrTooManyJobs) || !strings.Contains(err.Error(), "manifest") {
+		t.Errorf("no room: %v", err)
+	}
+	noErr(t, b.StartJob(ctx, second))
 
 	long := second
 	long.URLs = []string{strings.Repeat("x", swarmcache.MaxJob)}

@@ -26,7 +26,8 @@ import (
 //	orders/<node>/<key>        swarmcache.Order, until it is done
 //	health                     swarmcache.Health, under the leader's lease
 //	hot/<node>                 []swarmcache.Hot, what is hot there, under the node's lease
-//	jobs/<id>                  swarmcache.Job, under a lease of its own
+//	jobs/<id>                  swarmcache.Job without its URLs, under a lease of its own
+//	joblists/<id>              those, under the job's lease
 //	jobparts/<id>/<node>       swarmcache.JobPart, under the job's lease
 //	first/<key>                the claim on the first GET, under its holder's lease
 //	uses/<key>                 how often it was asked for and not stored, for 20 minutes

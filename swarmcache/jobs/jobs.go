@@ -11,6 +11,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
+	"reflect"
 	"sync"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 type Directory interface {
 	Size() int
 	FollowJobs(ctx context.Context, f func([]swarmcache.Job)) error
+	JobURLs(context.Context, swarmcache.Job) ([]string, error)
 	Part(ctx context.Context, job string) (swarmcache.JobPart, error)
 	TellPart(context.Context, swarmcache.Job, swarmcache.JobPart) error
 }
@@ -97,6 +100,9 @@ func (r *Runner) take(ctx context.Context, j swarmcache.Job) {
 			return
 		}
 	}
+	if !r.list(ctx, &j) {
+		return
+	}
 	log := r.log.With("job", j.ID)
 	log.Info("a warm-up begins", "by", j.By)
 	w, err := r.warm(ctx, j)
@@ -112,6 +118,29 @@ func (r *Runner) take(ctx context.Context, j swarmcache.Job) {
 		r.cfg.Downloads.CancelWarmup(j.ID)
 	}
 }
+
+// list has the directory give the URLs of a job; false: it does not any more.
+func (r *Runner) list(ctx context.Context, j *swarmcache.Job) bool {
+	for wait := rand.N(spread(j)); pause(ctx, wait); wait = r.cfg.Every {
+		urls, err := r.cfg.Directory.JobURLs(ctx, *j)
+		if err == nil {
+			j.URLs = urls
+			return true
+		}
+		if errors.Is(err, swarmcache.ErrNotFound) {
+			return false
+		}
+	}
+	return false
+}
+
+// spread is the time in which all nodes of a job read its list: they were told of it
+// in the same moment, and the directory sends them listsASecond.
+func spread(j *swarmcache.Job) time.Duration {
+	return time.Nanosecond + time.Duration(j.Size*len(j.Nodes)/(listsASecond/1000))*time.Millisecond
+}
+
+const listsASecond = 32 << 20 // bytes
 
 // warm begins with what the job stands for. A list that does not come is asked for
 // again: its origin may have had enough of all the others.
@@ -142,10 +171,17 @@ func (r *Runner) specs(ctx context.Context, j swarmcache.Job) (specs []download.
 	return r.cfg.Downloads.Expand(ctx, urls, j.Pinned)
 }
 
-// watch tells how far it has come until all of it has, or ctx is done.
+// watch tells how far it has come until all of it has, or ctx is done. That it has
+// come no further it tells only for the job to stand, which a part keeps it.
 func (r *Runner) watch(ctx context.Context, j swarmcache.Job, w download.Warmup) {
+	var told swarmcache.JobPart
+	var at time.Time
 	for !w.Over {
-		r.once(ctx, j, part(w))
+		if p := part(w); time.Since(at) >= noNews || !reflect.DeepEqual(p, told) {
+			if r.once(ctx, j, p) == nil {
+				told, at = p, time.Now()
+			}
+		}
 		wait, cancel := context.WithTimeout(ctx, r.every())
 		now, err := r.cfg.Downloads.Warmed(wait, j.ID)
 		cancel()
@@ -156,6 +192,9 @@ func (r *Runner) watch(ctx context.Context, j swarmcache.Job, w download.Warmup)
 	}
 	r.tell(ctx, j, part(w))
 }
+
+// noNews is how often a node tells what it has told already.
+const noNews = time.Minute
 
 // every is how often a node tells: a thousand of them write a hundred times a second.
 func (r *Runner) every() time.Duration {

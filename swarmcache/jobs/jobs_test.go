@@ -29,10 +29,12 @@ type world struct {
 	asked map[string]int
 	held  chan struct{} // /held is answered when it is closed
 	drain bool
+	read  map[string]int // how often the list of a job was
+	tells int
 }
 
 func newWorld() *world {
-	return &world{jobs: map[string]swarmcache.Job{}, parts: map[string]swarmcache.JobPart{}, news: make(chan struct{}), asked: map[string]int{}, held: make(chan struct{})}
+	return &world{jobs: map[string]swarmcache.Job{}, parts: map[string]swarmcache.JobPart{}, news: make(chan struct{}), asked: map[string]int{}, read: map[string]int{}, held: make(chan struct{})}
 }
 
 func (w *world) change(f func()) {
@@ -50,6 +52,9 @@ func (w *world) FollowJobs(ctx context.Context, f func([]swarmcache.Job)) error 
 		w.mu.Lock()
 		all, news := slices.Collect(maps.Values(w.jobs)), w.news
 		w.mu.Unlock()
+		for i := range all {
+			all[i].URLs = nil
+		}
 		f(all)
 		select {
 		case <-news:
@@ -57,6 +62,16 @@ func (w *world) FollowJobs(ctx context.Context, f func([]swarmcache.Job)) error 
 			return nil
 		}
 	}
+}
+
+func (w *world) JobURLs(_ context.Context, j swarmcache.Job) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.read[j.ID]++
+	if w.away {
+		return nil, swarmcache.ErrUnavailable
+	}
+	return w.jobs[j.ID].URLs, nil
 }
 
 func (w *world) Part(_ context.Context, job string) (swarmcache.JobPart, error) {
@@ -81,6 +96,7 @@ func (w *world) TellPart(_ context.Context, j swarmcache.Job, p swarmcache.JobPa
 	if w.away {
 		return swarmcache.ErrUnavailable
 	}
+	w.tells++
 	w.parts[j.ID] = p
 	return nil
 }
@@ -169,6 +185,9 @@ func TestANodeTakesItsPart(t *testing.T) {
 			w.start("4", me, "/a", "/none/of/them")
 			is(t, w.told("4"), "over: true, 2 of 2, 0 failed, 20 bytes")
 		})
+		if !maps.Equal(w.read, map[string]int{"1": 1, "3": 1, "4": 1}) {
+			t.Errorf("lists read: %v", w.read)
+		}
 		if w.asked["/b"] > 0 || w.asked["/c"] > 0 || w.asked["/none"] < 2 {
 			t.Error(w.asked)
 		}
@@ -204,6 +223,33 @@ func TestANodeGoesOn(t *testing.T) {
 			w.change(func() { w.away = false })
 			is(t, w.told("1"), "over: true, 2 of 2, 0 failed, 20 bytes")
 		})
+	})
+}
+
+// A node that comes no further says so only for the job to stand; and many nodes do
+// not read a long list all at once.
+func TestANodeSparesTheDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start("1", me, "/a", "/held")
+		w.run(func(*download.Downloads) {
+			for range 15 { // times 20 s
+				is(t, w.told("1"), "over: false, 1 of 2, 0 failed, 10 bytes")
+			}
+			if w.tells < 5 || w.tells > 8 {
+				t.Errorf("told %d times in 5 minutes", w.tells)
+			}
+		})
+		var after []time.Duration
+		for range 20 {
+			w, at := newWorld(), time.Now()
+			w.jobs["1"] = swarmcache.Job{ID: "1", Nodes: slices.Repeat(me, 256), URLs: []string{"http://o.test/a"}, Size: swarmcache.MaxJob}
+			w.run(func(*download.Downloads) { is(t, w.told("1"), "over: true, 1 of 1, 0 failed, 10 bytes") })
+			after = append(after, w.parts["1"].At.Sub(at))
+		}
+		if first, last := slices.Min(after), slices.Max(after); last-first < 4*time.Second || last > 17*time.Second {
+			t.Errorf("they read it after %v", after)
+		}
 	})
 }
 
