@@ -91,8 +91,9 @@ type Cluster struct {
 	m    *metrics
 	// relist is how often a participant that is not listed looks for room: with
 	// a thousand of them, a hundred reads a second.
-	relist time.Duration
-	ping   time.Duration // how often gRPC looks whether a silent connection lives
+	relist  time.Duration
+	ping    time.Duration // how often gRPC looks whether a silent connection lives
+	tellers int           // of what is hot, whose records are read
 
 	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
 	lease   atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
@@ -138,7 +139,7 @@ func Open(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: a secret of %d bytes, want %d", n, secretLen)
 	}
 	c := &Cluster{
-		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self, relist: 10 * time.Second,
+		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self, relist: 10 * time.Second, tellers: maxTellers,
 		// gRPC's least: a server closes connections that ping more often than every
 		// five seconds.
 		ping:   10 * time.Second,

@@ -34,5 +34,11 @@ func (c *Cluster) Seat() (restore func()) {
 	}
 }
 
+// SetSize has this node believe that they are n, until it counts them again.
+func (c *Cluster) SetSize(n int) { c.size.Store(int64(n)) }
+
+// MaxTellers makes what is read of what is hot smaller.
+func (c *Cluster) MaxTellers(n int) { c.tellers = n }
+
 // PublishedPage is how many keys are read at a time.
 const PublishedPage = publishedPage

@@ -3,10 +3,10 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -93,15 +93,15 @@ func (c *Cluster) Hottest(ctx context.Context, n int) ([]swarmcache.Hot, error) 
 		prefix := c.keys.hot()
 		end := clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefix))
 		from := prefix
-		if c.Size() > maxTellers { // those from a place on that each time is another one
-			from += strconv.FormatUint(rand.Uint64()>>4|1<<60, 16)
+		if c.Size() > c.tellers { // those from a place on that each time is another one
+			from += fmt.Sprintf("%016x", rand.Uint64()) // a node's id is such
 		}
-		r, err := client.Get(ctx, from, end, clientv3.WithLimit(maxTellers))
+		r, err := client.Get(ctx, from, end, clientv3.WithLimit(int64(c.tellers)))
 		if err != nil {
 			return err
 		}
 		kvs := r.Kvs
-		if rest := maxTellers - len(kvs); rest > 0 && from != prefix {
+		if rest := c.tellers - len(kvs); rest > 0 && from != prefix {
 			r, err := client.Get(ctx, prefix, clientv3.WithRange(from), clientv3.WithLimit(int64(rest)))
 			if err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cluster"
 )
 
 func TestHottestOfAllNodes(t *testing.T) {
@@ -54,4 +55,33 @@ func TestHottestOfAllNodes(t *testing.T) {
 	is("http://o.test/signed 4 of 1; http://o.test/two 3 of 1; ")
 	b.stop() // and what it told goes with it
 	eventually(t, "it is forgotten", func() bool { all, err := a.Hottest(ctx, 3); return err == nil && len(all) == 0 })
+}
+
+// Who reads of some nodes only does so of others each time, wherever their ids lie,
+// and of as many as it may.
+func TestHottestOfSomeNodes(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	m := run(t, config(p, 1), func(c *cluster.Cluster) { c.MaxTellers(2) })
+	healthy(t, m)
+	const nodes = "0123456789abcdef"
+	etcd := raw(t, etcd)
+	for _, digit := range nodes {
+		id := strings.Repeat(string(digit), 16)
+		_, err := etcd.Put(t.Context(), p+"hot/"+id, fmt.Sprintf(`[{"url":"http://o.test/%c","heat":1}]`, digit))
+		noErr(t, err)
+	}
+	seen := map[policy.Key]bool{}
+	eventually(t, "all are heard", func() bool {
+		m.SetSize(len(nodes))
+		some, err := m.Hottest(t.Context(), len(nodes))
+		noErr(t, err)
+		if len(some) != 2 {
+			t.Fatalf("%+v", some)
+		}
+		for _, h := range some {
+			seen[h.Key] = true
+		}
+		return len(seen) == len(nodes)
+	})
 }

@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"shatabdi/policy"
@@ -17,9 +19,11 @@ import (
 
 const (
 	usesStand = 20 * time.Minute
-	// maxCounted bounds the keys that a node makes under one lease, and so in half
-	// that time.
-	maxCounted = 4096
+	// maxCounted bounds what a node counts under one lease, and so in half that time.
+	// However many nodes there are, all together count about countedInAll.
+	maxCounted   = 4096
+	leastCounted = 64
+	countedInAll = 4 * maxCounted
 )
 
 // uses is the lease of a node's counts.
@@ -35,14 +39,16 @@ var _ swarmcache.UseCounter = (*Cluster)(nil)
 // CountUse implements swarmcache.UseCounter.
 func (c *Cluster) CountUse(ctx context.Context, key policy.Key) (n int, err error) {
 	err = c.do(ctx, opUse, func(ctx context.Context, client *clientv3.Client) error {
-		lease, err := c.uses.take(ctx, client)
+		lease, err := c.uses.take(ctx, client, c.mayCount())
 		if err != nil || lease == 0 {
 			return err
 		}
 		k := c.keys.use(key)
 		r, err := client.Txn(ctx).Then(clientv3.OpPut(k, "", clientv3.WithLease(lease)), clientv3.OpGet(k)).Commit()
 		if err != nil {
-			c.uses.drop(lease) // an etcd that lost data does not know it
+			if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+				c.uses.drop(lease) // etcd has lost data
+			}
 			return err
 		}
 		n = int(r.Responses[1].GetResponseRange().Kvs[0].Version)
@@ -51,8 +57,13 @@ func (c *Cluster) CountUse(ctx context.Context, key policy.Key) (n int, err erro
 	return n, err
 }
 
-// take returns the lease for the next count; 0 when there were too many of late.
-func (u *uses) take(ctx context.Context, client *clientv3.Client) (clientv3.LeaseID, error) {
+// mayCount is how many uses this node may count under one lease.
+func (c *Cluster) mayCount() int {
+	return min(maxCounted, max(leastCounted, countedInAll/max(1, c.Size())))
+}
+
+// take returns the lease for the next count; 0 when there were most of late.
+func (u *uses) take(ctx context.Context, client *clientv3.Client, most int) (clientv3.LeaseID, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.lease == 0 || time.Now().After(u.until) {
@@ -62,7 +73,7 @@ func (u *uses) take(ctx context.Context, client *clientv3.Client) (clientv3.Leas
 		}
 		u.lease, u.until, u.made = l.ID, time.Now().Add(usesStand/2), 0
 	}
-	if u.made++; u.made > maxCounted {
+	if u.made++; u.made > most {
 		return 0, nil
 	}
 	return u.lease, nil

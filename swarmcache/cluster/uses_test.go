@@ -1,12 +1,14 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache"
 )
 
@@ -64,5 +66,35 @@ func TestUsesAreCountedTogether(t *testing.T) {
 	nodes[0].stop()
 	if _, err := nodes[0].CountUse(t.Context(), "http://o/a"); !errors.Is(err, swarmcache.ErrUnavailable) {
 		t.Error(err)
+	}
+}
+
+// A client that goes away costs no lease, and each of many nodes counts less.
+func TestUsesAreBounded(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	m := join(t, config(p, 1))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, key := range []policy.Key{"http://o/a", "http://o/b"} {
+		_, err := m.CountUse(t.Context(), key)
+		noErr(t, err)
+		if _, err := m.CountUse(gone, "http://o/c"); err == nil {
+			t.Error("counted for nobody")
+		}
+	}
+	g, err := raw(t, etcd).Get(t.Context(), p+"uses/", clientv3.WithPrefix())
+	noErr(t, err)
+	if len(g.Kvs) != 2 || g.Kvs[0].Lease != g.Kvs[1].Lease {
+		t.Errorf("under how many leases? %v", g.Kvs)
+	}
+	counted := 0
+	for n := 1; n > 0 && counted < 1000; counted++ {
+		m.SetSize(10_000)
+		n, err = m.CountUse(t.Context(), "http://o/a")
+		noErr(t, err)
+	}
+	if counted > 64 {
+		t.Errorf("one of 10,000 counts %d", counted)
 	}
 }
