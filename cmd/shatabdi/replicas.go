@@ -37,17 +37,9 @@ func settle(healAfter time.Duration) time.Duration {
 
 // refetch has an object come from its origin, as a client of this node would.
 func (p *parts) refetch(ctx context.Context, url string) error {
-	w, err := p.downloads.Warm("", []download.Spec{{URL: url}})
-	if err == nil {
-		w, err = p.downloads.Warmed(ctx, w.ID)
+	st, err := p.downloads.Fetch(ctx, download.Spec{URL: url})
+	if err == nil && st.Object == "" {
+		err = errors.New("its origin's response is not to be stored now")
 	}
-	switch {
-	case err != nil:
-		return err
-	case w.Err() != nil:
-		return w.Err()
-	case w.Passed > 0:
-		return errors.New("its origin's response is not to be stored now")
-	}
-	return nil
+	return err
 }

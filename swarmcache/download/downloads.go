@@ -204,6 +204,32 @@ func (m *Downloads) Create(s Spec) (Status, error) {
 	return m.statusLocked(d), nil
 }
 
+// Fetch creates a download and returns how it ended, or when ctx is done.
+func (m *Downloads) Fetch(ctx context.Context, s Spec) (Status, error) {
+	st, err := m.Create(s)
+	if err != nil {
+		return st, err
+	}
+	for {
+		m.mu.Lock()
+		d, changed := m.all[st.ID], m.changed
+		if d == nil {
+			m.mu.Unlock()
+			return st, ErrNotFound // it was canceled
+		}
+		st = m.statusLocked(d)
+		m.mu.Unlock()
+		if !st.Ended.IsZero() {
+			return st, st.Err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return st, context.Cause(ctx)
+		}
+	}
+}
+
 // admitLocked says why s may not begin now.
 func (m *Downloads) admitLocked(s Spec) error {
 	waiting := 0

@@ -3,6 +3,8 @@ package download
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -261,6 +264,54 @@ func TestWarmupIsCanceled(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// However many come after it, one that runs is remembered, and so is how it ended.
+// What is fetched for somebody who waits is no warm-up.
+func TestWarmupsAreForgottenWhenTheyAreOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := make(chan struct{})
+		m := New(Config{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/held" {
+				<-held
+			}
+			return &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: 1, Body: io.NopCloser(strings.NewReader("1"))}, nil
+		})})
+		defer m.Close()
+		warm := func(id, path string) {
+			t.Helper()
+			if _, err := m.Warm(id, []Spec{{URL: "http://o.test" + path}}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		warm("0", "/held")
+		for i := range 2 * maxWarmups {
+			warm(fmt.Sprintf("1%03d", i), "/")
+			time.Sleep(lastSeen / 100)
+		}
+		time.Sleep(2 * lastSeen)
+		warm("2", "/")
+		if w, err := m.Warmup("0"); err != nil || w.Over || len(m.Warmups()) != maxWarmups {
+			t.Errorf("of %d: %+v, %v", len(m.Warmups()), w, err)
+		}
+		close(held)
+		synctest.Wait()
+		if w, err := m.Warmed(t.Context(), "0"); err != nil || w.Done != 1 {
+			t.Errorf("%+v, %v", w, err)
+		}
+		warm("3", "/")
+		if w, err := m.Warmup("0"); err != nil || !w.Over {
+			t.Errorf("forgotten when it was just over: %+v, %v", w, err)
+		}
+		if st, err := m.Fetch(t.Context(), Spec{URL: "http://o.test/"}); err != nil || st.Bytes != 1 || len(m.Warmups()) > maxWarmups {
+			t.Errorf("%+v, %v; %d warm-ups", st, err, len(m.Warmups()))
+		}
+	})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
 
 func TestWarm(t *testing.T) {
 	s := newServer(t, data(1000))

@@ -23,6 +23,7 @@ type warmup struct {
 	part      bool        // its id was given: it is a part of something larger
 	downloads []*download // until it is over
 	final     *Warmup     // then
+	ended     time.Time   // when that was found
 }
 
 // Warmup is a list of objects that the cache is to have, as far as it has come.
@@ -160,14 +161,27 @@ func (m *Downloads) Warm(id string, specs []Spec) (Warmup, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.warmups[w.id] = w
-	if len(m.warmups) > maxWarmups {
-		delete(m.warmups, slices.Min(m.warmupIDsLocked()))
-	}
+	m.forgetWarmupsLocked()
 	return m.warmupLocked(w), nil
 }
 
-// maxWarmups are remembered.
-const maxWarmups = 100
+// maxWarmups are remembered, and all that are not over, or were not lastSeen ago: who
+// follows one must get to know how it ended.
+const (
+	maxWarmups = 100
+	lastSeen   = time.Minute
+)
+
+func (m *Downloads) forgetWarmupsLocked() {
+	for _, id := range m.warmupIDsLocked() {
+		if len(m.warmups) <= maxWarmups {
+			return
+		}
+		if w := m.warmups[id]; m.warmupLocked(w).Over && time.Since(w.ended) >= lastSeen {
+			delete(m.warmups, id)
+		}
+	}
+}
 
 func (m *Downloads) warmupIDsLocked() (ids []string) {
 	for id := range m.warmups {
@@ -274,7 +288,7 @@ func (m *Downloads) warmupLocked(w *warmup) Warmup {
 		}
 	}
 	if st.Over = st.Remaining == 0; st.Over {
-		w.final, w.downloads = &st, nil
+		w.final, w.downloads, w.ended = &st, nil, time.Now()
 	}
 	return st
 }
