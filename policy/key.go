@@ -196,10 +196,10 @@ func isUnreserved(c byte) bool {
 		c == '-' || c == '.' || c == '_' || c == '~'
 }
 
-// signed reports whether a query carries a credential: presigned object-store
+// Signed reports whether a query carries a credential: presigned object-store
 // and CDN URLs, access tokens. Such a URL is a capability, and what it opens is
 // private unless somebody says otherwise. Names err on the side of private.
-func signed(query string) bool {
+func Signed(query string) bool {
 	for query != "" {
 		param := query
 		if i := strings.IndexAny(query, "&;"); i >= 0 { // ; separated once, and may still

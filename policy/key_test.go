@@ -124,7 +124,7 @@ func TestSigned(t *testing.T) {
 		"q=signature":                                          false,
 		"sigma=1":                                              false,
 	} {
-		if got := signed(query); got != want {
+		if got := Signed(query); got != want {
 			t.Errorf("%q: got %v", query, got)
 		}
 	}

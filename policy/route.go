@@ -245,9 +245,9 @@ func isWeb(u *url.URL) bool {
 // sharedQuery reports whether the key leaves the credentials of a signed URL
 // out: by that the operator says that what they open is for everybody.
 func sharedQuery(u *url.URL, k KeyRule) bool {
-	if k.isZero() || !signed(rawQuery(u)) {
+	if k.isZero() || !Signed(rawQuery(u)) {
 		return false
 	}
 	kept, _ := keyQuery(u, k)
-	return !signed(kept)
+	return !Signed(kept)
 }

@@ -196,7 +196,7 @@ func authorized(req *Request) bool {
 }
 
 func bySignedURL(req *Request, o StoreOptions) bool {
-	return !o.SharedQuery && req.URL != nil && signed(req.URL.RawQuery)
+	return !o.SharedQuery && req.URL != nil && Signed(req.URL.RawQuery)
 }
 
 // withCredentials reports whether the answer to req may be meant for one user only.

@@ -125,6 +125,8 @@ type download struct {
 	get     *Get
 	file    *file // nil: the cache only; used by the run, otherwise under Downloads.mu
 	lost    bool  // it cannot go on: not all of it is known any more
+	there   bool  // its destination was, after a restart: it is read, not written
+	unbegun bool  // it could not go on after a restart, and may be resumed
 
 	// Guarded by Downloads.mu.
 	state  string
@@ -166,6 +168,12 @@ func (m *Downloads) Close() {
 // Create begins a download. An error is about the destination: ErrOutside,
 // ErrBusy, or what the system says of the file.
 func (m *Downloads) Create(s Spec) (Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.createLocked(s)
+}
+
+func (m *Downloads) createLocked(s Spec) (Status, error) {
 	d := &download{id: NewID(), spec: s, created: time.Now(), state: Queued}
 	d.get = &Get{Transport: m.cfg.Transport, URL: s.URL, Header: s.Header, SHA256: s.SHA256, Sink: nothing{}}
 	if s.Destination == "" {
@@ -173,20 +181,22 @@ func (m *Downloads) Create(s Spec) (Status, error) {
 	}
 	d.get.SetLimit(s.Limit)
 	d.get.Head = func(res *http.Response, total int64) error { return m.head(d, res, total) }
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if err := m.admitLocked(s); err != nil {
 		return Status{}, err
 	}
-	if s.Destination != "" {
+	var there http.RoundTripper
+	if r := s.again; r != nil {
+		d.id, d.created = r.ID, r.Created
+		there = m.finished(r)
+	}
+	if there != nil {
+		d.get.Transport, d.there = there, true
+	} else if s.Destination != "" {
 		f, err := newFile(m.cfg.Directories, s.Destination)
 		if err != nil {
 			return Status{}, err
 		}
 		d.file, d.get.Sink = f, f
-	}
-	if r := s.again; r != nil {
-		d.id, d.created = r.ID, r.Created
 	}
 	if s.again != nil && s.again.Paused {
 		d.state, d.over = Paused, make(chan struct{})
@@ -309,11 +319,15 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	if err == nil && d.spec.Pin {
+	if err == nil && d.spec.Pin && !d.there {
 		err = m.pin(d)
 	}
 	whole := err == nil && d.file != nil
 	if whole {
+		m.mu.Lock()
+		d.file.whole()
+		m.keptLocked(d)
+		m.mu.Unlock()
 		err = d.file.commit()
 	}
 	m.mu.Lock()
@@ -341,6 +355,9 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 		d.state, err = canceled, cause
 		d.discardLocked()
 		m.overLocked(d)
+	case d.there:
+		d.state, d.unbegun = Failed, true
+		err = fmt.Errorf("not resumed: another file is there: %w", err)
 	default:
 		d.state = Failed
 		m.overLocked(d)
@@ -451,6 +468,8 @@ func (m *Downloads) Resume(id string) (Status, error) {
 		return Status{}, errClosing
 	case d.state == Running || d.state == Queued:
 		return m.statusLocked(d), nil
+	case d.unbegun:
+		return m.againLocked(d)
 	case d.lost, d.state != Paused && (d.state != Failed || d.spec.Destination != "" && d.file == nil):
 		return m.statusLocked(d), fmt.Errorf("%w: it is %s, with nothing to go on from", ErrState, d.state)
 	}

@@ -6,8 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
+
+	"shatabdi/policy"
 )
 
 // What is ordered durably goes on after a restart. The store has a record of each
@@ -35,16 +40,20 @@ type record struct {
 	Limit       int64       `json:"limit,omitempty"`
 	Priority    string      `json:"priority,omitempty"`
 	Header      http.Header `json:"header,omitempty"`
-	Secret      bool        `json:"secret,omitempty"` // there were fields that are not kept
+	Secret      bool        `json:"secret,omitempty"` // there were fields, or a query, that are not kept
 	Pin         bool        `json:"pin,omitempty"`
 	Paused      bool        `json:"paused,omitempty"`
+
+	// Of what was written, when it was whole and before it took its name.
+	Inode  uint64 `json:"inode,omitempty"`
+	Length int64  `json:"length,omitempty"`
 }
 
 // harmless are the request's fields that hold no secrets. Of all others nobody knows.
 var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Pragma", "User-Agent"}
 
 // errSecret is why a download does not go on.
-var errSecret = errors.New("the daemon was restarted, and its headers, which may be credentials, were kept nowhere; order it again")
+var errSecret = errors.New("the daemon was restarted, and its headers or its query, which may be credentials, were kept nowhere; order it again")
 
 // keepLocked records d as it stands.
 func (m *Downloads) keepLocked(d *download) error {
@@ -56,7 +65,13 @@ func (m *Downloads) keepLocked(d *download) error {
 		Limit: d.spec.Limit, Priority: d.spec.Priority, Header: d.spec.Header, Pin: d.spec.Pin, Paused: d.state == Paused,
 	}
 	if d.file != nil {
-		r.Temp = d.file.temp
+		r.Temp, r.Inode, r.Length = d.file.temp, d.file.inode, d.file.length
+	}
+	if d.there {
+		r.Inode, r.Length = d.spec.again.Inode, d.spec.again.Length
+	}
+	if url, query, _ := strings.Cut(r.URL, "?"); policy.Signed(query) {
+		r.URL, r.Secret = url, true
 	}
 	for name := range d.spec.Header {
 		if !slices.Contains(harmless, http.CanonicalHeaderKey(name)) {
@@ -116,18 +131,14 @@ func (m *Downloads) Restore(ready func(context.Context)) {
 	}
 }
 
-// restore brings one back. What cannot go on is listed, with the reason.
+// restore brings one back. What cannot go on now is listed, with the reason, and may
+// be resumed; what never can is forgotten with this run.
 func (m *Downloads) restore(r record) {
 	s := Spec{
 		URL: r.URL, Destination: r.Destination, SHA256: r.SHA256, Limit: r.Limit, Priority: r.Priority,
 		Header: r.Header, Pin: r.Pin, Durable: true, again: &r,
 	}
-	if r.Temp != "" { // of a daemon that was killed
-		if root, _, err := Within(m.cfg.Directories, r.Destination); err == nil {
-			root.Remove(r.Temp)
-			root.Close()
-		}
-	}
+	m.sweep(&r)
 	err := errSecret
 	if !r.Secret {
 		_, err = m.Create(s)
@@ -141,9 +152,85 @@ func (m *Downloads) restore(r record) {
 	defer m.mu.Unlock()
 	d := &download{
 		id: r.ID, spec: s, created: r.Created, get: &Get{URL: s.URL, total: -1}, state: Failed,
-		err: fmt.Errorf("not resumed: %w", err), ended: time.Now(), lost: true, over: make(chan struct{}),
+		err: fmt.Errorf("not resumed: %w", err), ended: time.Now(), over: make(chan struct{}),
 	}
 	close(d.over)
 	m.all[d.id] = d
-	m.overLocked(d)
+	if d.lost = r.Secret || errors.Is(err, ErrOutside); d.lost {
+		m.overLocked(d)
+	} else {
+		d.unbegun = true
+	}
+}
+
+// againLocked resumes what could not go on when the daemon started.
+func (m *Downloads) againLocked(d *download) (Status, error) {
+	r := *d.spec.again
+	r.Paused = false
+	m.sweep(&r)
+	s := d.spec
+	s.again = &r
+	st, err := m.createLocked(s)
+	if err != nil {
+		d.err = fmt.Errorf("not resumed: %w", err)
+		return m.statusLocked(d), err
+	}
+	return st, nil
+}
+
+// sweep removes what a daemon that was killed had written of a file.
+func (m *Downloads) sweep(r *record) {
+	if r.Temp == "" {
+		return
+	}
+	if root, _, err := Within(m.cfg.Directories, r.Destination); err == nil {
+		root.Remove(r.Temp)
+		root.Close()
+	}
+}
+
+// finished returns what reads the destination, if it seems that the daemon was killed
+// when all was done but to say so: it is the file that was written, or one that may
+// have the digest. An object was pinned before that.
+func (m *Downloads) finished(r *record) http.RoundTripper {
+	root, name, err := Within(m.cfg.Directories, r.Destination)
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
+	info, err := root.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	ours := ok && r.Inode != 0 && uint64(stat.Ino) == r.Inode && info.Size() == r.Length
+	if !ours && (r.SHA256 == "" || r.Pin) {
+		return nil
+	}
+	return onDisk{m.cfg.Directories, r.Destination}
+}
+
+// onDisk answers with a file. It is read as what comes from elsewhere is: as a
+// download that may be canceled, and with its digest checked.
+type onDisk struct {
+	dirs []string
+	path string
+}
+
+func (o onDisk) RoundTrip(r *http.Request) (*http.Response, error) {
+	root, name, err := Within(o.dirs, o.path)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: info.Size(), Body: f, Request: r}, nil
 }

@@ -39,6 +39,10 @@ type file struct {
 	name string // in root
 	temp string
 	f    *os.File
+
+	// When it is whole.
+	inode  uint64
+	length int64
 }
 
 // newFile begins a file at path, where nothing may be.
@@ -80,6 +84,17 @@ func (d *file) room(n int64) error {
 		return fmt.Errorf("%d bytes are to come, and %d are free: %w", n, free, syscall.ENOSPC)
 	}
 	return nil
+}
+
+// whole notes what file it is, for who finds it later under its name.
+func (d *file) whole() {
+	info, err := d.f.Stat()
+	if err != nil {
+		return
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		d.inode, d.length = uint64(s.Ino), info.Size()
+	}
 }
 
 // commit flushes the file and gives it its name, unless that was taken meanwhile.
