@@ -92,6 +92,7 @@ type Cluster struct {
 	// relist is how often a participant that is not listed looks for room: with
 	// a thousand of them, a hundred reads a second.
 	relist  time.Duration
+	silence time.Duration // of etcd, after which others may have replaced what is here
 	ping    time.Duration // how often gRPC looks whether a silent connection lives
 	tellers int           // of what is hot, whose records are read
 
@@ -109,12 +110,15 @@ type Cluster struct {
 	told    told
 	orphans map[swarmcache.ObjectID]time.Time // owned by CollectOrphans, under leading.collect
 
-	mu     sync.Mutex // guards the fields below; never held across I/O
-	self   swarmcache.Node
-	record record // of the cluster, as far as it is known
-	past   Moment // of etcd, as far as this node has seen it
-	most   int64  // nodes of the cluster at a time, as far as this one has counted
-	boards map[*board]struct{}
+	mu       sync.Mutex // guards the fields below; never held across I/O
+	self     swarmcache.Node
+	record   record    // of the cluster, as far as it is known
+	recorded int64     // revision at which it stood
+	answered time.Time // when etcd did last
+	absences int       // how often it had not for long
+	past     Moment    // of etcd, as far as this node has seen it
+	most     int64     // nodes of the cluster at a time, as far as this one has counted
+	boards   map[*board]struct{}
 }
 
 var _ swarmcache.Directory = (*Cluster)(nil)
@@ -139,7 +143,7 @@ func Open(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: a secret of %d bytes, want %d", n, secretLen)
 	}
 	c := &Cluster{
-		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self, relist: 10 * time.Second, tellers: maxTellers,
+		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self, relist: 10 * time.Second, silence: outOfTouch, tellers: maxTellers,
 		// gRPC's least: a server closes connections that ping more often than every
 		// five seconds.
 		ping:   10 * time.Second,

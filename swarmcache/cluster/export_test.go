@@ -5,6 +5,9 @@ import "time"
 // RelistEvery makes the wait for a place among the participants short.
 func (c *Cluster) RelistEvery(d time.Duration) { c.relist = d }
 
+// Silence is after how long without etcd others may have replaced what is here.
+func (c *Cluster) Silence(d time.Duration) { c.silence = d }
+
 // NoPings leaves finding dead connections to us.
 func (c *Cluster) NoPings() { c.ping = time.Hour }
 

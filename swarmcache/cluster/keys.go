@@ -62,7 +62,8 @@ func (k keys) nodes() string                            { return k.prefix + "nod
 func (k keys) node(id swarmcache.NodeID) string         { return k.nodes() + string(id) }
 func (k keys) leader() string                           { return k.prefix + "tracker/leader" }
 func (k keys) unheard() string                          { return k.prefix + "tracker/unheard/" }
-func (k keys) object(key policy.Key) string             { return k.prefix + "objects/" + sum(key) }
+func (k keys) allObjects() string                       { return k.prefix + "objects/" }
+func (k keys) object(key policy.Key) string             { return k.allObjects() + sum(key) }
 func (k keys) purges() string                           { return k.prefix + "purges/" }
 func (k keys) purge(id string) string                   { return k.purges() + id }
 func (k keys) allKept() string                          { return k.prefix + "kept/" }

@@ -14,7 +14,7 @@ type Known struct {
 	ID     string `json:"id"`
 	Secret []byte `json:"secret"`
 	Epoch  int64  `json:"epoch,omitempty"`
-	Nodes  int64  `json:"nodes,omitempty"` // the most that were counted
+	Nodes  int64  `json:"nodes,omitempty"` // the most that were counted; 0: none were
 	Etcd   Moment `json:"etcd,omitzero"`
 }
 
@@ -53,12 +53,13 @@ func (r record) outlives(got record) bool { return r.Epoch > got.Epoch }
 
 func (r record) nextEpoch() int64 { return max(time.Now().Unix(), r.Epoch+1) }
 
-// adopt takes over the cluster's record as it stands.
-func (c *Cluster) adopt(known, got record, now Moment) {
+// adopt takes over the cluster's record as it stands, since that revision.
+func (c *Cluster) adopt(known, got record, now Moment, rev int64) {
 	c.mu.Lock()
-	c.record, c.past = got, now
+	c.record, c.past, c.recorded = got, now, rev
+	c.answeredLocked(time.Now())
 	if known.ID != got.ID {
-		c.most = 0
+		c.most = 1
 	}
 	c.mu.Unlock()
 	switch {
@@ -74,6 +75,7 @@ func (c *Cluster) adopt(known, got record, now Moment) {
 func (c *Cluster) counted(h *etcdserverpb.ResponseHeader, nodes int64) {
 	c.size.Store(nodes)
 	c.mu.Lock()
+	c.answeredLocked(time.Now())
 	now := moment(h)
 	back := now.before(c.past) // keepAlive finds out
 	if !back {
@@ -90,9 +92,31 @@ func (c *Cluster) counted(h *etcdserverpb.ResponseHeader, nodes int64) {
 func (c *Cluster) saw(h *etcdserverpb.ResponseHeader) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.answeredLocked(time.Now())
 	if now := moment(h); !now.before(c.past) {
 		c.past = now
 	}
+}
+
+// outOfTouch is how long etcd may be silent and what this node has still count: while
+// it is in touch nobody tells it of what others replace either.
+const outOfTouch = 2 * time.Minute
+
+// answeredLocked notes that etcd answered. It needs mu.
+func (c *Cluster) answeredLocked(now time.Time) {
+	// By both clocks: one of them stands still while the machine sleeps.
+	gap := max(now.Sub(c.answered), now.Round(0).Sub(c.answered.Round(0)))
+	if !c.answered.IsZero() && gap > c.silence {
+		c.absences++
+	}
+	c.answered = now
+}
+
+// absence tells how often etcd was silent for long, and its era since.
+func (c *Cluster) absence() (n int, now swarmcache.Era) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.absences, swarmcache.Era{Cluster: c.record.ID, Epoch: c.record.Epoch}
 }
 
 // seemsRestored reports whether etcd seems to have come less far than before. A

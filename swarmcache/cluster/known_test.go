@@ -31,6 +31,7 @@ func TestForeignClusterIsRefused(t *testing.T) {
 	second, known := knows(t, config(mine, 2))
 	other := join(t, config(theirs, 3))
 	second.stop()
+	noErr(t, other.Publish(t.Context(), version("k", `"1"`)))
 	if known().Nodes != 2 {
 		t.Fatalf("%d nodes were counted", known().Nodes)
 	}
@@ -52,6 +53,10 @@ func TestForeignClusterIsRefused(t *testing.T) {
 	if noErr(t, err); len(g.Kvs) != 1 {
 		t.Fatal("it registered all the same")
 	}
+	m.stop()
+	cfg.Known.Nodes, cfg.Registerer = 0, nil // an earlier program did not count them
+	m = run(t, cfg)
+	eventually(t, "it says so again", func() bool { return errors.As(m.State(), &foreign) })
 	m.stop()
 
 	cfg.ClusterID = other.ID()
@@ -132,5 +137,62 @@ func TestInvalidationIsOwedBeyondTheLease(t *testing.T) {
 	})
 	if a.LeaseID() == lease {
 		t.Error("the lease was not lost")
+	}
+}
+
+// Etcd was wiped, and who reaches it first knows nothing, as its disk was lost too: the
+// others do not stay out for that. It is their cluster again, and the new node is in it.
+func TestBlankNodeDoesNotTakeTheClusterOver(t *testing.T) {
+	t.Parallel()
+	before, wiped := prefix(), prefix()
+	first, knownFirst := knows(t, config(before, 1))
+	second, knownSecond := knows(t, config(before, 2))
+	was := second.Era()
+	first.stop()
+	second.stop()
+
+	blank := join(t, config(wiped, 3))
+	if blank.ID() == was.Cluster {
+		t.Fatal("it knows of the cluster")
+	}
+	cfg := config(wiped, 1)
+	cfg.Known = knownFirst()
+	cfg.Known.Nodes = 0 // an earlier program did not count them
+	again := join(t, cfg)
+	cfg = config(wiped, 2)
+	cfg.Known = knownSecond()
+	join(t, cfg)
+	if now := again.Era(); now.Cluster != was.Cluster || now.Epoch <= was.Epoch {
+		t.Errorf("the era is %v, was %v", now, was)
+	}
+	eventually(t, "the new node is in it", func() bool {
+		nodes, err := again.Nodes(t.Context())
+		return err == nil && len(nodes) == 3 && blank.Era() == again.Era() && string(blank.Secret()) == string(again.Secret())
+	})
+}
+
+// A lease that was lost makes nothing doubtful, but a long silence does: others may have
+// replaced what is here.
+func TestOnlyALongSilenceMakesDoubtful(t *testing.T) {
+	t.Parallel()
+	for _, long := range []bool{false, true} {
+		cfg := config(prefix(), 1)
+		cfg.LeaseTTL = 2 * time.Second
+		m := run(t, cfg, func(c *cluster.Cluster) {
+			if long {
+				c.Silence(time.Millisecond)
+			}
+		})
+		healthy(t, m)
+		told := make(chan bool, 8)
+		go m.Purges(t.Context(), func(s swarmcache.Standing) { told <- s.Afresh })
+		if !<-told {
+			t.Error("at the start nothing is doubtful")
+		}
+		_, err := raw(t, etcd).Revoke(t.Context(), clientv3.LeaseID(m.LeaseID()))
+		noErr(t, err)
+		if afresh := <-told; afresh != long {
+			t.Errorf("after a long silence: %t; doubtful: %t", long, afresh)
+		}
 	}
 }

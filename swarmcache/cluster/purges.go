@@ -87,6 +87,8 @@ type purgeWatch struct {
 	mu       sync.Mutex // held across tell
 	standing map[string]swarmcache.Purge
 	caught   bool
+	absences int // when it was last told of a state
+	era      swarmcache.Era
 }
 
 func (w *purgeWatch) state(_ int64, kvs []*mvccpb.KeyValue) error {
@@ -96,8 +98,10 @@ func (w *purgeWatch) state(_ int64, kvs []*mvccpb.KeyValue) error {
 	for _, kv := range kvs {
 		w.takeLocked(kv)
 	}
-	w.caught = true
-	w.tellLocked(true)
+	absences, era := w.c.absence()
+	afresh := !w.caught || absences != w.absences || era != w.era
+	w.caught, w.absences, w.era = true, absences, era
+	w.tellLocked(afresh)
 	return nil
 }
 

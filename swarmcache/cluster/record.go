@@ -25,6 +25,8 @@ type record struct {
 	// knows the last one.
 	Epoch  int64 `json:"epoch"`
 	Scheme int   `json:"scheme"`
+	// Blank: who made it belonged to no cluster before.
+	Blank bool `json:"blank,omitempty"`
 }
 
 // SchemeError says that the cluster speaks another format than this program.
@@ -66,7 +68,7 @@ func (c *Cluster) foreign() bool {
 // knows, so that a cluster whose etcd lost everything stays the same swarm.
 func (c *Cluster) meet(ctx context.Context, client *clientv3.Client) error {
 	c.mu.Lock()
-	known, past, alone := c.record, c.past, c.most <= 1 && c.cfg.ClusterID == ""
+	known, past, alone := c.record, c.past, c.most == 1 && c.cfg.ClusterID == ""
 	c.mu.Unlock()
 	key := c.keys.cluster()
 	r, err := client.Get(ctx, key) // nearly always it is there: do not write for nothing
@@ -75,21 +77,65 @@ func (c *Cluster) meet(ctx context.Context, client *clientv3.Client) error {
 	}
 	now := moment(r.Header)
 	if len(r.Kvs) == 0 {
-		fresh := record{ID: cmp.Or(known.ID, rand.Text()), Secret: known.Secret, Epoch: known.nextEpoch(), Scheme: Scheme}
+		fresh := record{ID: cmp.Or(known.ID, rand.Text()), Secret: known.Secret, Epoch: known.nextEpoch(), Scheme: Scheme, Blank: known.ID == ""}
 		return c.write(ctx, client, known, fresh, 0)
 	}
 	got, err := readRecord(r.Kvs[0].Value)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	switch rev := r.Kvs[0].ModRevision; {
 	case known.ID != "" && known.ID != got.ID && !alone:
+		if got.Blank && c.cfg.ClusterID == "" {
+			return c.oust(ctx, client, known, got, rev)
+		}
 		return &ForeignError{got.ID, known.ID}
 	case known.ID != got.ID:
 	case known.outlives(got) || known.Epoch == got.Epoch && now.before(past):
 		got.Epoch = known.nextEpoch()
-		return c.write(ctx, client, known, got, r.Kvs[0].ModRevision)
+		return c.write(ctx, client, known, got, rev)
 	}
-	c.adopt(known, got, now)
+	c.adopt(known, got, now, r.Kvs[0].ModRevision)
+	return nil
+}
+
+// oust makes a cluster's record stand again in an etcd that was wiped, and that a node
+// which knew nothing of the cluster reached first: one whose disk was lost as well.
+// Where that node is not the only one, or anything was stored or ordered already, it
+// is another cluster's etcd.
+func (c *Cluster) oust(ctx context.Context, client *clientv3.Client, known, got record, rev int64) error {
+	nodes, err := client.Get(ctx, c.keys.nodes(), clientv3.WithPrefix())
+	if err != nil {
+		return fmt.Errorf("read who made the cluster's record: %w", err)
+	}
+	foreign := &ForeignError{got.ID, known.ID}
+	if len(nodes.Kvs) > 1 {
+		return foreign
+	}
+	unchanged := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(c.keys.cluster()), "=", rev)}
+	for _, used := range []string{c.keys.allObjects(), c.keys.purges(), c.keys.allKept(), c.keys.jobs()} {
+		unchanged = append(unchanged, clientv3.Compare(clientv3.CreateRevision(used), "=", 0).WithPrefix())
+	}
+	ours := record{ID: known.ID, Secret: known.Secret, Epoch: known.nextEpoch(), Scheme: Scheme}
+	t, err := client.Txn(ctx).If(unchanged...).
+		Then(clientv3.OpPut(c.keys.cluster(), encode(ours))).
+		Else(clientv3.OpGet(c.keys.cluster())).Commit()
+	switch {
+	case err != nil:
+		return fmt.Errorf("write the cluster's record: %w", err)
+	case t.Succeeded:
+	case only(t, 0) != nil && only(t, 0).ModRevision == rev:
+		return foreign
+	default: // another node was faster
+		return c.meet(ctx, client)
+	}
+	c.log.Warn("etcd was wiped, and met first by a node that knew nothing: this is its cluster again", "was", got.ID, "is", ours.ID)
+	for _, kv := range nodes.Kvs { // it has to come again, and then it moves
+		if _, err := client.Revoke(ctx, clientv3.LeaseID(kv.Lease)); err != nil {
+			c.log.Warn("end the lease of a node", "node", string(kv.Key), "err", err)
+		}
+	}
+	c.adopt(known, ours, moment(t.Header), t.Header.Revision)
 	return nil
 }
 
@@ -106,7 +152,7 @@ func (c *Cluster) write(ctx context.Context, client *clientv3.Client, known, r r
 	case !t.Succeeded:
 		return c.meet(ctx, client)
 	}
-	c.adopt(known, r, moment(t.Header))
+	c.adopt(known, r, moment(t.Header), t.Header.Revision)
 	return nil
 }
 

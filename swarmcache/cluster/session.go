@@ -94,12 +94,19 @@ func (c *Cluster) enter(ctx context.Context, client *clientv3.Client) (clientv3.
 	return l.ID, nil
 }
 
+// register tells of this node, unless the cluster's record has changed since it was met.
 func (c *Cluster) register(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) error {
 	c.mu.Lock()
-	self := c.self
+	self, rev := c.self, c.recorded
 	c.mu.Unlock()
-	if _, err := client.Put(ctx, c.keys.node(self.ID), encode(self), clientv3.WithLease(id)); err != nil {
+	t, err := client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(c.keys.cluster()), "=", rev)).
+		Then(clientv3.OpPut(c.keys.node(self.ID), encode(self), clientv3.WithLease(id))).Commit()
+	if err != nil {
 		return fmt.Errorf("register: %w", err)
+	}
+	if !t.Succeeded {
+		return errRestored // the cluster's record is another one
 	}
 	return nil
 }
