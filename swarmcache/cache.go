@@ -85,6 +85,7 @@ type Cache struct {
 	transfers atomic.Int32
 	budget    *budget
 	obeyed    obedience
+	distrusts atomic.Uint32 // how often everything that is stored became stale; changed under files
 	draining  atomic.Bool
 
 	born   time.Time     // when this run began, by the real clock
@@ -116,7 +117,9 @@ type Cache struct {
 	going    int64 // bytes of those that are leaving
 	evict    *policy.Eviction[ObjectID]
 	firsts   map[policy.Key]*first
-	round    uint32 // how often what is stored has become uncertain
+	round    uint32                     // how often what is stored has become uncertain
+	asking   map[ObjectID]chan struct{} // what the directory is being asked about; closed with the answer
+	silent   time.Time                  // until when a directory that did not answer is not asked
 
 	spools spools
 }
@@ -147,7 +150,7 @@ func Open(cfg Config) (*Cache, error) {
 		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, current: map[policy.Key]ObjectID{}, variants: variants{},
 		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{}, evict: policy.NewEviction[ObjectID](cfg.Size),
 		spools: spools{open: map[*Spool]struct{}{}},
-		born:   time.Now(), heard: make(chan struct{}), round: 1,
+		born:   time.Now(), heard: make(chan struct{}), round: 1, asking: map[ObjectID]chan struct{}{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.budget = newBudget(c.ctx, c.goWork, cfg.Directory, cmp.Or(cfg.HostStreams, 16), cmp.Or(cfg.ClusterHostStreams, 64), cfg.Now, cfg.Registerer)
@@ -157,6 +160,7 @@ func Open(cfg Config) (*Cache, error) {
 	if err := c.obeyed.load(cfg.Index); err != nil {
 		return nil, err
 	}
+	c.distrusts.Store(c.obeyed.Distrusts)
 	c.absent = !c.obeyed.Touch.IsZero() && c.now().Sub(c.obeyed.Touch) >= awayLong
 	untold, err := c.load()
 	if err != nil {
@@ -230,7 +234,9 @@ func (c *Cache) Local(key policy.Key, o Origin) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return obj.handle(o), nil
+	h := obj.handle(o)
+	h.doubt = c.unheardOf(h)
+	return h, nil
 }
 
 func (c *Cache) selected(key policy.Key) (id ObjectID, ok bool) {
@@ -270,7 +276,20 @@ var errForgotten = errors.New("forgotten meanwhile")
 func (c *Cache) find(ctx context.Context, key policy.Key, o Origin, wanted func(policy.Stored) bool, since Mark, directory func() (*Version, *FillRecord, error)) (*Object, error) {
 	local, err := c.Local(key, o)
 	if err == nil && local.Complete() && !local.Certain() {
-		return c.ascertain(ctx, local, o, wanted, since, directory)
+		ask, answered, done := c.toAsk(local.o.file.version.ID)
+		switch {
+		case done != nil:
+			defer done()
+			return c.ascertain(ctx, local, o, wanted, since, directory)
+		case ask:
+			local.Close()
+			select {
+			case <-answered:
+				return c.find(ctx, key, o, wanted, since, directory)
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
 	}
 	if err == nil && (local.Complete() || local.o.busy()) {
 		return local, nil
@@ -281,18 +300,22 @@ func (c *Cache) find(ctx context.Context, key policy.Key, o Origin, wanted func(
 		}
 		return nil, busy
 	}
+	if err == nil {
+		c.untilHeard(ctx)
+		local.doubt = c.unheardOf(local)
+	}
 	v, fill, derr := directory()
+	if err == nil && since.Past() {
+		local.Close()
+		return nil, errForgotten
+	}
 	var other *Version
 	if derr == nil {
 		other, v, fill = pick(v, fill, wanted)
+		v, fill = running(v, fill)
 	}
 	switch {
-	case derr == nil && fill != nil && fill.Ended == "":
-		if v == nil || v.ID != fill.Version.ID {
-			v = &fill.Version
-		}
 	case derr == nil && v != nil:
-		fill = nil
 	case err != nil && other != nil:
 		return nil, &OtherVariantError{other.Stored}
 	case err == nil: // nothing is known of it elsewhere: what is here counts
@@ -310,17 +333,39 @@ func (c *Cache) find(ctx context.Context, key policy.Key, o Origin, wanted func(
 		}
 		local.Close()
 	}
-	obj, err := c.admit(*v)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	obj, err := c.take(*v, fill, o, since)
+	if err != nil && err != errForgotten {
+		err = fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
+	return obj, err
+}
+
+// take admits what the directory said of a key at since or later, unless that was
+// forgotten meanwhile.
+func (c *Cache) take(v Version, fill *FillRecord, o Origin, since Mark) (*Object, error) {
+	obj, err := c.admit(v)
+	if err != nil {
+		return nil, err
+	}
+	h := obj.handle(o)
 	if since.Past() {
-		obj.handle(o).Close()
+		h.Close()
 		c.forget(v.ID)
 		return nil, errForgotten
 	}
 	obj.expect(fill)
-	return obj.handle(o), nil
+	return h, nil
+}
+
+// running is what counts of a version and a fill: the fill, while it runs.
+func running(v *Version, fill *FillRecord) (*Version, *FillRecord) {
+	switch {
+	case fill == nil || fill.Ended != "":
+		return v, nil
+	case v == nil || v.ID != fill.Version.ID:
+		return &fill.Version, fill
+	}
+	return v, fill
 }
 
 // OtherVariantError tells of the only response that a key selects, which is not
@@ -354,7 +399,7 @@ func (c *Cache) look(id ObjectID) (*object, error) {
 	}
 	c.files.Lock()
 	defer c.files.Unlock()
-	rec, err := c.cfg.Index.Get(id)
+	rec, err := c.recorded(id)
 	if err != nil {
 		return nil, err
 	}
@@ -371,7 +416,7 @@ func (c *Cache) admit(v Version) (*object, error) {
 	c.untilGone(v.ID) // its file has the same name
 	rec, known := Record{Version: v, Added: c.now().Unix()}, false
 	if c.has(v.ID) {
-		if r, err := c.cfg.Index.Get(v.ID); err == nil {
+		if r, err := c.recorded(v.ID); err == nil {
 			rec, known = r, true
 		}
 		if !v.InfoHash.IsZero() {
@@ -488,7 +533,7 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 		return err
 	}
 	v := obj.o.file.Version()
-	c.certain(v.ID)
+	c.certain(v.ID, 0)
 	err := c.cfg.Directory.Publish(ctx, v)
 	if errors.Is(err, ErrPoisoned) {
 		obj.o.mismatch()

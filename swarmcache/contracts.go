@@ -114,13 +114,16 @@ type Record struct {
 	Untold bool `json:"untold,omitempty"`
 	// Suspect is set while a piece was found damaged and the others were not looked
 	// at since: each is verified before it counts.
-	Suspect  bool            `json:"suspect,omitempty"`
-	Verified int64           `json:"verified,omitempty"` // Unix seconds: when all of it last had its hashes
-	Pinned   bool            `json:"pinned,omitempty"`
-	Priority policy.Priority `json:"priority,omitempty"` // that an operator set; empty: the configuration decides
-	Hits     int64           `json:"hits,omitempty"`
-	LastUsed int64           `json:"last_used,omitempty"` // Unix seconds
-	Added    int64           `json:"added,omitempty"`     // Unix seconds
+	Suspect  bool  `json:"suspect,omitempty"`
+	Verified int64 `json:"verified,omitempty"` // Unix seconds: when all of it last had its hashes
+	// Distrusts is how often, when this was written, everything on the node had become
+	// stale because purges may have been missed. Was it since, this is stale.
+	Distrusts uint32          `json:"distrusts,omitempty"`
+	Pinned    bool            `json:"pinned,omitempty"`
+	Priority  policy.Priority `json:"priority,omitempty"` // that an operator set; empty: the configuration decides
+	Hits      int64           `json:"hits,omitempty"`
+	LastUsed  int64           `json:"last_used,omitempty"` // Unix seconds
+	Added     int64           `json:"added,omitempty"`     // Unix seconds
 }
 
 // Directory tells what the cluster holds and what is being filled. It is a

@@ -1,6 +1,7 @@
 package swarmcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	mrand "math/rand/v2"
@@ -23,6 +24,9 @@ const (
 	// patienceHear bounds how long a request waits at the start of a run until this
 	// node has heard of the purges.
 	patienceHear = 2 * time.Second
+	// patienceSilent is for how long a directory that did not answer is not asked again
+	// about what is here.
+	patienceSilent = 3 * time.Second
 	// awayLong is how long a node may be out of touch and still take what it has
 	// for as good as it was. It hears every hour that nothing is new.
 	awayLong = 2 * time.Hour
@@ -65,14 +69,16 @@ func (c *Cache) doubtAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.round++
+	c.silent = time.Time{}
 }
 
-// certain notes that the cluster, or the origin, was asked about an object.
-func (c *Cache) certain(id ObjectID) {
+// certain notes that the cluster, or the origin, was asked about an object in that
+// round of doubt; 0: in the present one.
+func (c *Cache) certain(id ObjectID, round uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[id]; e != nil {
-		e.asked = c.round
+		e.asked = cmp.Or(round, c.round)
 	}
 }
 
@@ -86,35 +92,73 @@ func (o *Object) Certain() bool {
 	return e == nil || e.asked == c.round
 }
 
-// ascertain returns local, or what the directory knows better.
+// unheardOf reports whether an object may have been purged while this node was away
+// for long.
+func (c *Cache) unheardOf(o *Object) bool { return c.absent && !c.hasHeard() && !o.Certain() }
+
+// toAsk tells whether the directory is to be asked about an object, and by whom: who
+// gets no answered asks, and calls done; the others wait until it is closed.
+func (c *Cache) toAsk(id ObjectID) (ask bool, answered <-chan struct{}, done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Now().Before(c.silent) {
+		return false, nil, nil
+	}
+	if q := c.asking[id]; q != nil {
+		return true, q, nil
+	}
+	q := make(chan struct{})
+	c.asking[id] = q
+	return true, nil, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.asking, id)
+		close(q)
+	}
+}
+
+// ascertain returns local, which is complete, or what the directory knows better.
 func (c *Cache) ascertain(ctx context.Context, local *Object, o Origin, wanted func(policy.Stored) bool, since Mark, directory func() (*Version, *FillRecord, error)) (*Object, error) {
 	c.untilHeard(ctx)
+	c.mu.Lock()
+	round := c.round
+	c.mu.Unlock()
+	heard := c.hasHeard()
 	v, fill, err := directory()
 	if since.Past() {
 		local.Close()
 		return nil, errForgotten
 	}
+	// What the directory does not have any more it may not have for a purge.
+	local.doubt = !heard && (c.absent || errors.Is(err, ErrNotFound))
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		local.doubt = c.absent && !c.hasHeard()
+		if errors.Is(err, ErrUnavailable) {
+			c.mu.Lock()
+			c.silent = time.Now().Add(patienceSilent)
+			c.mu.Unlock()
+		}
 		return local, nil
 	}
-	if fill != nil && fill.Ended == "" && (v == nil || v.ID != fill.Version.ID) {
-		v = &fill.Version
-	} else {
-		fill = nil
-	}
+	_, v, fill = pick(v, fill, wanted)
+	v, fill = running(v, fill)
 	have := local.Version()
-	if v == nil || v.ID == have.ID || v.date().Before(have.date()) || !wanted(v.Stored) {
-		c.certain(have.ID)
+	if v == nil || v.ID == have.ID || v.date().Before(have.date()) {
+		if heard {
+			c.certain(have.ID, round)
+		}
 		return local, nil
 	}
-	local.Close()
-	obj, err := c.admit(*v)
-	if err != nil {
-		return nil, err
+	if busy := c.begins(); busy != nil {
+		local.Close()
+		return nil, busy
 	}
-	obj.expect(fill)
-	return obj.handle(o), nil
+	obj, err := c.take(*v, fill, o, since)
+	if err == nil || errors.Is(err, errForgotten) {
+		local.Close()
+		return obj, err
+	}
+	local.doubt = true // the origin knows whether it was replaced
+	return local, nil
 }
 
 // enterEraLocked notes in which era the directory is. It needs obeyed.mu.
@@ -124,11 +168,11 @@ func (c *Cache) enterEraLocked(now Era) {
 		return
 	}
 	if o.Era != (Era{}) {
-		o.forgot = true
+		o.Forgot = true
 		c.log.Warn("the directory has lost what it was told", "was", o.Era, "is", now)
 	}
 	if o.Era.Cluster != "" && o.Era.Cluster != now.Cluster {
-		o.Obeyed, o.own = nil, nil // those of another cluster are nobody's business here
+		o.Obeyed, o.own, o.begun = nil, nil, nil // those of another cluster are nobody's business here
 	}
 	o.Era = now
 }
@@ -146,18 +190,26 @@ func (c *Cache) missedPurges(now Era) bool {
 }
 
 // distrust makes everything that is stored stale where purges may have been missed.
+// How often that was so stands in the catalogue, with each record too: it is not
+// written for every object, and what is opened later is stale as well.
 func (c *Cache) distrust(now Era) error {
 	if !c.missedPurges(now) {
 		return nil
 	}
-	c.log.Warn("purges may have been missed: all objects must be revalidated", "since", c.obeyed.Touch)
+	o := &c.obeyed
+	c.log.Warn("purges may have been missed: all objects must be revalidated", "since", o.Touch)
 	c.AdvanceAll()
 	c.cfg.Distrusted()
-	stale := func(r *Record) bool {
-		was := r.Version.Stored.Invalid
-		r.Version.Stored.Invalid = true
-		return !was
-	}
+	o.Distrusts++
+	c.stale(o.Distrusts)
+	o.Touch = c.now() // as good as: what comes from now on is of now
+	return o.saveLocked(c.cfg.Index)
+}
+
+// stale makes stale what is in memory, and what was recorded before.
+func (c *Cache) stale(distrusts uint32) {
+	c.files.Lock() // nobody opens what was read before this
+	defer c.files.Unlock()
 	c.mu.Lock()
 	for _, o := range c.objects {
 		o.file.mu.Lock()
@@ -165,69 +217,48 @@ func (c *Cache) distrust(now Era) error {
 		o.file.mu.Unlock()
 	}
 	c.mu.Unlock()
-	_, err := c.rewriteAll(stale)
-	if err == nil {
-		c.obeyed.Touch = c.now() // as good as: what comes from now on is of now
+	c.distrusts.Store(distrusts)
+}
+
+// recorded returns what the catalogue knows of an object.
+func (c *Cache) recorded(id ObjectID) (Record, error) {
+	r, err := c.cfg.Index.Get(id)
+	if r.Distrusts != c.distrusts.Load() {
+		r.Version.Stored.Invalid = true
 	}
-	return err
+	return r, err
 }
 
 // tellAll has the directory told of everything that is complete here, as it has lost
 // that. A crash does not make this node forget that it owes it.
 func (c *Cache) tellAll() error {
-	ids, err := c.rewriteAll(func(r *Record) bool {
-		owes := r.Complete && !r.Untold
-		r.Untold = r.Untold || owes
-		return owes
-	})
-	if err == nil && len(ids) > 0 {
-		c.log.Info("telling the directory again what is stored here", "objects", len(ids))
-		c.publishLater(c.cfg.Settle+mrand.N(c.cfg.Settle), ids...)
-	}
-	return err
-}
-
-// rewriteAll changes the records for which f says that it changed them, and returns
-// their ids.
-func (c *Cache) rewriteAll(f func(*Record) bool) (ids []ObjectID, err error) {
-	err = c.cfg.Index.Each(func(r Record) bool {
-		if f(&r) {
+	var ids []ObjectID
+	err := c.cfg.Index.Each(func(r Record) bool {
+		if r.Complete && !r.Untold {
 			ids = append(ids, r.Version.ID)
 		}
 		return true
 	})
-	for _, id := range ids {
-		if err != nil {
-			break
-		}
-		err = c.rewriteOne(id, f)
+	owed := 0
+	for ; err == nil && owed < len(ids); owed++ {
+		err = c.owe(ids[owed])
 	}
-	return ids, err
+	if owed > 0 {
+		c.log.Info("telling the directory again what is stored here", "objects", owed)
+		c.publishLater(c.cfg.Settle+mrand.N(c.cfg.Settle), ids[:owed]...)
+	}
+	return err
 }
 
-// rewriteOne changes a record, unless its object is gone, or on its way out.
-func (c *Cache) rewriteOne(id ObjectID, f func(*Record) bool) error {
-	c.files.Lock()
-	o, err := c.inMemory(id)
-	if o == nil {
-		defer c.files.Unlock() // so that it is not opened with what the record says now
-	} else {
-		c.files.Unlock()
-		defer o.file.Release()
-		o.recording.Lock()
-		defer o.recording.Unlock()
-	}
-	if err != nil {
-		return err
-	}
-	c.selecting.Lock()
-	defer c.selecting.Unlock()
-	r, err := c.cfg.Index.Get(id)
-	if errors.Is(err, ErrNotFound) || err == nil && (!c.has(id) || !f(&r)) {
+// owe records that the directory is to be told of an object, unless it went.
+func (c *Cache) owe(id ObjectID) error {
+	o, err := c.look(id)
+	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return c.cfg.Index.Put(r)
+	defer o.file.Release()
+	return o.setUntold(true)
 }

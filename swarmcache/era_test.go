@@ -3,6 +3,7 @@ package swarmcache_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -72,6 +73,7 @@ func (r *realm) lose(kept string) {
 type resident struct {
 	*swarmcache.Cache
 	directory *cluster.Cluster
+	index     *index.Index
 	leave     func()
 
 	r     *realm
@@ -98,6 +100,7 @@ func (n *resident) come() {
 	self := swarmcache.Node{ID: n.id}
 	x, err := index.Open(index.Options{Dir: filepath.Join(n.dir, "index")})
 	must(t, err)
+	n.index = x
 	n.directory, err = cluster.Open(cluster.Config{
 		Endpoints: []string{n.r.addr}, Self: self, Logger: log,
 		// So long that a lease of the copy still lives when etcd is restored.
@@ -297,6 +300,11 @@ func TestMovesToAnotherCluster(t *testing.T) {
 	if got := n.finds(m); got != "" {
 		t.Errorf("it serves %s", got)
 	}
+	eventually(t, func() bool { // it has done all that it was told at first
+		var o struct{ Era swarmcache.Era }
+		b, err := n.index.Setting("purges")
+		return err == nil && json.Unmarshal(b, &o) == nil && o.Era == n.directory.Era()
+	})
 	if !here(there.Cache, other) || there.published(other) == "" {
 		t.Error("it has brought its purges along")
 	}

@@ -53,7 +53,7 @@ func (c *Cache) List(after ObjectID, n int) ([]Record, error) {
 // Record returns what the catalogue knows of an object, without its hashes, or
 // ErrNotFound. It does not count as a use.
 func (c *Cache) Record(id ObjectID) (Record, error) {
-	r, err := c.cfg.Index.Get(id)
+	r, err := c.recorded(id)
 	if err != nil {
 		return Record{}, err
 	}

@@ -32,6 +32,9 @@ func (o *obedience) load(x Index) error {
 	if err := readSetting(x, settingPurges, o); err != nil {
 		return err
 	}
+	if b, err := json.Marshal(o); err == nil {
+		o.rest = sha256.Sum256(b)
+	}
 	for i := range purgeSheets {
 		b, err := x.Setting(sheetSetting(i))
 		if errors.Is(err, ErrNotFound) {
@@ -73,7 +76,13 @@ func (o *obedience) saveLocked(x Index) error {
 	if err != nil {
 		return err
 	}
-	return x.SetSetting(settingPurges, b)
+	if sum := digestOf(sha256.Sum256(b)); sum != o.rest {
+		if err := x.SetSetting(settingPurges, b); err != nil {
+			return err
+		}
+		o.rest = sum
+	}
+	return nil
 }
 
 // MigratePurges makes of the purges of data format 1, all of them in one value, the

@@ -220,16 +220,24 @@ func (o *object) seal() error {
 
 // told notes that the directory knows of the complete object.
 func (o *object) told() {
+	if err := o.setUntold(false); err != nil {
+		o.c.log.Warn("record that an object is published", "object", o.file.version.ID, "error", err)
+	}
+}
+
+// setUntold records whether the directory is still to be told of the complete object.
+func (o *object) setUntold(untold bool) error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
 	rec, err := o.c.cfg.Index.Get(o.file.version.ID)
-	if err != nil || !rec.Untold {
-		return
+	if errors.Is(err, ErrNotFound) || err == nil && (!rec.Complete || rec.Untold == untold) {
+		return nil
 	}
-	rec.Untold = false
-	if err := o.putLocked(rec); err != nil {
-		o.c.log.Warn("record that an object is published", "object", rec.Version.ID, "error", err)
+	if err != nil {
+		return err
 	}
+	rec.Untold = untold
+	return o.putLocked(rec)
 }
 
 // freshen gives the object's version new facts.
@@ -266,7 +274,8 @@ func (o *object) putLocked(r Record) error {
 	r.Added, r.Pinned, r.Priority = o.added, o.pinned, o.priority
 	r.Verified = o.verified
 	r.LastUsed = o.c.lastUsed(o.file.version.ID)
-	r.Version = o.file.Version() // as of now: its digest may have come meanwhile
+	r.Distrusts = o.c.distrusts.Load() // first: the version says what came of them
+	r.Version = o.file.Version()       // as of now: its digest may have come meanwhile
 	err := o.c.cfg.Index.Put(r)
 	o.recorded = o.recorded || err == nil
 	return err

@@ -54,11 +54,15 @@ type obedience struct {
 	own      []string              // ordered here, and not seen to stand yet
 	begun    map[string][]gone     // obeyed for who asks, and not on the disk yet
 	standing []Purge               // as last told; nil: all of them are obeyed
-	forgot   bool                  // the directory has lost what it was told of what is stored here
+	told     time.Time             // when that was
 	written  [purgeSheets]digestOf // what stands in the catalogue
+	rest     digestOf              // what stands there of the fields below
 	Obeyed   []Purge               `json:"-"`
 	Touch    time.Time             `json:"touch"`
-	Era      Era                   `json:"era,omitzero"` // of the directory that ordered them
+	Era      Era                   `json:"era,omitzero"`     // of the directory that ordered them
+	Forgot   bool                  `json:"forgot,omitempty"` // it has lost what it was told of what is stored here
+	// Distrusts is how often purges may have been missed.
+	Distrusts uint32 `json:"distrusts,omitempty"`
 }
 
 // order notes a purge as this node's own: what comes in the place of what was
@@ -137,8 +141,7 @@ func (c *Cache) obey(told Standing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := c.distrust(told.Era); err != nil {
-		c.log.Error("distrust what is stored", "error", err)
-		return // it is told again
+		c.log.Error("remember that what is stored is stale", "error", err) // obeyOn tries again
 	}
 	c.enterEraLocked(told.Era)
 	known := map[string]bool{}
@@ -161,7 +164,7 @@ func (c *Cache) obey(told Standing) {
 	}
 	c.inTouch()
 	idle := o.standing == nil
-	o.standing = append([]Purge{}, standing...)
+	o.standing, o.told = append([]Purge{}, standing...), c.now()
 	if idle {
 		c.goWork(c.obeyOn)
 	}
@@ -174,10 +177,10 @@ func (c *Cache) obeyOn() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for c.ctx.Err() == nil {
-		standing, forgot := o.standing, o.forgot
+		standing, told, era, forgot := o.standing, o.told, o.Era, o.Forgot
 		obeyed, begun, last := []Purge(nil), maps.Clone(o.begun), slices.Clone(o.Obeyed)
 		o.mu.Unlock()
-		lost, again := c.standAgain(last, standing)
+		lost, again := c.standAgain(era, last, standing)
 		obeyed = append(obeyed, lost...)
 		for _, p := range standing {
 			if all, new := begun[p.ID]; new {
@@ -194,12 +197,15 @@ func (c *Cache) obeyOn() {
 			forgot = again != nil
 		}
 		o.mu.Lock()
-		o.forgot = forgot
+		if o.Era != era {
+			continue // what was told since is of another directory, as it were
+		}
+		o.Forgot = forgot
 		for _, p := range obeyed {
 			delete(o.begun, p.ID)
 			o.own = slices.DeleteFunc(o.own, func(id string) bool { return id == p.ID })
 		}
-		o.Obeyed, o.Touch = obeyed, c.now()
+		o.Obeyed, o.Touch = obeyed, told
 		if err := o.saveLocked(c.cfg.Index); err != nil {
 			c.log.Warn("remember the purges", "error", err) // they are obeyed again
 		}
@@ -223,8 +229,8 @@ func (c *Cache) obeyOn() {
 
 // standAgain orders once more what this node has obeyed and the directory has lost:
 // another node may have been away when it was ordered. It returns those purges, and
-// why some could not be ordered yet.
-func (c *Cache) standAgain(obeyed, standing []Purge) (lost []Purge, err error) {
+// why some could not be ordered yet. None of them is for another era's directory.
+func (c *Cache) standAgain(era Era, obeyed, standing []Purge) (lost []Purge, err error) {
 	for _, p := range obeyed {
 		stands := slices.ContainsFunc(standing, func(s Purge) bool { return s.ID == p.ID })
 		if stands || c.now().Sub(p.At) > PurgesStand-time.Hour { // its time is over
@@ -232,11 +238,17 @@ func (c *Cache) standAgain(obeyed, standing []Purge) (lost []Purge, err error) {
 		}
 		lost = append(lost, p)
 		c.log.Info("the directory has lost a purge", "key", p.Key)
-		if err == nil {
+		if err == nil && c.obeyed.isIn(era) {
 			err = c.cfg.Directory.Purge(c.ctx, p)
 		}
 	}
 	return lost, err
+}
+
+func (o *obedience) isIn(era Era) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.Era == era
 }
 
 // gone is what a key selected here.
