@@ -80,7 +80,7 @@ func (s *service) registerDownloads(api huma.API) {
 	create := operation("create-download", http.MethodPost, "downloads", "Download a URL into the cache, or into a file")
 	create.Description = "It comes the way a client's request does: the same rules, the same swarm, one copy from the origin however many ask. " +
 		"A file is written beside its destination, flushed, and only then given its name. What is not over goes on when the daemon starts again; " +
-		"but headers that may be credentials are kept nowhere: a download that had such has failed then."
+		"but headers and queries that may be credentials are kept nowhere: a download that had such has failed then."
 	create.DefaultStatus = http.StatusCreated
 	huma.Register(api, create, func(_ context.Context, in *struct{ Body DownloadOrder }) (*output, error) {
 		spec, err := s.spec(in.Body)
