@@ -29,8 +29,8 @@ const PurgesStand = 7 * 24 * time.Hour
 type Standing struct {
 	Purges []Purge // that stand, all of them
 	Era    Era
-	// Afresh: this node was out of touch with the directory, or never in touch before
-	// in this run. What it has others may have replaced meanwhile.
+	// Afresh: this node was out of touch with the directory for long, or never in touch
+	// before in this run. What it has others may have replaced meanwhile.
 	Afresh bool
 }
 
