@@ -236,6 +236,7 @@ func TestNewerVersionThatCannotCome(t *testing.T) {
 	purged := make(chan error, 1)
 	purge := func() {
 		since := d.Mark(policy.Key(m.name))
+		must(t, other.Withdraw(t.Context(), policy.Key(m.name))) // who looks again finds nothing
 		go func() {
 			_, err := d.Purge(context.Background(), policy.Key(m.name))
 			purged <- err
