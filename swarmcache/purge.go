@@ -1,6 +1,7 @@
 package swarmcache
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -76,16 +77,17 @@ func (o *obedience) order(p Purge) {
 // Purge makes every node forget what key selects: this one before it returns, the
 // others when they hear of it. ErrUnavailable: this node is done, and the
 // directory could not be told. had tells how many responses there were here.
+//
+// The directory is told first: a look-up would bring back from there what was
+// forgotten here, and this node does not obey its own purge a second time.
 func (c *Cache) Purge(ctx context.Context, key policy.Key) (had int, err error) {
 	ctx = context.WithoutCancel(ctx) // forgetting may take longer than its patience, and others must hear of it
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.order(p)
+	told := c.cfg.Directory.Purge(ctx, p)
 	had, err = c.purgeHere(key)
 	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(key), Self: true})
-	if err != nil {
-		return had, err
-	}
-	return had, c.cfg.Directory.Purge(ctx, p)
+	return had, cmp.Or(err, told)
 }
 
 // Invalidate is Purge after a request changed what key selects at the origin (RFC
@@ -98,16 +100,20 @@ func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
 	if err != nil {
 		return err
 	}
-	if had > 0 { // the directory may know nothing of it, and another node have it too
-		return c.cfg.Directory.Purge(ctx, p)
+	told := had > 0
+	if told { // the directory may know nothing of it, and another node have it too
+		err = c.cfg.Directory.Purge(ctx, p)
+	} else {
+		told, err = c.cfg.Directory.Invalidate(ctx, p)
 	}
-	told, err := c.cfg.Directory.Invalidate(ctx, p)
 	if !told {
 		c.obeyed.mu.Lock()
 		defer c.obeyed.mu.Unlock()
 		c.obeyed.own = slices.DeleteFunc(c.obeyed.own, func(id string) bool { return id == p.ID })
+		return err
 	}
-	return err
+	_, again := c.purgeHere(key) // what a look-up brought back until the directory was told
+	return cmp.Or(err, again)
 }
 
 // purgeHere forgets all variants of key on this node, and what is on its way for

@@ -141,6 +141,53 @@ func TestPurgeOutlivesWhoOrderedIt(t *testing.T) {
 	}
 }
 
+// hasty is a directory to which somebody comes before purges do.
+type hasty struct {
+	swarmcache.Directory
+	before func()
+}
+
+func (h *hasty) Purge(ctx context.Context, p swarmcache.Purge) error {
+	h.before()
+	return h.Directory.Purge(ctx, p)
+}
+
+// What a look-up takes from the directory before that is told does not outlive the
+// purge here.
+func TestLookupDuringAPurge(t *testing.T) {
+	for name, purge := range map[string]func(*swarmcache.Cache, policy.Key) error{
+		"purge": func(c *swarmcache.Cache, k policy.Key) error {
+			_, err := c.Purge(t.Context(), k)
+			return err
+		},
+		"invalidate": func(c *swarmcache.Cache, k policy.Key) error { return c.Invalidate(t.Context(), k) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			self, m := swarmcache.Node{ID: "me"}, newMemory("a", 1<<20)
+			dir := &hasty{Directory: cachetest.NewDirectory().Node(self)}
+			c, err := swarmcache.Open(swarmcache.Config{Dir: t.TempDir(), Index: cachetest.NewIndex(), Directory: dir, Node: self, Logger: slog.New(slog.DiscardHandler)})
+			must(t, err)
+			t.Cleanup(func() { c.Close() })
+			fill(t, c, m).Close()
+			came := false
+			dir.before = func() {
+				obj, err := c.Lookup(t.Context(), policy.Key(m.name), m)
+				if came = err == nil; came {
+					obj.Close()
+				}
+			}
+			must(t, purge(c, policy.Key(m.name)))
+			if !came {
+				t.Error("the look-up found nothing, and so shows nothing")
+			}
+			if obj, err := c.Local(policy.Key(m.name), m); err == nil {
+				t.Error("what was purged is here")
+				obj.Close()
+			}
+		})
+	}
+}
+
 // Without the directory a purge counts on this node, and the operator hears that
 // the others were not told.
 func TestPurgeWithoutTheDirectory(t *testing.T) {
