@@ -276,8 +276,8 @@ func (t *transfer) gone(s *spanState) bool {
 	if s.By == t.c.cfg.Node.ID {
 		return true // landed by us and not here: it went with a purge or a lost file
 	}
-	if len(t.nodes)+1 >= MaxListed {
-		return false // it may not be listed
+	if !t.listed || len(t.nodes)+1 >= MaxListed {
+		return false // it may have come after this node was told who is there, or not be listed
 	}
 	m, there := t.nodes[s.By]
 	return !there || m.Rev > s.Rev

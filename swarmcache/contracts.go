@@ -270,6 +270,7 @@ type BoardEvent struct {
 	Left   NodeID      // a participant is gone
 	Fill   *FillRecord // the fill's record changed
 	Caught bool        // everything that stood at the start has been told
+	Listed bool        // this node is listed: from now on it is told who comes and goes
 }
 
 // Origin fetches bytes of one object, with the headers of the client request

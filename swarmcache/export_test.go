@@ -51,7 +51,7 @@ func Schedule(length int64) (time.Duration, error) {
 	t := &transfer{
 		c:    &Cache{cfg: Config{Node: Node{ID: "me"}, Streams: 4}, now: time.Now, rates: rates{m: map[string]float64{}}},
 		file: &File{version: v, layout: v.Layout()}, rec: &FillRecord{Version: v},
-		wants: map[*want]bool{}, nodes: map[NodeID]Member{"other": {}}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
+		wants: map[*want]bool{}, nodes: map[NodeID]Member{"other": {}}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{}, listed: true,
 	}
 	t.file.init(n)
 	rec := newFill("opener", v, false, nil)

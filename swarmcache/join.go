@@ -143,7 +143,9 @@ func (t *transfer) useBoard(ctx context.Context, b Board, begun bool) {
 		t.ask(ctx, run)
 	}
 	if t.alone {
-		t.caught = true
+		t.caught, t.listed = true, true
+		clear(t.nodes)
+		t.rank = nil
 		t.landStored()
 	}
 }
@@ -203,6 +205,9 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 	case e.Caught:
 		t.caught = true
 		t.landStored()
+	case e.Listed:
+		t.listed = true
+		t.rank = nil
 	case e.Left != "":
 		delete(t.nodes, e.Left)
 		t.rank = nil
@@ -317,12 +322,12 @@ func (t *transfer) escalate(ctx context.Context, now time.Time) {
 // another id.
 var errSuperseded = fmt.Errorf("%w: the version was given up", ErrFillEnded)
 
-// participants returns those who take turns, in order: all who are listed. This
-// node has its place among them, t.self, unless they are so many that it is not
-// listed; then that is negative.
+// participants returns those who take turns, in order: all who are listed, as far
+// as this node was told. It has its place among them, t.self, unless they are so
+// many that it is not listed; then that is negative.
 func (t *transfer) participants() []NodeID {
 	if t.rank == nil {
-		if len(t.nodes) < MaxListed {
+		if t.listed || len(t.nodes) == 0 {
 			t.rank = append(t.rank, t.c.cfg.Node.ID)
 		}
 		for id := range t.nodes {

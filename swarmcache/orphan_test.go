@@ -56,6 +56,27 @@ func TestLandedSpanOfWhoCameAgainIsAnOrphan(t *testing.T) {
 	}
 }
 
+// Who is not listed is not told who comes. It takes nobody for gone whom it was not
+// told of: in a fill of 64 nodes such spans were read from the origin again.
+func TestWhoIsNotListedTakesNobodyForGone(t *testing.T) {
+	for _, listed := range []bool{true, false} {
+		tr, _ := turns(64<<20, "a", "b")
+		tr.listed, tr.rank = listed, nil
+		if tr.participants(); (tr.self >= 0) != listed {
+			t.Errorf("listed: %v, place %d", listed, tr.self)
+		}
+		tr.wantAll()
+		now := time.Now()
+		tr.put(SpanRecord{Span: 3, Rev: 10, Landed: true, By: "later"}, now)
+		now = now.Add(lostAfter + 2*time.Second)
+		tr.alive = now
+		tr.findOrphans(now)
+		if tr.orphans.has(3) != listed {
+			t.Errorf("listed: %v, orphan: %v", listed, !listed)
+		}
+	}
+}
+
 // Where the tracker knows of nobody who has everything, seeders that the
 // directory speaks of are not waited for.
 func TestNobodyWaitsForSeedersThatAreNotThere(t *testing.T) {

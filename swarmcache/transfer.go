@@ -63,6 +63,7 @@ type transfer struct {
 	self       int               // this node's place in rank
 	asked      bool              // somebody wanted bytes at some time
 	caught     bool              // all that stood on the board is known
+	listed     bool              // this node is listed on the board, and told who comes and goes
 	resuming   bool              // what an earlier run left is, or was, being hashed
 	background sync.WaitGroup
 	spanBook

@@ -171,6 +171,9 @@ func (b *board) standsLocked(w *watcher) {
 		w.pushLocked(delivery{event: swarmcache.BoardEvent{Span: &r}})
 	}
 	w.pushLocked(delivery{event: swarmcache.BoardEvent{Caught: true}})
+	if b.listed {
+		w.pushLocked(delivery{event: swarmcache.BoardEvent{Listed: true}})
+	}
 }
 
 func waitUntil(ctx context.Context, at time.Time) bool {

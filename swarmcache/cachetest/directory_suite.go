@@ -167,6 +167,7 @@ type view struct {
 	nodes  map[swarmcache.NodeID]swarmcache.Member
 	fill   swarmcache.FillRecord
 	caught bool
+	listed bool
 	ended  chan error
 }
 
@@ -201,6 +202,8 @@ func (v *view) apply(e swarmcache.BoardEvent) {
 		v.fill = *e.Fill
 	case e.Caught:
 		v.caught = true
+	case e.Listed:
+		v.listed = true
 	}
 }
 
@@ -212,6 +215,12 @@ func (v *view) until(t *testing.T, what string, ok func(v *view) bool) {
 		defer v.mu.Unlock()
 		return ok(v)
 	})
+}
+
+func (v *view) isListed() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.listed
 }
 
 func (v *view) lists(id swarmcache.NodeID) bool {
@@ -817,13 +826,16 @@ func manyParticipants(t *testing.T, l lab) {
 	}
 	wg.Wait()
 	listed := l.watch(t, one)
-	listed.until(t, "all are there", func(w *view) bool { return len(w.nodes) == swarmcache.MaxListed-1 })
+	listed.until(t, "all are there", func(w *view) bool { return w.listed && len(w.nodes) == swarmcache.MaxListed-1 })
 	late := l.join(t, l.node(100), v)
 	w := l.watch(t, late)
 	w.until(t, "who comes late is told of all", func(w *view) bool { return len(w.nodes) == swarmcache.MaxListed })
 	noErr(t, one.Leave(l.ctx))
 	l.claim(t, late, free(0))
 	w.until(t, "it takes part", func(w *view) bool { return w.spans[0].Owner == "node-100" })
+	if w.isListed() {
+		t.Error("who comes to a full list is told that it is on it")
+	}
 	if !w.lists("node-1") {
 		t.Error("who is not listed is told that another one left")
 	}

@@ -143,18 +143,23 @@ func (b *board) Watch(ctx context.Context, f func(swarmcache.BoardEvent)) error 
 	}
 	begin := b.begin
 	b.begin = snapshot{}
-	return b.c.follow(ctx, follower{prefix: w.prefix, begin: begin, state: w.state, changed: w.changed, part: b.part})
+	return b.c.follow(ctx, follower{prefix: w.prefix, begin: begin, state: w.state, changed: w.changed, part: w.part})
 }
 
 // part is what to watch of a board: all of it for those who are listed, and all
 // but the participants for others, until they are.
-func (b *board) part(ctx context.Context) (from string, until <-chan struct{}) {
+func (w *boardWatch) part(ctx context.Context) (from string, until <-chan struct{}) {
+	b := w.b
 	select {
 	case <-b.asked:
 	case <-ctx.Done():
 	}
 	select {
 	case <-b.seated:
+		if !w.listed {
+			w.listed = true
+			w.tell(swarmcache.BoardEvent{Listed: true})
+		}
 		return b.c.keys.fill(b.id), nil
 	default:
 		return b.c.keys.fillRecord(b.id), b.seated
@@ -169,6 +174,7 @@ type boardWatch struct {
 	prefix  string
 	rev     int64
 	caught  bool
+	listed  bool
 	entries map[string]item // by what follows the prefix
 	told    map[int]swarmcache.SpanRecord
 }
