@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +17,8 @@ import (
 // that came one a second the first needed 1.3 x the time that it might have.
 
 // needs knows what peers asked of this node and how fast they come on. The
-// engine tells the storage what to read, and not for whom.
+// engine tells the storage what to read, and not for whom: where several asked
+// for the same, who got it is known when it says that it has it.
 type needs struct {
 	now func() time.Time
 
@@ -35,7 +37,7 @@ type ask struct {
 type needy struct {
 	since time.Time    // it has been connected
 	got   int          // pieces since then
-	asks  map[ask]bool // not read yet
+	asks  map[ask]bool // it neither has nor cancelled
 }
 
 // maxAsks bounds what is kept for a peer: the engine rejects more.
@@ -68,13 +70,13 @@ func (n *needs) parted(pc *torrent.PeerConn) {
 
 // heard is told of every message, under the engine's lock. Asks are noted only
 // while they have to wait.
-func (n *needs) heard(pc *torrent.PeerConn, m *pp.Message, waiting bool) {
+func (n *needs) heard(pc *torrent.PeerConn, ih metainfo.Hash, m *pp.Message, waiting bool) {
 	switch {
 	case m.Type == pp.Have, m.Type == pp.Cancel, m.Type == pp.Request && waiting:
 	default:
 		return
 	}
-	a := ask{pc.Torrent().InfoHash(), m.Index, m.Begin}
+	a := ask{ih, m.Index, m.Begin}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.peers[pc]
@@ -84,6 +86,11 @@ func (n *needs) heard(pc *torrent.PeerConn, m *pp.Message, waiting bool) {
 	switch m.Type {
 	case pp.Have:
 		p.got++
+		for a := range p.asks {
+			if a.index == m.Index {
+				n.takeLocked(a, p)
+			}
+		}
 	case pp.Cancel:
 		n.takeLocked(a, p)
 	case pp.Request:
@@ -105,28 +112,29 @@ func (n *needs) takeLocked(a ask, p *needy) {
 	}
 }
 
-// pace takes an ask that is about to wait, and returns the pace of the peer that
-// asked. Of two for the same chunk each is taken once, one for the other at
-// worst.
+// pace is that of the slowest peer that waits for a chunk: whoever is given it
+// first, the others are waited with.
 func (n *needs) pace(a ask) func() float64 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	l := n.asked[a]
-	if len(l) == 0 {
-		return alike // it was asked for before there was a limit
+	last := alike() // it was asked for before there was a limit
+	return func() float64 {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		least := math.Inf(1)
+		for _, p := range n.asked[a] {
+			least = min(least, n.paceLocked(p))
+		}
+		if !math.IsInf(least, 1) {
+			last = least
+		}
+		return last
 	}
-	p := l[0]
-	n.takeLocked(a, p)
-	return func() float64 { return n.paceOf(p) }
 }
 
 // alike is the pace of those among whom no difference is made.
 func alike() float64 { return 0 }
 
-// paceOf is how many pieces a second a peer got since it came; the half second
+// paceLocked is how many pieces a second a peer got since it came; the half second
 // lets those who come together begin alike.
-func (n *needs) paceOf(p *needy) float64 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (n *needs) paceLocked(p *needy) float64 {
 	return float64(p.got+1) / (n.now().Sub(p.since).Seconds() + 0.5)
 }
