@@ -171,7 +171,7 @@ func (c *Cache) enterEraLocked(now Era) {
 		o.Forgot = true
 		c.log.Warn("the directory has lost what it was told", "was", o.Era, "is", now)
 	}
-	if o.Era.Cluster != "" && o.Era.Cluster != now.Cluster {
+	if !now.continues(o.Era) {
 		o.Obeyed, o.own, o.begun = nil, nil, nil // those of another cluster are nobody's business here
 	}
 	o.Era = now
@@ -186,7 +186,7 @@ func (c *Cache) missedPurges(now Era) bool {
 		return false
 	}
 	away, other := c.now().Sub(o.Touch), now != (Era{}) && o.Era != (Era{}) && now != o.Era
-	return away >= PurgesStand-time.Hour || other && (away >= awayLong || now.Cluster != o.Era.Cluster)
+	return away >= PurgesStand-time.Hour || other && (away >= awayLong || !now.continues(o.Era))
 }
 
 // distrust makes everything that is stored stale where purges may have been missed.

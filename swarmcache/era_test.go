@@ -226,6 +226,49 @@ func TestDirectoryLosesData(t *testing.T) {
 	}
 }
 
+// Etcd is wiped while nobody runs, and a node that never saw the cluster meets it first
+// and publishes. The others come back into its cluster: what was purged stays purged, by
+// order of those who know, on one that was away then too; what was not purged is served
+// without the origin, and known again.
+func TestBlankNodePublishesFirst(t *testing.T) {
+	t.Parallel()
+	r := newRealm(t)
+	a, away := r.settle("a"), r.settle("away")
+	bad, good, fresh := newMemory("bad", 300<<10), newMemory("good", 300<<10), newMemory("fresh", 300<<10)
+	now := time.Now()
+	for _, n := range []*resident{a, away} {
+		n.fill(bad, dated(bad, now, `"1"`))
+		n.fill(good, dated(good, now, `"1"`))
+	}
+	away.leave()
+	a.purge(bad)
+	was := a.directory.Era()
+	a.leave()
+
+	r.lose("")
+	blank := r.settle("blank")
+	blank.fill(fresh, dated(fresh, now, `"1"`))
+	blank.fill(bad, dated(bad, now.Add(-time.Hour), `"0"`)) // from a mirror that lags behind
+	for _, n := range []*resident{a, away} {
+		n.come()
+		n.meet()
+		if era := n.directory.Era(); era.Cluster != blank.directory.ID() || era.After != was.Cluster {
+			t.Errorf("%s is in %+v, was in %+v", n.id, era, was)
+		}
+	}
+	for _, n := range []*resident{a, away, blank} {
+		eventually(t, func() bool {
+			return n.published(good) != "" && n.published(fresh) != "" && n.published(bad) == "" && n.finds(bad) == ""
+		})
+		if n.finds(good) == "" && n != blank {
+			t.Errorf("%s has lost what was not purged", n.id)
+		}
+	}
+	if blank.directory.Era().After != "" || blank.finds(fresh) == "" {
+		t.Error("the new node lost what it had")
+	}
+}
+
 // A node that was away for a day has versions that were replaced and objects that were
 // purged meanwhile: it serves neither, from its first request on. What is still good
 // it serves without asking the origin.

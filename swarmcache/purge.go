@@ -40,6 +40,14 @@ type Standing struct {
 type Era struct {
 	Cluster string `json:"cluster"`
 	Epoch   int64  `json:"epoch"`
+	// After is the cluster that had the directory before, where that was lost and this
+	// one found in its place: its nodes and purges are this one's.
+	After string `json:"after,omitempty"`
+}
+
+// continues reports whether an era is of the same nodes as one that this node was in.
+func (e Era) continues(was Era) bool {
+	return was.Cluster == "" || e.Cluster == was.Cluster || e.After == was.Cluster
 }
 
 // clocksDiffer is by how much the clocks of two nodes may: what came so soon after

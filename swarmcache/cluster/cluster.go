@@ -117,6 +117,8 @@ type Cluster struct {
 	answered time.Time // when etcd did last
 	absences int       // how often it had not for long
 	past     Moment    // of etcd, as far as this node has seen it
+	seen     time.Time // when that was
+	places   []string  // where
 	most     int64     // nodes of the cluster at a time, as far as this one has counted
 	boards   map[*board]struct{}
 }

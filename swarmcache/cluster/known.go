@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -16,6 +17,21 @@ type Known struct {
 	Epoch  int64  `json:"epoch,omitempty"`
 	Nodes  int64  `json:"nodes,omitempty"` // the most that were counted; 0: none were
 	Etcd   Moment `json:"etcd,omitzero"`
+	// After is the cluster that this one took the place of.
+	After string `json:"after,omitempty"`
+	// Places are where the cluster's etcd was, addresses with the prefix, and Seen is
+	// when it last answered there.
+	Places []string  `json:"places,omitempty"`
+	Seen   time.Time `json:"seen,omitzero"`
+}
+
+// places are where etcd is.
+func (cfg Config) places() []string {
+	var all []string
+	for _, e := range cfg.Endpoints {
+		all = append(all, strings.TrimSuffix(e, "/")+cfg.Prefix)
+	}
+	return all
 }
 
 // Moment is how far an etcd has come. It never goes back, unless etcd was restored
@@ -44,7 +60,8 @@ func (c *Cluster) recall(k Known) {
 	if k.Secret == nil {
 		k.Secret = randomSecret()
 	}
-	c.record, c.past, c.most = record{ID: k.ID, Secret: k.Secret, Epoch: k.Epoch}, k.Etcd, k.Nodes
+	c.record, c.past, c.most = record{ID: k.ID, Secret: k.Secret, Epoch: k.Epoch, After: k.After}, k.Etcd, k.Nodes
+	c.places, c.seen = k.Places, k.Seen
 }
 
 // outlives reports whether r knows of an epoch after got's, which then comes from
@@ -56,13 +73,16 @@ func (r record) nextEpoch() int64 { return max(time.Now().Unix(), r.Epoch+1) }
 // adopt takes over the cluster's record as it stands, since that revision.
 func (c *Cluster) adopt(known, got record, now Moment, rev int64) {
 	c.mu.Lock()
-	c.record, c.past, c.recorded = got, now, rev
+	c.record, c.recorded, c.places = got, rev, c.cfg.places()
 	c.answeredLocked(time.Now())
+	c.pastLocked(now)
 	if known.ID != got.ID {
 		c.most = 1
 	}
 	c.mu.Unlock()
 	switch {
+	case known.ID != "" && known.ID == got.After && known.ID != got.ID:
+		c.log.Warn("etcd was wiped, and a new cluster is in the place of this node's: it belongs to that one now", "was", known.ID, "is", got.ID)
 	case known.ID != "" && known.ID != got.ID:
 		c.log.Info("this node was alone, and moves to another cluster", "was", known.ID, "is", got.ID)
 	case known.Epoch != 0 && known.Epoch != got.Epoch:
@@ -79,9 +99,10 @@ func (c *Cluster) counted(h *etcdserverpb.ResponseHeader, nodes int64) {
 	now := moment(h)
 	back := now.before(c.past) // keepAlive finds out
 	if !back {
-		c.past, c.most = now, max(c.most, nodes)
+		c.pastLocked(now)
+		c.most = max(c.most, nodes)
 	}
-	k := Known{c.record.ID, bytes.Clone(c.record.Secret), c.record.Epoch, c.most, c.past}
+	k := Known{c.record.ID, bytes.Clone(c.record.Secret), c.record.Epoch, c.most, c.past, c.record.After, c.places, c.seen}
 	c.mu.Unlock()
 	if !back && c.cfg.OnKnown != nil {
 		c.cfg.OnKnown(k)
@@ -94,9 +115,12 @@ func (c *Cluster) saw(h *etcdserverpb.ResponseHeader) {
 	defer c.mu.Unlock()
 	c.answeredLocked(time.Now())
 	if now := moment(h); !now.before(c.past) {
-		c.past = now
+		c.pastLocked(now)
 	}
 }
+
+// pastLocked notes that the cluster's etcd, as this node knows it, has come that far.
+func (c *Cluster) pastLocked(now Moment) { c.past, c.seen = now, time.Now().Round(0) }
 
 // outOfTouch is how long etcd may be silent and what this node has still count: while
 // it is in touch nobody tells it of what others replace either.
@@ -116,7 +140,7 @@ func (c *Cluster) answeredLocked(now time.Time) {
 func (c *Cluster) absence() (n int, now swarmcache.Era) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.absences, swarmcache.Era{Cluster: c.record.ID, Epoch: c.record.Epoch}
+	return c.absences, c.record.era()
 }
 
 // seemsRestored reports whether etcd seems to have come less far than before. A
@@ -131,5 +155,5 @@ func (c *Cluster) seemsRestored(h *etcdserverpb.ResponseHeader) bool {
 func (c *Cluster) Era() swarmcache.Era {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return swarmcache.Era{Cluster: c.record.ID, Epoch: c.record.Epoch}
+	return c.record.era()
 }

@@ -171,6 +171,72 @@ func TestBlankNodeDoesNotTakeTheClusterOver(t *testing.T) {
 	})
 }
 
+// Etcd was wiped, and who reached it first knows nothing and has published already. Its
+// cluster is the others' from now on where it came in the place of theirs, and only
+// there: elsewhere, or if it lived beside theirs, an operator has to say so.
+func TestSuccessorIsJoined(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*cluster.Config)
+		joins  bool
+	}{
+		"in its place": {func(*cluster.Config) {}, true},
+		"a member was replaced": {func(cfg *cluster.Config) {
+			cfg.Known.Places = append([]string{"http://gone:2379" + cfg.Prefix}, cfg.Known.Places...)
+		}, true},
+		"elsewhere":               {func(cfg *cluster.Config) { cfg.Known.Places = []string{"http://elsewhere:2379" + cfg.Prefix} }, false},
+		"under another prefix":    {func(cfg *cluster.Config) { cfg.Known.Places = []string{cfg.Endpoints[0] + "/other/"} }, false},
+		"beside it":               {func(cfg *cluster.Config) { cfg.Known.Seen = time.Now().Add(time.Hour) }, false},
+		"an earlier program's":    {func(cfg *cluster.Config) { cfg.Known.Places, cfg.Known.Seen = nil, time.Time{} }, false},
+		"an operator said where":  {func(cfg *cluster.Config) { cfg.ClusterID = cfg.Known.ID }, false},
+		"an operator said so":     {func(cfg *cluster.Config) { cfg.ClusterID, cfg.Known.Places = cfg.ClusterID+"X", nil }, true},
+		"the only one, elsewhere": {func(cfg *cluster.Config) { cfg.Known.Nodes, cfg.Known.Places = 1, nil }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := prefix()
+			first := join(t, config(p, 1))
+			second, known := knows(t, config(p, 2))
+			was := second.Era()
+			first.stop()
+			second.stop()
+			_, err := raw(t, etcd).Delete(t.Context(), p, clientv3.WithPrefix())
+			noErr(t, err)
+			blank := join(t, config(p, 3))
+			noErr(t, blank.Publish(t.Context(), version("k", `"1"`)))
+
+			cfg := config(p, 2)
+			cfg.Known = known()
+			c.change(&cfg)
+			if cfg.ClusterID == "X" {
+				cfg.ClusterID = blank.ID()
+			}
+			if !c.joins {
+				m := run(t, cfg)
+				var foreign *cluster.ForeignError
+				eventually(t, "it says so", func() bool { return errors.As(m.State(), &foreign) })
+				if blank.Era().Cluster != foreign.Found || foreign.Want != was.Cluster {
+					t.Fatal(foreign)
+				}
+				return
+			}
+			again, now := knows(t, cfg)
+			era := again.Era()
+			if heir := cfg.ClusterID == "" && cfg.Known.Places != nil; era.Cluster != blank.ID() || heir != (era.After == was.Cluster) {
+				t.Errorf("the era is %+v, was %+v", era, was)
+			}
+			again.stop()
+			cfg.Known = now()
+			if third := join(t, cfg); third.Era() != era {
+				t.Errorf("in the next run it is %+v", third.Era())
+			}
+			if _, _, err := blank.Lookup(t.Context(), "k"); err != nil {
+				t.Error("what was published is lost:", err)
+			}
+		})
+	}
+}
+
 // A lease that was lost makes nothing doubtful, but a long silence does: others may have
 // replaced what is here.
 func TestOnlyALongSilenceMakesDoubtful(t *testing.T) {

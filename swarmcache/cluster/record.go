@@ -6,8 +6,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"shatabdi/swarmcache"
 )
 
 // Scheme is the format of everything this package writes. Nodes of different
@@ -25,8 +29,15 @@ type record struct {
 	// knows the last one.
 	Epoch  int64 `json:"epoch"`
 	Scheme int   `json:"scheme"`
-	// Blank: who made it belonged to no cluster before.
-	Blank bool `json:"blank,omitempty"`
+	// Born is the Unix time at which a node that belonged to no cluster made it; 0: one
+	// that belonged to this cluster did.
+	Born int64 `json:"born,omitempty"`
+	// After is the cluster in whose place this node found this one.
+	After string `json:"-"`
+}
+
+func (r record) era() swarmcache.Era {
+	return swarmcache.Era{Cluster: r.ID, Epoch: r.Epoch, After: r.After}
 }
 
 // SchemeError says that the cluster speaks another format than this program.
@@ -44,7 +55,7 @@ func (e *SchemeError) Error() string {
 type ForeignError struct{ Found, Want string }
 
 func (e *ForeignError) Error() string {
-	return fmt.Sprintf("this etcd is that of cluster %s, and this node belongs to cluster %s; to move it there, set etcd.cluster_id to %s", e.Found, e.Want, e.Found)
+	return fmt.Sprintf("this etcd is that of cluster %s, and this node belongs to cluster %s; to move it there, start it with --etcd-cluster-id %s", e.Found, e.Want, e.Found)
 }
 
 // refused reports whether the cluster is one that this node must stay out of.
@@ -77,57 +88,99 @@ func (c *Cluster) meet(ctx context.Context, client *clientv3.Client) error {
 	}
 	now := moment(r.Header)
 	if len(r.Kvs) == 0 {
-		fresh := record{ID: cmp.Or(known.ID, rand.Text()), Secret: known.Secret, Epoch: known.nextEpoch(), Scheme: Scheme, Blank: known.ID == ""}
+		fresh := record{ID: cmp.Or(known.ID, rand.Text()), Secret: known.Secret, Epoch: known.nextEpoch(), Scheme: Scheme, After: known.After}
+		if known.ID == "" {
+			fresh.Born = time.Now().Unix()
+		}
 		return c.write(ctx, client, known, fresh, 0)
 	}
 	got, err := readRecord(r.Kvs[0].Value)
 	if err != nil {
 		return err
 	}
-	switch rev := r.Kvs[0].ModRevision; {
-	case known.ID != "" && known.ID != got.ID && !alone:
-		if got.Blank && c.cfg.ClusterID == "" {
-			return c.oust(ctx, client, known, got, rev)
-		}
-		return &ForeignError{got.ID, known.ID}
+	rev := r.Kvs[0].ModRevision
+	switch {
+	case known.ID == "":
 	case known.ID != got.ID:
-	case known.outlives(got) || known.Epoch == got.Epoch && now.before(past):
-		got.Epoch = known.nextEpoch()
-		return c.write(ctx, client, known, got, rev)
+		return c.meetOther(ctx, client, known, got, now, rev, alone)
+	default:
+		got.After = known.After
+		if known.outlives(got) || known.Epoch == got.Epoch && now.before(past) {
+			got.Epoch = known.nextEpoch()
+			return c.write(ctx, client, known, got, rev)
+		}
 	}
-	c.adopt(known, got, now, r.Kvs[0].ModRevision)
+	c.adopt(known, got, now, rev)
 	return nil
+}
+
+// meetOther decides what becomes of this node where etcd holds another cluster than
+// its own. One that was made by a node which knew of no cluster may be what came after
+// an etcd that was wiped: where nobody uses it yet it ends, and where somebody does
+// this node belongs to it from now on, if it succeeded the node's own. Everything else
+// is foreign.
+func (c *Cluster) meetOther(ctx context.Context, client *clientv3.Client, known, got record, now Moment, rev int64, alone bool) error {
+	heir := c.succeeded(got)
+	if !alone {
+		if got.Born == 0 || c.cfg.ClusterID != "" {
+			return &ForeignError{got.ID, known.ID}
+		}
+		used, err := c.oust(ctx, client, known, got, rev)
+		switch {
+		case err != nil || !used:
+			return err
+		case !heir:
+			return &ForeignError{got.ID, known.ID}
+		}
+	}
+	if heir {
+		got.After = known.ID
+	}
+	c.adopt(known, got, now, rev)
+	return nil
+}
+
+// clocksDiffer is by how much the clocks of two nodes may.
+const clocksDiffer = time.Minute
+
+// succeeded reports whether a cluster came in the place of this node's own: under the
+// same address and prefix, and not before this node last was in touch with its own.
+// Two clusters that live at a time are never that.
+func (c *Cluster) succeeded(got record) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	same := slices.ContainsFunc(c.places, func(p string) bool { return slices.Contains(c.cfg.places(), p) })
+	return same && got.Born != 0 && !c.seen.IsZero() && !time.Unix(got.Born, 0).Before(c.seen.Add(-clocksDiffer))
 }
 
 // oust makes a cluster's record stand again in an etcd that was wiped, and that a node
 // which knew nothing of the cluster reached first: one whose disk was lost as well.
 // Where that node is not the only one, or anything was stored or ordered already, it
-// is another cluster's etcd.
-func (c *Cluster) oust(ctx context.Context, client *clientv3.Client, known, got record, rev int64) error {
+// is used, and stays as it is.
+func (c *Cluster) oust(ctx context.Context, client *clientv3.Client, known, got record, rev int64) (used bool, err error) {
 	nodes, err := client.Get(ctx, c.keys.nodes(), clientv3.WithPrefix())
 	if err != nil {
-		return fmt.Errorf("read who made the cluster's record: %w", err)
+		return false, fmt.Errorf("read who made the cluster's record: %w", err)
 	}
-	foreign := &ForeignError{got.ID, known.ID}
 	if len(nodes.Kvs) > 1 {
-		return foreign
+		return true, nil
 	}
 	unchanged := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(c.keys.cluster()), "=", rev)}
-	for _, used := range []string{c.keys.allObjects(), c.keys.purges(), c.keys.allKept(), c.keys.jobs()} {
-		unchanged = append(unchanged, clientv3.Compare(clientv3.CreateRevision(used), "=", 0).WithPrefix())
+	for _, stored := range []string{c.keys.allObjects(), c.keys.purges(), c.keys.allKept(), c.keys.jobs()} {
+		unchanged = append(unchanged, clientv3.Compare(clientv3.CreateRevision(stored), "=", 0).WithPrefix())
 	}
-	ours := record{ID: known.ID, Secret: known.Secret, Epoch: known.nextEpoch(), Scheme: Scheme}
+	ours := record{ID: known.ID, Secret: known.Secret, Epoch: known.nextEpoch(), Scheme: Scheme, After: known.After}
 	t, err := client.Txn(ctx).If(unchanged...).
 		Then(clientv3.OpPut(c.keys.cluster(), encode(ours))).
 		Else(clientv3.OpGet(c.keys.cluster())).Commit()
 	switch {
 	case err != nil:
-		return fmt.Errorf("write the cluster's record: %w", err)
+		return false, fmt.Errorf("write the cluster's record: %w", err)
 	case t.Succeeded:
 	case only(t, 0) != nil && only(t, 0).ModRevision == rev:
-		return foreign
+		return true, nil
 	default: // another node was faster
-		return c.meet(ctx, client)
+		return false, c.meet(ctx, client)
 	}
 	c.log.Warn("etcd was wiped, and met first by a node that knew nothing: this is its cluster again", "was", got.ID, "is", ours.ID)
 	for _, kv := range nodes.Kvs { // it has to come again, and then it moves
@@ -136,7 +189,7 @@ func (c *Cluster) oust(ctx context.Context, client *clientv3.Client, known, got 
 		}
 	}
 	c.adopt(known, ours, moment(t.Header), t.Header.Revision)
-	return nil
+	return false, nil
 }
 
 // write makes r the cluster's record in the place of that of a revision. Should
