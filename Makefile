@@ -66,7 +66,7 @@ soak: build ## fill, read and evict for SOAK (1h), and see that nothing grows (r
 	go run ./e2e/bench -soak $(SOAK)
 
 kill: build ## kill a node under load KILLS (500) times, and have every step of its store fail (root)
-	SHATABDI_KILLS=$(KILLS) go test -count=1 -v -run TestEveryStepFails ./swarmcache
+	SHATABDI_KILLS=$(KILLS) go test -count=1 -v -run 'TestEveryStepFails|TestQuotaHolds' ./swarmcache
 	SHATABDI_KILLS=$(KILLS) go test -tags e2e -count=1 -timeout 3h -v -run TestKilledAtAnyInstant ./e2e
 
 e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2, docker-registry); E2E=REGEX, FULL= for short faults

@@ -20,15 +20,17 @@ import (
 
 // Config is what a cache needs.
 type Config struct {
-	Dir       string // for object files
+	Dir       string // for object files: the home
 	Files     Files  // nil: the operating system's
 	Index     Index
 	Directory Directory
 	Swarm     Swarm // nil: no peers
 	Node      Node  // this node
 
-	// Size bounds the bytes of all objects; 0: no bound but the disk's.
+	// Size bounds the bytes of the objects in Dir; 0: no bound but the disk's.
 	Size int64
+	// Volumes are where objects may be besides, as OpenVolumes returns them.
+	Volumes []Volume
 	// MaxTransfers is how many objects may be coming in at a time; 0: no bound.
 	MaxTransfers int
 	// Streams is how many origin streams an object may have, cluster-wide;
@@ -113,13 +115,14 @@ type Cache struct {
 	variants variants                // those of current that are keys of variants
 	leaving  map[ObjectID]*leaving   // forgotten, but still on the disk
 	sealed   map[InfoHash]ObjectID
-	used     int64 // bytes reserved by entries and spools
-	going    int64 // bytes of those that are leaving
-	evict    *policy.Eviction[ObjectID]
-	firsts   map[policy.Key]*first
-	round    uint32                     // how often what is stored has become uncertain
-	asking   map[ObjectID]chan struct{} // what the directory is being asked about; closed with the answer
-	silent   time.Time                  // until when a directory that did not answer is not asked
+	volumes  []*volume // the home first; never changed
+	// absentees are in the catalogue and not here, by what they are variants of.
+	absentees map[policy.Key][]absentee
+	evict     *policy.Eviction[ObjectID]
+	firsts    map[policy.Key]*first
+	round     uint32                     // how often what is stored has become uncertain
+	asking    map[ObjectID]chan struct{} // what the directory is being asked about; closed with the answer
+	silent    time.Time                  // until when a directory that did not answer is not asked
 
 	spools spools
 }
@@ -148,12 +151,16 @@ func Open(cfg Config) (*Cache, error) {
 		cfg: cfg, log: cfg.Logger.With("component", "cache"), now: cfg.Now,
 		metrics: newMetrics(cfg.Registerer), rates: rates{m: map[string]float64{}},
 		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, current: map[policy.Key]ObjectID{}, variants: variants{},
-		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{}, evict: policy.NewEviction[ObjectID](cfg.Size),
+		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{}, absentees: map[policy.Key][]absentee{},
 		spools: spools{open: map[*Spool]struct{}{}},
 		born:   time.Now(), heard: make(chan struct{}), round: 1, asking: map[ObjectID]chan struct{}{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.budget = newBudget(c.ctx, c.goWork, cfg.Directory, cmp.Or(cfg.HostStreams, 16), cmp.Or(cfg.ClusterHostStreams, 64), cfg.Now, cfg.Registerer)
+	for _, v := range append([]Volume{{Dir: cfg.Dir, Objects: cfg.Dir, Size: cfg.Size}}, cfg.Volumes...) {
+		c.volumes = append(c.volumes, c.newVolume(v))
+	}
+	c.evict = policy.NewEviction[ObjectID](c.limitLocked())
 	if err := cfg.Files.MkdirAll(cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -185,7 +192,7 @@ func Open(cfg Config) (*Cache, error) {
 	if cfg.Keeper != nil {
 		c.goWork(c.keepKnown)
 	}
-	if cfg.Copies != nil && cfg.Size > 0 {
+	if cfg.Copies != nil && c.limitLocked() > 0 {
 		c.goWork(c.countCopies)
 	}
 	if cfg.ScrubRate > 0 {
@@ -215,9 +222,6 @@ func (c *Cache) goWork(f func()) bool {
 	}
 	return !c.closed
 }
-
-// path is where the body of id is.
-func (c *Cache) path(id ObjectID) string { return pathOf(c.cfg.Dir, id) }
 
 func pathOf(dir string, id ObjectID) string {
 	return filepath.Join(dir, string(id[:2]), string(id))
@@ -409,7 +413,20 @@ func (c *Cache) look(id ObjectID) (*object, error) {
 // admit opens the object of v, new or known, with space reserved. The catalogue
 // is told behind the back of the client who waits: until then the file belongs
 // to no object, and a crash leaves nothing of it.
-func (c *Cache) admit(v Version) (*object, error) {
+//
+// Where a disk fails or is full another one is tried.
+func (c *Cache) admit(v Version) (o *object, err error) {
+	for range c.volumes {
+		var unwell bool
+		if o, unwell, err = c.admitOnce(v); !unwell {
+			return o, err
+		}
+	}
+	return nil, err
+}
+
+// admitOnce is admit on one volume; unwell: a new object's disk is.
+func (c *Cache) admitOnce(v Version) (_ *object, unwell bool, _ error) {
 	defer c.untilRoom()
 	c.files.Lock()
 	defer c.files.Unlock()
@@ -422,20 +439,21 @@ func (c *Cache) admit(v Version) (*object, error) {
 		if !v.InfoHash.IsZero() {
 			rec.Version = v // the directory's facts are as fresh or fresher
 		}
-	} else if err := c.reserve(v, 0); err != nil {
-		return nil, err
+	} else if err := c.reserve(v, nil, 0); err != nil {
+		return nil, false, err
 	}
 	o, err := c.openLocked(rec.Version, &rec, known)
 	if err != nil {
+		at := c.volumeOf(v.ID)
 		if !known {
 			c.forget(v.ID)
 		}
-		return nil, err
+		return nil, !known && (at == nil || at.rank() > 0), err
 	}
 	c.touch(v.ID)
 	o.learn(v.InfoHash)
 	c.select_(o)
-	return o, nil
+	return o, false, nil
 }
 
 // select_ makes o what its key selects here; the version it replaces goes. The
@@ -467,6 +485,9 @@ func (c *Cache) select_(o *object) {
 			c.log.Warn("an object will not be kept", "object", id, "error", err)
 			o.condemn()
 		}
+		if _, err := c.forgetAway(key, func(a absentee) bool { return a.key == key && a.id != id }); err != nil {
+			c.log.Warn("forget what was replaced", "key", key, "error", err)
+		}
 	}
 	if !c.goWork(record) {
 		record()
@@ -480,16 +501,19 @@ func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, erro
 	if o, err := c.inMemory(v.ID); o != nil || err != nil {
 		return o, err
 	}
-	f, err := openFile(c.cfg.Files, c.path(v.ID), v, rec)
+	at := c.volumeOf(v.ID)
+	if at == nil || recorded && rec.Volume != at.ID {
+		return nil, ErrNotFound
+	}
+	f, err := openFile(at.files, pathOf(at.Objects, v.ID), v, rec)
 	if errors.Is(err, ErrNotFound) {
-		c.log.Warn("an object's file is gone", "object", v.ID, "error", err)
-		c.forget(v.ID)
+		c.vanished(v.ID, err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	f.SetPriority(c.PriorityOf(*rec))
-	o := &object{c: c, file: f, added: rec.Added, pinned: rec.Pinned, priority: rec.Priority, verified: rec.Verified, recorded: recorded}
+	o := &object{c: c, file: f, volume: at.ID, added: rec.Added, pinned: rec.Pinned, priority: rec.Priority, verified: rec.Verified, recorded: recorded}
 	f.onClose = func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

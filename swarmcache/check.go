@@ -2,13 +2,16 @@ package swarmcache
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha1"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -23,6 +26,7 @@ const (
 	FoundPieces   = "damaged pieces" // they are recorded, and are not what was stored
 	FoundDangling = "dangling entry" // of the catalogue: it speaks of no record
 	FoundDamaged  = "damaged entry"  // of the catalogue: it cannot be read
+	FoundVolume   = "missing volume" // what is recorded of it was not looked at
 )
 
 // lseek(2) on Linux.
@@ -42,15 +46,17 @@ type Finding struct {
 
 // CheckConfig says what to check. Nobody else may have the store open.
 type CheckConfig struct {
-	Dir    string // of object files
-	Index  Index
-	Deep   bool // hash every piece whose hash is known
-	Repair bool // set right what is found
+	Dir     string   // of object files: the home
+	Volumes []Volume // as KnownVolumes returns them
+	Index   Index
+	Deep    bool // hash every piece whose hash is known
+	Repair  bool // set right what is found
 }
 
 // Checked is what a check saw.
 type Checked struct {
-	Objects   int       `json:"objects"`
+	Objects   int       `json:"objects"` // as recorded
+	Away      int       `json:"away"`    // of them, on volumes that are missing
 	Complete  int       `json:"complete"`
 	Bytes     int64     `json:"bytes"`     // of the objects, as if they were complete
 	Allocated int64     `json:"allocated"` // of disk: incomplete objects are sparse files
@@ -61,9 +67,12 @@ type Checked struct {
 // Check compares files with the catalogue. Its repairs take nothing away that is
 // known to be right: they forget records without bytes and pieces that are
 // damaged, which come again from peers or the origin, and remove files that
-// nobody can find.
+// nobody can find. What is on a volume that is missing they leave alone.
 func Check(cfg CheckConfig) (Checked, error) {
-	c := checker{CheckConfig: cfg, files: map[string]bool{}, zeros: map[int64][sha1.Size]byte{}}
+	c := checker{CheckConfig: cfg, volumes: map[string]Volume{}, away: map[string]int{}, files: map[string]bool{}, zeros: map[int64][sha1.Size]byte{}}
+	for _, v := range append([]Volume{{Objects: cfg.Dir}}, cfg.Volumes...) {
+		c.volumes[v.ID] = v
+	}
 	c.Findings = []Finding{}
 	var all []Record
 	err := cfg.Index.Each(func(r Record) bool { all = append(all, r); return true })
@@ -73,14 +82,33 @@ func Check(cfg CheckConfig) (Checked, error) {
 		}
 		err = c.object(r)
 	}
-	return c.Checked, errors.Join(err, c.strays())
+	c.missing()
+	for _, v := range c.volumes {
+		if v.Missing == nil {
+			err = errors.Join(err, c.strays(v.Objects))
+		}
+	}
+	return c.Checked, err
+}
+
+// missing tells of the volumes that are, if anything is recorded of them.
+func (c *checker) missing() {
+	for _, id := range slices.Sorted(maps.Keys(c.away)) {
+		v, why := c.volumes[id], "it is not known"
+		if v.Missing != nil {
+			why = v.Missing.Error()
+		}
+		c.Findings = append(c.Findings, Finding{What: FoundVolume, File: cmp.Or(v.Dir, id), Detail: fmt.Sprintf("%d objects: %s", c.away[id], why)})
+	}
 }
 
 type checker struct {
 	CheckConfig
 	Checked
-	files map[string]bool // that records speak of
-	zeros map[int64][sha1.Size]byte
+	volumes map[string]Volume
+	away    map[string]int  // objects on volumes that are missing, by volume
+	files   map[string]bool // that records speak of
+	zeros   map[int64][sha1.Size]byte
 }
 
 // found notes what is wrong and, where that is wanted, has it repaired.
@@ -108,7 +136,13 @@ func (c *checker) object(r Record) error {
 		f := Finding{What: FoundRecord, Object: v.ID, Detail: fmt.Sprintf("%d bytes in pieces of %d", v.Length, v.PieceLen)}
 		return c.found(f, "forgotten", forget)
 	}
-	path := pathOf(c.Dir, v.ID)
+	at, known := c.volumes[r.Volume]
+	if !known || at.Missing != nil {
+		c.Away++
+		c.away[r.Volume]++
+		return nil
+	}
+	path := pathOf(at.Objects, v.ID)
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c.found(Finding{What: FoundMissing, Object: v.ID, File: path}, "the record was removed", forget)
@@ -251,9 +285,9 @@ func (c *checker) zerosOf(n int64) [sha1.Size]byte {
 	return c.zeros[n]
 }
 
-// strays finds the files that no record speaks of.
-func (c *checker) strays() error {
-	err := filepath.WalkDir(c.Dir, func(path string, d fs.DirEntry, err error) error {
+// strays finds the files in dir that no record speaks of.
+func (c *checker) strays(dir string) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || c.files[path] {
 			return err
 		}

@@ -109,6 +109,8 @@ type Record struct {
 	Pieces []byte `json:"pieces,omitempty"`
 	// Hashes are the pieces' SHA-1, 20 bytes each; empty until sealed.
 	Hashes []byte `json:"hashes,omitempty"`
+	// Volume is where its file is; empty: in the home.
+	Volume string `json:"volume,omitempty"`
 	// Untold is set while the directory has not been told that this is complete:
 	// it was away, or this node stopped before.
 	Untold bool `json:"untold,omitempty"`

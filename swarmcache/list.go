@@ -18,7 +18,7 @@ type Stats struct {
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{Bytes: c.used, Objects: len(c.entries), Limit: c.cfg.Size}
+	return Stats{Bytes: c.usedLocked(), Objects: len(c.entries), Limit: c.limitLocked()}
 }
 
 // List returns up to n records in the order of their ids, beginning after the

@@ -53,6 +53,10 @@ var (
 	descCacheBytes   = prometheus.NewDesc("shatabdi_cache_bytes", "Bytes reserved by objects on this node.", nil, nil)
 	descCacheObjects = prometheus.NewDesc("shatabdi_cache_objects", "Objects on this node, complete or not.", nil, nil)
 	descCacheLimit   = prometheus.NewDesc("shatabdi_cache_limit_bytes", "Bytes that objects may take; 0: no bound.", nil, nil)
+	// The label is a directory of the configuration, the home first.
+	descVolumeUp    = prometheus.NewDesc("shatabdi_volume_up", "Whether a volume takes objects; 0: it is missing, or its disk failed.", []string{"volume"}, nil)
+	descVolumeBytes = prometheus.NewDesc("shatabdi_volume_bytes", "Bytes reserved by objects on a volume.", []string{"volume"}, nil)
+	descVolumeLimit = prometheus.NewDesc("shatabdi_volume_limit_bytes", "Bytes that objects may take on a volume; 0: no bound.", []string{"volume"}, nil)
 )
 
 // cacheCollector reads the cache's books when asked.
@@ -62,9 +66,18 @@ func (k cacheCollector) Describe(ch chan<- *prometheus.Desc) { prometheus.Descri
 
 func (k cacheCollector) Collect(ch chan<- prometheus.Metric) {
 	k.c.mu.Lock()
-	used, n := k.c.used, len(k.c.entries)
+	used, n, limit := k.c.usedLocked(), len(k.c.entries), k.c.limitLocked()
 	k.c.mu.Unlock()
 	ch <- prometheus.MustNewConstMetric(descCacheBytes, prometheus.GaugeValue, float64(used))
 	ch <- prometheus.MustNewConstMetric(descCacheObjects, prometheus.GaugeValue, float64(n))
-	ch <- prometheus.MustNewConstMetric(descCacheLimit, prometheus.GaugeValue, float64(k.c.cfg.Size))
+	ch <- prometheus.MustNewConstMetric(descCacheLimit, prometheus.GaugeValue, float64(limit))
+	for _, v := range k.c.Volumes() {
+		up := 0.0
+		if v.State == VolumeWell || v.State == VolumeFull {
+			up = 1
+		}
+		ch <- prometheus.MustNewConstMetric(descVolumeUp, prometheus.GaugeValue, up, v.Dir)
+		ch <- prometheus.MustNewConstMetric(descVolumeBytes, prometheus.GaugeValue, float64(v.Bytes), v.Dir)
+		ch <- prometheus.MustNewConstMetric(descVolumeLimit, prometheus.GaugeValue, float64(v.Limit), v.Dir)
+	}
 }

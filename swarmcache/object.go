@@ -17,10 +17,11 @@ import (
 // hold references on the file; when the last one is gone the object leaves
 // memory.
 type object struct {
-	c     *Cache
-	file  *File
-	added int64
-	users atomic.Int32 // handles and transfers: those who would miss it
+	c      *Cache
+	file   *File
+	volume string // where that is
+	added  int64
+	users  atomic.Int32 // handles and transfers: those who would miss it
 
 	recording sync.Mutex // held across writes to the catalogue; guards the fields below
 	recorded  bool       // the catalogue knows the object
@@ -271,7 +272,7 @@ func (o *object) putLocked(r Record) error {
 	if o.file.Condemned() {
 		return nil
 	}
-	r.Added, r.Pinned, r.Priority = o.added, o.pinned, o.priority
+	r.Added, r.Pinned, r.Priority, r.Volume = o.added, o.pinned, o.priority, o.volume
 	r.Verified = o.verified
 	r.LastUsed = o.c.lastUsed(o.file.version.ID)
 	r.Distrusts = o.c.distrusts.Load() // first: the version says what came of them

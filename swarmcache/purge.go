@@ -129,6 +129,8 @@ func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
 func (c *Cache) purgeHere(key policy.Key) (had int, err error) {
 	c.Mark(key).Advance()
 	had = c.cfg.Purged(key)
+	n, err := c.forgetAwayAll(key)
+	had += n
 	for _, k := range c.variantsOf(key) {
 		if _, here := c.selected(k); here {
 			had++
@@ -143,9 +145,12 @@ func (c *Cache) purgeHere(key policy.Key) (had int, err error) {
 func (c *Cache) forgetKey(key policy.Key) error {
 	c.spools.forget(key)
 	if id, ok := c.selected(key); ok {
-		return c.forget(id).wait()
+		if err := c.forget(id).wait(); err != nil {
+			return err
+		}
 	}
-	return nil
+	_, err := c.forgetAway(key, func(a absentee) bool { return a.key == key })
+	return err
 }
 
 // obey forgets what was purged since this node last heard of purges: at once for
@@ -290,6 +295,9 @@ func (c *Cache) obeyNow(p Purge) (all []gone) {
 // directory where this node published it, or the record of its fill, after the
 // purge had done so.
 func (c *Cache) obeyWholly(p Purge, all []gone) error {
+	if _, err := c.forgetAwayAll(p.Key); err != nil {
+		return err
+	}
 	for _, g := range all {
 		if err := g.l.wait(); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -23,10 +24,10 @@ import (
 
 // quotaPlay is what many do at once to a small cache of objects of a few pieces.
 type quotaPlay struct {
-	t     *testing.T
-	c     *swarmcache.Cache
-	dir   string
-	limit int64
+	t      *testing.T
+	c      *swarmcache.Cache
+	dirs   []string // of the volumes, the home first
+	limits []int64
 
 	over    atomic.Int64 // how often the books, or the disk, were over the limit
 	refused atomic.Int64
@@ -94,14 +95,16 @@ func (p *quotaPlay) do(rnd *rand.Rand) error {
 
 // look compares the books with the limit, and the disk with it.
 func (p *quotaPlay) look() {
-	if s := p.c.Stats(); s.Bytes > p.limit {
-		p.over.Add(1)
-		p.t.Errorf("%d bytes are on the books, of %d", s.Bytes, p.limit)
-	}
-	// What goes and what comes while the files are counted may both be.
-	if n := allocated(p.dir); n > p.limit+2*quotaLargest {
-		p.over.Add(1)
-		p.t.Errorf("%d bytes are on the disk, of %d", n, p.limit)
+	for i, v := range p.c.Volumes() {
+		if v.Bytes > p.limits[i] {
+			p.over.Add(1)
+			p.t.Errorf("%d bytes are on the books of volume %d, of %d", v.Bytes, i, p.limits[i])
+		}
+		// What goes and what comes while the files are counted may both be.
+		if n := allocated(p.dirs[i]); n > p.limits[i]+2*quotaLargest {
+			p.over.Add(1)
+			p.t.Errorf("%d bytes are on volume %d, of %d", n, i, p.limits[i])
+		}
 	}
 }
 
@@ -121,18 +124,27 @@ func allocated(dir string) (n int64) {
 }
 
 // Whatever many clients do at once, neither the books nor the disk ever have more
-// than the cache may take; in the end the store is as its catalogue says.
+// than the cache may take, on any volume; in the end the store is as its catalogue says.
 func TestQuotaHoldsWhateverIsDone(t *testing.T) {
-	const workers, operations = 5, 10_000 / slower
-	dir, index, self := t.TempDir(), cachetest.NewIndex(), swarmcache.Node{ID: "me"}
+	t.Run("one volume", func(t *testing.T) { playQuota(t, 10_000/slower, 5<<20) })
+	onThree := 1500
+	if os.Getenv("SHATABDI_KILLS") != "" {
+		onThree = 10_000 // make kill plays all of them
+	}
+	t.Run("three volumes", func(t *testing.T) { playQuota(t, onThree/slower, 2<<20, 2<<20, 1<<20) })
+}
+
+func playQuota(t *testing.T, operations int, limits ...int64) {
+	const workers = 5
 	// What was begun, left and evicted would stand on a board, and be waited for.
 	directory := cachetest.NewDirectory()
 	directory.SetAvailable(false)
-	p := &quotaPlay{t: t, dir: dir, limit: 5 << 20}
+	r := newRack(t, limits...)
+	p := &quotaPlay{t: t, dirs: append([]string{r.dir}, r.dirs...), limits: limits}
+	cfg := r.config()
+	cfg.Directory, cfg.Logger = directory.Node(cfg.Node), slog.New(slog.DiscardHandler)
 	var err error
-	p.c, err = swarmcache.Open(swarmcache.Config{
-		Dir: dir, Index: index, Directory: directory.Node(self), Node: self, Size: p.limit, Logger: slog.New(slog.DiscardHandler),
-	})
+	p.c, err = swarmcache.Open(cfg)
 	must(t, err)
 	defer p.c.Close()
 	seed := rand.Uint64()
@@ -169,14 +181,21 @@ func TestQuotaHoldsWhateverIsDone(t *testing.T) {
 	watch.Wait()
 	must(t, p.c.Close())
 	t.Logf("%d operations, %d reads, %d were refused, %d times over the limit", operations, p.read.Load(), p.refused.Load(), p.over.Load())
-	if p.read.Load() < operations/2 {
+	if p.read.Load() < int64(operations/2) {
 		t.Error("hardly anything was read")
 	}
-	found, err := swarmcache.Check(swarmcache.CheckConfig{Dir: dir, Index: index, Deep: true})
+	known, err := swarmcache.KnownVolumes(r.index)
+	must(t, err)
+	found, err := swarmcache.Check(swarmcache.CheckConfig{Dir: r.dir, Volumes: known, Index: r.index, Deep: true})
 	if err != nil || len(found.Findings) > 0 {
 		t.Errorf("%+v, %v", found.Findings, err)
 	}
 	if s := p.c.Stats(); s.Bytes != found.Bytes || s.Objects != found.Objects {
 		t.Errorf("on the books %+v, found %d bytes of %d objects", s, found.Bytes, found.Objects)
+	}
+	for i, v := range p.c.Volumes() {
+		if v.Objects == 0 {
+			t.Errorf("volume %d was not used", i)
+		}
 	}
 }

@@ -64,10 +64,13 @@ func (c *Cache) scrubObject(id ObjectID, pace *rate.Limiter) error {
 	if !rec.Complete || len(rec.Hashes) != l.Pieces()*sha1.Size {
 		return nil // it is about to be
 	}
-	f, err := os.Open(c.path(id))
+	path, err := c.bodyOf(&rec)
+	if err != nil {
+		return nil // it went meanwhile
+	}
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		c.log.Error("an object's file is gone", "object", id)
-		c.forget(id)
+		c.vanished(id, err)
 		return nil
 	}
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 // what goes when space is short.
 type entry struct {
 	key      policy.Key
+	volume   *volume
 	size     int64
 	lastUsed int64 // Unix nanoseconds, or seconds*1e9 from the catalogue
 	infoHash InfoHash
@@ -30,18 +31,34 @@ type entry struct {
 }
 
 // load fills the entries from the catalogue, and makes files and records agree:
-// a record without its file is forgotten, a file without a record removed. It
-// returns the complete objects that the directory was not told of.
+// a record without its file is forgotten, a file without a record removed. What is on
+// a volume that is missing is left as it is. It returns the complete objects that the
+// directory was not told of.
 func (c *Cache) load() (untold []ObjectID, err error) {
 	var lost []Version
+	known, away, unsure := map[string]*volume{}, map[string]int{}, map[ObjectID]*volume{}
+	for _, v := range c.volumes {
+		known[v.ID] = v
+	}
 	err = c.cfg.Index.Each(func(r Record) bool {
-		v := r.Version
-		if st, err := os.Stat(c.path(v.ID)); err != nil || st.Size() != v.Length {
-			lost = append(lost, v)
+		v, at := r.Version, known[r.Volume]
+		if at == nil || at.lost != nil {
+			away[r.Volume]++
+			c.awayLocked(v.Key, v.ID)
 			return true
 		}
-		c.entries[v.ID] = &entry{key: v.Key, size: v.Length, lastUsed: r.LastUsed * 1e9, pinned: r.Pinned, infoHash: v.InfoHash, wanted: c.wanted(v, r.Pinned)}
-		c.used += v.Length
+		if st, err := os.Stat(pathOf(at.Objects, v.ID)); errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() != v.Length {
+			lost = append(lost, v)
+			return true
+		} else if err != nil { // who knows
+			c.log.Error("an object cannot be reached", "object", v.ID, "error", err)
+			at.see(err, c.log)
+			c.awayLocked(v.Key, v.ID)
+			unsure[v.ID] = at
+			return true
+		}
+		c.entries[v.ID] = &entry{key: v.Key, volume: at, size: v.Length, lastUsed: r.LastUsed * 1e9, pinned: r.Pinned, infoHash: v.InfoHash, wanted: c.wanted(v, r.Pinned)}
+		at.used += v.Length
 		if id, err := c.cfg.Index.Current(v.Key); err == nil && id == v.ID {
 			c.current[v.Key] = id
 			c.variants.add(v.Key)
@@ -60,6 +77,7 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c.tellAway(known, away)
 	c.restoreEviction()
 	for _, v := range lost {
 		c.log.Warn("an object's file is gone", "object", v.ID)
@@ -67,16 +85,53 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 			return nil, err
 		}
 	}
-	return untold, filepath.WalkDir(c.cfg.Dir, func(path string, d fs.DirEntry, err error) error {
+	for _, v := range c.volumes {
+		if v.lost == nil {
+			if err := c.removeStrays(v, unsure); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return untold, nil
+}
+
+// tellAway logs which volumes are missing, and how many objects with them.
+func (c *Cache) tellAway(known map[string]*volume, away map[string]int) {
+	for _, v := range c.volumes {
+		if v.lost != nil {
+			c.log.Error("a volume is missing: its objects are not here until a start with it", "volume", v.Dir, "objects", away[v.ID], "error", v.lost)
+		}
+	}
+	for id, n := range away {
+		if known[id] == nil {
+			c.log.Warn("a volume is not configured any more: its objects are not here", "volume", id, "objects", n, "hint", "give it up with shatabdi check --forget-volume")
+		}
+	}
+}
+
+// removeStrays removes the files of a volume that belong to no object there, as far as
+// that is sure.
+func (c *Cache) removeStrays(v *volume, unsure map[ObjectID]*volume) error {
+	err := filepath.WalkDir(v.Objects, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		if c.entries[ObjectID(d.Name())] == nil {
-			c.log.Info("remove a file that belongs to no object", "file", path)
-			return c.cfg.Files.Remove(path)
+		id := ObjectID(d.Name())
+		if e := c.entries[id]; e != nil && e.volume == v || unsure[id] == v {
+			return nil
 		}
-		return nil
+		c.log.Info("remove a file that belongs to no object", "file", path)
+		return v.files.Remove(path)
 	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // nothing was ever there
+	case err != nil && v.ID != "":
+		c.log.Error("look through a volume", "volume", v.Dir, "error", err)
+		v.see(err, c.log)
+		return nil
+	}
+	return err
 }
 
 // touch marks an object as used now.
@@ -119,50 +174,58 @@ func (c *Cache) lastUsed(id ObjectID) int64 {
 
 // fits reports ErrNoSpace for an object that could never be kept.
 func (c *Cache) fits(n int64) error {
-	if c.cfg.Size > 0 && n > c.cfg.Size {
-		return ErrNoSpace
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range c.volumes {
+		if v.lost == nil && v.holds(n) {
+			return nil
+		}
 	}
-	return nil
+	return ErrNoSpace
 }
 
 // reserve makes room for v, evicting what is least likely to be used again. Objects
-// in use and pinned ones stay. Of its bytes had are reserved already. Nothing may
-// be written before untilRoom.
-func (c *Cache) reserve(v Version, had int64) error {
+// in use and pinned ones stay. Of its bytes had are reserved already, on that volume;
+// nil: none are, and one is chosen. Nothing may be written before untilRoom.
+func (c *Cache) reserve(v Version, on *volume, had int64) error {
 	c.mu.Lock()
 	if c.entries[v.ID] != nil {
 		c.mu.Unlock()
 		return nil
 	}
-	away, err := c.makeRoomLocked(v.Length - had)
+	at, away, err := c.makeRoomLocked(v.Length-had, on)
 	if err == nil {
-		c.entries[v.ID] = &entry{key: v.Key, size: v.Length, lastUsed: c.now().UnixNano(), asked: c.round}
+		c.entries[v.ID] = &entry{key: v.Key, volume: at, size: v.Length, lastUsed: c.now().UnixNano(), asked: c.round}
 		c.evict.Add(v.ID, v.Length)
-		c.used += v.Length - had
+		at.used += v.Length - had
+		c.backLocked(v.Key, v.ID)
 	}
 	c.mu.Unlock()
 	away()
 	return err
 }
 
-// reserveMore makes room for the next n bytes of a spool, and waits for it.
-func (c *Cache) reserveMore(n int64) error {
+// reserveMore makes room for the next n bytes of a spool, on that volume or, nil, on
+// one that it chooses, and waits for it.
+func (c *Cache) reserveMore(n int64, on *volume) (at *volume, err error) {
 	c.mu.Lock()
-	away, err := c.makeRoomLocked(n)
+	at, away, err := c.makeRoomLocked(n, on)
 	if err == nil {
-		c.used += n
+		at.used += n
 	}
 	c.mu.Unlock()
 	away()
 	c.untilRoom()
-	return err
+	return at, err
 }
 
 // free gives reserved bytes back.
-func (c *Cache) free(n int64) {
+func (c *Cache) free(n int64, on *volume) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.used -= n
+	if on != nil {
+		on.used -= n
+	}
 }
 
 // patienceRoom is how long a client waits for what must go. It takes a write to the
@@ -178,8 +241,9 @@ func (c *Cache) untilRoom() {
 	for {
 		var l *leaving
 		c.mu.Lock()
-		if c.cfg.Size > 0 && c.used+c.going > c.cfg.Size {
-			for _, l = range c.leaving {
+		for _, x := range c.leaving {
+			if v := x.volume; v != nil && v.Size > 0 && v.used+v.going > v.Size {
+				l = x
 				break
 			}
 		}
@@ -197,10 +261,10 @@ func (c *Cache) untilRoom() {
 
 // makeRoomLocked takes what must go for n more bytes out of the books. away, without
 // mu, has it removed.
-func (c *Cache) makeRoomLocked(n int64) (away func(), err error) {
-	victims, ok := c.victimsLocked(n)
+func (c *Cache) makeRoomLocked(n int64, on *volume) (at *volume, away func(), err error) {
+	at, victims, ok := c.roomLocked(n, on)
 	if !ok {
-		return func() {}, ErrNoSpace
+		return nil, func() {}, ErrNoSpace
 	}
 	var all []func()
 	for _, id := range victims {
@@ -209,48 +273,11 @@ func (c *Cache) makeRoomLocked(n int64) (away func(), err error) {
 		_, f := c.leaveLocked(id)
 		all = append(all, f)
 	}
-	return func() {
+	return at, func() {
 		for _, f := range all {
 			f()
 		}
 	}, nil
-}
-
-// victimsLocked picks what must go for n more bytes.
-func (c *Cache) victimsLocked(n int64) (victims []ObjectID, ok bool) {
-	if c.cfg.Size <= 0 || c.used+n <= c.cfg.Size {
-		return nil, true
-	}
-	free, idle := c.cfg.Size-c.used, map[ObjectID]bool{}
-	room, turns := free, [lastTurn + 1]int{}
-	for id, e := range c.entries {
-		// An idle torrent may have the file open: it leaves when the object goes.
-		if o := c.objects[id]; !e.pinned && (o == nil || o.users.Load() == 0) {
-			idle[id] = true
-			room += e.size
-			turns[e.turn()]++
-		}
-	}
-	if room < n {
-		return nil, false
-	}
-	for turn := 0; turn <= lastTurn; {
-		if free >= n {
-			return victims, true
-		}
-		if turns[turn] == 0 {
-			turn++
-			continue
-		}
-		id, ok := c.evict.Next(func(id ObjectID) bool { return idle[id] && c.entries[id].turn() == turn })
-		if !ok {
-			return victims, false
-		}
-		turns[turn]--
-		free += c.entries[id].size
-		victims = append(victims, id)
-	}
-	return victims, free >= n
 }
 
 // lastTurn is that of what the cluster keeps and nobody else may have.
@@ -286,8 +313,9 @@ func (c *Cache) sealedNow(v Version) {
 
 // leaving is an object that was forgotten and is still on the disk.
 type leaving struct {
-	gone chan struct{}
-	err  error // why it stays in the catalogue; valid once gone is closed
+	gone   chan struct{}
+	volume *volume // nil: it takes no space
+	err    error   // why it stays in the catalogue; valid once gone is closed
 }
 
 func (l *leaving) wait() error {
@@ -315,9 +343,9 @@ func (c *Cache) leaveLocked(id ObjectID) (l *leaving, away func()) {
 		}
 		return l, func() {}
 	}
-	l = &leaving{gone: make(chan struct{})}
+	l = &leaving{gone: make(chan struct{}), volume: e.volume}
 	c.leaving[id] = l
-	c.going += e.size
+	e.volume.going += e.size
 	c.dropLocked(id, e)
 	remove := func() {
 		defer close(l.gone)
@@ -342,7 +370,7 @@ func (c *Cache) leaveLocked(id ObjectID) (l *leaving, away func()) {
 
 // dropLocked takes an object out of the books.
 func (c *Cache) dropLocked(id ObjectID, e *entry) {
-	c.used -= e.size
+	e.volume.used -= e.size
 	c.evict.Remove(id)
 	delete(c.entries, id)
 	delete(c.objects, id)
@@ -366,7 +394,7 @@ func (c *Cache) remove(id ObjectID, e *entry) error {
 		err = nil
 	}
 	if err == nil {
-		if err := c.cfg.Files.Remove(c.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := e.volume.files.Remove(pathOf(e.volume.Objects, id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.log.Warn("remove an object's file", "object", id, "error", err)
 		}
 	} else {
@@ -375,11 +403,11 @@ func (c *Cache) remove(id ObjectID, e *entry) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.leaving, id)
-	c.going -= e.size
+	e.volume.going -= e.size
 	if err != nil {
 		c.entries[id] = e
 		c.evict.Restore(id, e.size)
-		c.used += e.size
+		e.volume.used += e.size
 	}
 	return err
 }

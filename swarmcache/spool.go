@@ -25,7 +25,8 @@ type Spool struct {
 	f    Body // nil before the first bytes
 	w    *bufio.Writer
 	n    int64
-	room int64 // reserved for them
+	at   *volume
+	room int64 // reserved there for them
 	void bool  // its key was forgotten since; guarded by spools.mu
 }
 
@@ -74,29 +75,68 @@ const spoolStep = 1 << 20
 // Write takes the next bytes of the body; ErrNoSpace when they grow beyond what
 // the cache may hold.
 func (s *Spool) Write(b []byte) (int, error) {
-	if err := s.c.fits(s.n + int64(len(b))); err != nil {
+	if err := s.fits(s.n + int64(len(b))); err != nil {
 		return 0, err
 	}
 	if more := s.n + int64(len(b)) - s.room; more > 0 {
 		more = max(more, spoolStep)
-		if s.c.fits(s.room+more) != nil {
+		if s.fits(s.room+more) != nil {
 			more = s.n + int64(len(b)) - s.room
 		}
-		if err := s.c.reserveMore(more); err != nil {
-			return 0, err
-		}
-		s.room += more
-	}
-	if s.f == nil {
-		f, err := s.c.cfg.Files.Create(filepath.Join(s.c.cfg.Dir, "spool-"+rand.Text()))
+		at, err := s.c.reserveMore(more, s.at)
 		if err != nil {
 			return 0, err
 		}
-		s.f, s.w = f, bufio.NewWriterSize(io.NewOffsetWriter(f, 0), 256<<10)
+		s.at, s.room = at, s.room+more
+	}
+	if s.f == nil {
+		if err := s.open(); err != nil {
+			return 0, err
+		}
 	}
 	n, err := s.w.Write(b)
 	s.n += int64(n)
 	return n, err
+}
+
+// fits reports ErrNoSpace where a body of n bytes can never be kept.
+func (s *Spool) fits(n int64) error {
+	if s.at == nil {
+		return s.c.fits(n)
+	}
+	if !s.at.holds(n) {
+		return ErrNoSpace
+	}
+	return nil
+}
+
+// open makes the file, on another volume where the first one's disk is not well.
+func (s *Spool) open() error {
+	for others := len(s.c.volumes) - 1; ; others-- {
+		f, err := s.create()
+		if err == nil {
+			s.f, s.w = f, bufio.NewWriterSize(io.NewOffsetWriter(f, 0), 256<<10)
+			return nil
+		}
+		if others == 0 {
+			return err
+		}
+		room := s.room
+		s.c.free(room, s.at)
+		s.at, s.room = nil, 0
+		at, none := s.c.reserveMore(room, nil)
+		if none != nil {
+			return err
+		}
+		s.at, s.room = at, room
+	}
+}
+
+func (s *Spool) create() (Body, error) {
+	if err := s.at.files.MkdirAll(s.at.Objects); err != nil {
+		return nil, err
+	}
+	return s.at.files.Create(filepath.Join(s.at.Objects, "spool-"+rand.Text()))
 }
 
 // Abort forgets the bytes.
@@ -109,7 +149,7 @@ func (s *Spool) Abort() {
 		s.c.cfg.Files.Remove(s.f.Name())
 		s.f = nil
 	}
-	s.c.free(s.room)
+	s.c.free(s.room, s.at)
 	s.room = 0
 }
 
@@ -207,14 +247,14 @@ func (c *Cache) place(v Version, s *Spool, hashes []byte) (*object, error) {
 	if c.has(v.ID) {
 		return nil, nil
 	}
-	if err := c.reserve(v, s.room); err != nil {
+	if err := c.reserve(v, s.at, s.room); err != nil {
 		return nil, err
 	}
 	s.room = 0 // it is the object's now
-	path := c.path(v.ID)
-	err := c.cfg.Files.MkdirAll(filepath.Dir(path))
+	path := pathOf(s.at.Objects, v.ID)
+	err := s.at.files.MkdirAll(filepath.Dir(path))
 	if err == nil {
-		err = c.cfg.Files.Rename(s.f.Name(), path)
+		err = s.at.files.Rename(s.f.Name(), path)
 	}
 	var o *object
 	if err == nil {

@@ -57,7 +57,11 @@ func (c *Cache) readBack(ctx context.Context, id ObjectID, f func(piece []byte) 
 	if !rec.Complete || len(rec.Hashes) != l.Pieces()*sha1.Size {
 		return ErrIncomplete
 	}
-	file, err := os.Open(c.path(id))
+	path, err := c.bodyOf(&rec)
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrNotFound
 	}

@@ -72,6 +72,7 @@ type Config struct {
 // Cache is the part of a *swarmcache.Cache that the API needs.
 type Cache interface {
 	Stats() swarmcache.Stats
+	Volumes() []swarmcache.VolumeState
 	// List returns up to n records in the order of their ids, after the one given.
 	List(after swarmcache.ObjectID, n int) ([]swarmcache.Record, error)
 	// Record and Selected find one object, or return swarmcache.ErrNotFound.

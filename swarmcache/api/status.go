@@ -19,6 +19,7 @@ type Status struct {
 	Proxy     string    `json:"proxy" doc:"Where clients of this node connect: the address for http_proxy."`
 	Mode      Mode      `json:"mode"`
 	Cache     Usage     `json:"cache"`
+	Volumes   []Volume  `json:"volumes,omitempty" doc:"Where objects are, the home first; absent where that is all."`
 	Directory Directory `json:"directory"`
 	Leader    *Leader   `json:"leader,omitempty" doc:"Who runs the tracker; absent while nobody is known to."`
 }
@@ -51,6 +52,16 @@ type Usage struct {
 	Limit   int64 `json:"limit_bytes" minimum:"0" doc:"What objects may take; 0: no bound but the disk's."`
 }
 
+// Volume is how full a directory for objects is.
+type Volume struct {
+	Dir     string `json:"directory"`
+	Bytes   int64  `json:"bytes" minimum:"0"`
+	Objects int    `json:"objects" minimum:"0" doc:"Those that are here."`
+	Limit   int64  `json:"limit_bytes" minimum:"0"`
+	State   string `json:"state" enum:"well,full,failed,missing" doc:"full: its disk is, though objects may take more. failed: its disk failed, and takes nothing new. missing: its objects are not here until a start with it."`
+	Reason  string `json:"reason,omitempty"`
+}
+
 // Directory tells whether etcd can be asked.
 type Directory struct {
 	Healthy bool   `json:"healthy"`
@@ -79,6 +90,11 @@ func (s *service) status(now time.Time) Status {
 		Readiness: s.Ready(), Proxy: "http://" + s.Proxy(), Mode: s.mode(),
 		Cache:     Usage{books.Bytes, books.Objects, books.Limit},
 		Directory: Directory{Healthy: true},
+	}
+	if all := s.Cache.Volumes(); len(all) > 1 {
+		for _, v := range all {
+			st.Volumes = append(st.Volumes, Volume(v))
+		}
 	}
 	if err := s.Cluster.State(); err != nil {
 		st.Directory = Directory{Reason: err.Error()}

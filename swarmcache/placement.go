@@ -1,0 +1,425 @@
+package swarmcache
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"shatabdi/policy"
+)
+
+// volume is one of the cache's, with its books.
+type volume struct {
+	Volume
+	files Files // that see how its disk does
+
+	used, going int64 // as Cache.mu guards: bytes reserved, and those that are leaving
+	lost        error // as Cache.mu guards: why it is not there; nil: it is
+
+	mu     sync.Mutex // a leaf
+	failed error      // of its disk: it takes nothing new in this run
+	full   time.Time  // when its disk was found full
+}
+
+// fullFor is how long a disk that was full, though its quota was not, is left alone
+// where there are others.
+const fullFor = time.Minute
+
+func (c *Cache) newVolume(v Volume) *volume {
+	w := &volume{Volume: v, lost: v.Missing}
+	w.files = seeing{c.cfg.Files, func(err error) { w.see(err, c.log) }, func() error { return c.stillThere(w) }}
+	return w
+}
+
+// stillThere is asked before anything is made on a volume: what is written to the
+// place where a disk was mounted, nobody finds again.
+func (c *Cache) stillThere(v *volume) error {
+	err := v.here()
+	if err != nil {
+		c.lose(v, err)
+	}
+	return err
+}
+
+// see notes what an error says of the disk.
+func (v *volume) see(err error, log *slog.Logger) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		v.full = time.Now()
+	case v.failed != nil:
+	default:
+		for _, bad := range []error{syscall.EIO, syscall.EROFS, syscall.ENODEV, syscall.ENXIO, syscall.EUCLEAN, syscall.ESTALE} {
+			if errors.Is(err, bad) {
+				v.failed = err
+				log.Error("a volume fails: it takes nothing new until the next start, where there is another one", "volume", v.Dir, "error", err)
+				return
+			}
+		}
+	}
+}
+
+// rank is how well a volume is: what is new goes to the lowest.
+func (v *volume) rank() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case v.failed != nil:
+		return 2
+	case time.Since(v.full) < fullFor:
+		return 1
+	}
+	return 0
+}
+
+// freeLocked is how many bytes more it may have.
+func (v *volume) freeLocked() int64 {
+	if v.Size <= 0 {
+		return math.MaxInt64/2 - v.used
+	}
+	return v.Size - v.used
+}
+
+// holds reports whether an object of n bytes could ever be there.
+func (v *volume) holds(n int64) bool { return v.Size <= 0 || n <= v.Size }
+
+// limitLocked is how many bytes all objects may take; 0: no bound.
+func (c *Cache) limitLocked() (n int64) {
+	for _, v := range c.volumes {
+		if v.lost == nil && v.Size <= 0 {
+			return 0
+		}
+		if v.lost == nil {
+			n += v.Size
+		}
+	}
+	return n
+}
+
+func (c *Cache) usedLocked() (n int64) {
+	for _, v := range c.volumes {
+		n += v.used
+	}
+	return n
+}
+
+// tiersLocked are the volumes that something new may go to, those that are best first.
+// A disk that fails gets it only where no other is left.
+func (c *Cache) tiersLocked() (tiers [][]*volume) {
+	by := [3][]*volume{}
+	for _, v := range c.volumes {
+		if v.lost == nil {
+			by[v.rank()] = append(by[v.rank()], v)
+		}
+	}
+	if len(by[0])+len(by[1]) > 0 {
+		return by[:2]
+	}
+	return by[2:]
+}
+
+// roomLocked chooses a volume for n more bytes, and what must go there for them: the
+// one with most room, and where none has enough, that of what is least likely to be
+// used again. on: it must be that one.
+func (c *Cache) roomLocked(n int64, on *volume) (v *volume, victims []ObjectID, ok bool) {
+	tiers := [][]*volume{{on}}
+	if on == nil {
+		tiers = c.tiersLocked()
+	}
+	for _, all := range tiers {
+		if len(all) == 0 {
+			continue
+		}
+		v := slices.MaxFunc(all, func(a, b *volume) int { return cmp.Compare(a.freeLocked(), b.freeLocked()) })
+		if v.freeLocked() >= n {
+			return v, nil, true
+		}
+		if v, victims := c.victimsLocked(n, all); v != nil {
+			return v, victims, true
+		}
+	}
+	return nil, nil, false
+}
+
+// victimsLocked picks what must go for n more bytes on one of those volumes; nil: it
+// would not suffice on any.
+func (c *Cache) victimsLocked(n int64, all []*volume) (v *volume, victims []ObjectID) {
+	room, idle := map[*volume]int64{}, map[ObjectID]bool{}
+	for _, v := range all {
+		room[v] = v.freeLocked()
+	}
+	for id, e := range c.entries {
+		// An idle torrent may have the file open: it leaves when the object goes.
+		if o := c.objects[id]; !e.pinned && (o == nil || o.users.Load() == 0) && slices.Contains(all, e.volume) {
+			idle[id] = true
+			room[e.volume] += e.size
+		}
+	}
+	may := func(id ObjectID, turn int) bool {
+		e := c.entries[id]
+		return idle[id] && e.turn() == turn && room[e.volume] >= n && (v == nil || e.volume == v)
+	}
+	left := [lastTurn + 1]int{}
+	count := func() {
+		left = [lastTurn + 1]int{}
+		for id := range idle {
+			for turn := range left {
+				if may(id, turn) {
+					left[turn]++
+				}
+			}
+		}
+	}
+	count()
+	free := int64(0)
+	for turn := 0; turn <= lastTurn; {
+		if left[turn] == 0 {
+			turn++
+			continue
+		}
+		id, ok := c.evict.Next(func(id ObjectID) bool { return may(id, turn) })
+		if !ok {
+			return nil, nil
+		}
+		delete(idle, id)
+		victims = append(victims, id)
+		left[turn]--
+		if v == nil { // the others are of this volume
+			v = c.entries[id].volume
+			free = v.freeLocked()
+			count()
+		}
+		if free += c.entries[id].size; free >= n {
+			return v, victims
+		}
+	}
+	return nil, nil
+}
+
+// volumeOf is where an object is; nil: it is not here.
+func (c *Cache) volumeOf(id ObjectID) *volume {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[id]; e != nil {
+		return e.volume
+	}
+	return nil
+}
+
+// bodyOf is where the file of a recorded object is, or ErrNotFound: the record is of
+// one on a volume that is missing, or of one that is gone.
+func (c *Cache) bodyOf(r *Record) (path string, err error) {
+	v := c.volumeOf(r.Version.ID)
+	if v == nil || v.ID != r.Volume {
+		return "", ErrNotFound
+	}
+	return pathOf(v.Objects, r.Version.ID), nil
+}
+
+// vanished is called when an object's file is not where it was: the object is gone,
+// or the whole volume.
+func (c *Cache) vanished(id ObjectID, why error) {
+	v := c.volumeOf(id)
+	if v == nil {
+		return
+	}
+	if c.stillThere(v) != nil {
+		return
+	}
+	c.log.Error("an object's file is gone", "object", id, "error", why)
+	c.forget(id)
+}
+
+// lose takes a volume out of the books with all that is there. It stays in the
+// catalogue.
+func (c *Cache) lose(v *volume, why error) {
+	var sealed []InfoHash
+	c.mu.Lock()
+	if v.lost != nil {
+		c.mu.Unlock()
+		return
+	}
+	v.lost = why
+	for id, e := range c.entries {
+		if e.volume == v {
+			c.dropLocked(id, e)
+			c.awayLocked(e.key, id)
+			sealed = append(sealed, e.infoHash)
+		}
+	}
+	c.mu.Unlock()
+	c.log.Error("a volume is gone: its objects are not here until a start with it", "volume", v.Dir, "objects", len(sealed), "error", why)
+	for _, ih := range sealed {
+		if s := c.cfg.Swarm; s != nil && !ih.IsZero() {
+			s.Withdraw(ih)
+		}
+	}
+}
+
+// absentee is an object that the catalogue has, on a volume that is missing. It is not
+// here, but must not come back after a purge.
+type absentee struct {
+	key policy.Key
+	id  ObjectID
+}
+
+func (c *Cache) awayLocked(key policy.Key, id ObjectID) {
+	c.absentees[key.Base()] = append(c.absentees[key.Base()], absentee{key, id})
+}
+
+// backLocked notes that another body of an object is here: the catalogue will speak of
+// that one.
+func (c *Cache) backLocked(key policy.Key, id ObjectID) {
+	c.takeAwayLocked(key, func(a absentee) bool { return a.id == id })
+}
+
+func (c *Cache) takeAwayLocked(key policy.Key, which func(absentee) bool) (taken []absentee) {
+	base := key.Base()
+	c.absentees[base] = slices.DeleteFunc(c.absentees[base], func(a absentee) bool {
+		if which(a) {
+			taken = append(taken, a)
+			return true
+		}
+		return false
+	})
+	if len(c.absentees[base]) == 0 {
+		delete(c.absentees, base)
+	}
+	return taken
+}
+
+// forgetAway takes out of the catalogue what key selects, or of its variants what
+// which names, on volumes that are missing, and tells how much that was. Their files
+// belong to nothing when the volume comes back.
+func (c *Cache) forgetAway(key policy.Key, which func(absentee) bool) (n int, err error) {
+	l := &leaving{gone: make(chan struct{})}
+	c.mu.Lock()
+	taken := c.takeAwayLocked(key, which)
+	for _, a := range taken {
+		c.leaving[a.id] = l
+	}
+	c.mu.Unlock()
+	for _, a := range taken {
+		c.selecting.Lock()
+		if e := c.cfg.Index.Delete(a.id); e != nil && !errors.Is(e, ErrNotFound) {
+			err = errors.Join(err, fmt.Errorf("forget %s: %w", a.id, e))
+		}
+		c.selecting.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range taken {
+		delete(c.leaving, a.id)
+		if err != nil {
+			c.awayLocked(a.key, a.id) // some of them are
+		}
+	}
+	close(l.gone)
+	return len(taken), err
+}
+
+func (c *Cache) forgetAwayAll(base policy.Key) (n int, err error) {
+	return c.forgetAway(base, func(a absentee) bool { return a.key == base || a.key.Base() == base })
+}
+
+// States of a volume.
+const (
+	VolumeWell    = "well"
+	VolumeFull    = "full"    // its disk is, though its quota is not
+	VolumeFailed  = "failed"  // its disk failed: it takes nothing new
+	VolumeMissing = "missing" // its objects are not here
+)
+
+// VolumeState is how a volume is.
+type VolumeState struct {
+	Dir     string
+	Bytes   int64
+	Objects int // a missing one's are in the catalogue
+	Limit   int64
+	State   string
+	Reason  string
+}
+
+// Volumes tells of each volume, the home first.
+func (c *Cache) Volumes() []VolumeState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	count := map[*volume]int{}
+	for _, e := range c.entries {
+		count[e.volume]++
+	}
+	all := make([]VolumeState, len(c.volumes))
+	for i, v := range c.volumes {
+		all[i] = VolumeState{Dir: v.Dir, Bytes: v.used, Objects: count[v], Limit: v.Size, State: VolumeWell}
+		switch s := &all[i]; {
+		case v.lost != nil:
+			s.State, s.Reason = VolumeMissing, v.lost.Error()
+		case v.rank() == 2:
+			v.mu.Lock()
+			s.State, s.Reason = VolumeFailed, v.failed.Error()
+			v.mu.Unlock()
+		case v.rank() == 1:
+			s.State = VolumeFull
+		}
+	}
+	return all
+}
+
+// seeing are files whose errors somebody is told of.
+type seeing struct {
+	Files
+	see   func(error)
+	there func() error
+}
+
+func (f seeing) told(err error) error {
+	if err != nil {
+		f.see(err)
+	}
+	return err
+}
+
+// MkdirAll comes before each file that is made.
+func (f seeing) MkdirAll(dir string) error {
+	if err := f.there(); err != nil {
+		return err
+	}
+	return f.told(f.Files.MkdirAll(dir))
+}
+
+func (f seeing) Remove(path string) error         { return f.told(f.Files.Remove(path)) }
+func (f seeing) Rename(from, to string) error     { return f.told(f.Files.Rename(from, to)) }
+func (f seeing) Open(path string) (Body, error)   { return f.body(f.Files.Open(path)) }
+func (f seeing) Create(path string) (Body, error) { return f.body(f.Files.Create(path)) }
+func (f seeing) body(b Body, err error) (Body, error) {
+	if err != nil {
+		return nil, f.told(err)
+	}
+	return watched{b, f}, nil
+}
+
+// watched is an open file of those.
+type watched struct {
+	Body
+	f seeing
+}
+
+func (b watched) Truncate(size int64) error { return b.f.told(b.Body.Truncate(size)) }
+func (b watched) Sync() error               { return b.f.told(b.Body.Sync()) }
+
+func (b watched) WriteAt(p []byte, off int64) (int, error) {
+	n, err := b.Body.WriteAt(p, off)
+	return n, b.f.told(err)
+}
+
+func (b watched) ReadAt(p []byte, off int64) (int, error) {
+	n, err := b.Body.ReadAt(p, off)
+	return n, b.f.told(err)
+}
