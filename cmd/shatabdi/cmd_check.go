@@ -16,7 +16,7 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	var output string
+	var output, forget string
 	var deep, repair bool
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -24,38 +24,57 @@ func checkCommand() *cobra.Command {
 		Long: `Compare the object files of a data directory with its catalogue, while no daemon
 uses it. The exit code is 1 when something is wrong, and was not repaired.
 
+The volumes of the directory are checked with it. What is recorded of one that is
+missing is left alone: mount it, or, if it is gone for good, forget it.
+
 A stray file after a crash is no damage: a file is made before its record, and
 the next start removes it.`,
 		Example: `  shatabdi check --data-dir /var/lib/shatabdi --deep
-  shatabdi check --data-dir /var/lib/shatabdi --repair`,
+  shatabdi check --data-dir /var/lib/shatabdi --repair
+  shatabdi check --data-dir /var/lib/shatabdi --forget-volume /mnt/broken`,
 		Args: cobra.NoArgs,
 	}
 	f := bind(cmd, "data_dir")
 	cmd.Flags().BoolVar(&deep, "deep", false, "read every object that is complete and compare it with its hashes")
 	cmd.Flags().BoolVar(&repair, "repair", false, "forget what is lost or damaged, and remove what belongs to nothing")
+	cmd.Flags().StringVar(&forget, "forget-volume", "", "before anything else, forget the volume in this `DIR`, or of this id, with the objects there")
 	outputFlag(cmd, &output)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := load(f, os.Environ())
 		if err != nil {
 			return err
 		}
-		found, err := checkDataDir(l.DataDir, deep, repair)
+		found, err := checkDataDir(l.DataDir, forget, deep, repair)
 		if err != nil {
 			return err
 		}
 		if err := printAs(cmd.OutOrStdout(), output, found, func(w io.Writer) { writeChecked(w, found) }); err != nil {
 			return err
 		}
-		if n := len(found.Findings); n > 0 && !repair {
-			return failure("run it again with --repair to set right what can be", "findings in %s: %d", l.DataDir, n)
-		}
-		return nil
+		return stillWrong(found, l.DataDir, repair)
 	}
 	return cmd
 }
 
+// stillWrong is an error if there is anything that was not repaired.
+func stillWrong(found swarmcache.Checked, path string, repair bool) error {
+	n, hint := 0, "run it again with --repair to set right what can be"
+	for _, f := range found.Findings {
+		if f.Repaired == "" {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	if repair {
+		hint = "mount the volumes that are missing, or give them up with --forget-volume"
+	}
+	return failure(hint, "findings in %s: %d", path, n)
+}
+
 // checkDataDir checks a directory that a daemon has made and does not hold.
-func checkDataDir(path string, deep, repair bool) (all swarmcache.Checked, err error) {
+func checkDataDir(path, forget string, deep, repair bool) (all swarmcache.Checked, err error) {
 	if _, err := os.Stat(filepath.Join(path, "VERSION")); errors.Is(err, fs.ErrNotExist) {
 		return all, failure("name the directory that the daemon has as --data-dir", "%s is no data directory: it has no VERSION", path)
 	}
@@ -69,11 +88,20 @@ func checkDataDir(path string, deep, repair bool) (all swarmcache.Checked, err e
 		return all, explainIndex(err, path)
 	}
 	defer func() { err = errors.Join(err, x.Close()) }()
+	if forget != "" {
+		if _, err := swarmcache.ForgetVolume(x, forget); err != nil {
+			return all, failure("name one by its directory or id, as the log of a start or this check tells it", "%v", err)
+		}
+	}
+	volumes, err := swarmcache.KnownVolumes(x)
+	if err != nil {
+		return all, err
+	}
 	entries, err := x.Audit(repair)
 	if err != nil {
 		return all, err
 	}
-	all, err = swarmcache.Check(swarmcache.CheckConfig{Dir: filepath.Join(path, "objects"), Index: x, Deep: deep, Repair: repair})
+	all, err = swarmcache.Check(swarmcache.CheckConfig{Dir: filepath.Join(path, "objects"), Volumes: volumes, Index: x, Deep: deep, Repair: repair})
 	all.Findings = append(entries, all.Findings...)
 	return all, err
 }
@@ -85,6 +113,9 @@ func writeChecked(w io.Writer, c swarmcache.Checked) {
 		{"bytes", fmt.Sprintf("%s, %s of disk", size(c.Bytes), size(c.Allocated))},
 		{"read", size(c.Hashed)},
 		{"findings", fmt.Sprint(len(c.Findings))},
+	}
+	if c.Away > 0 {
+		rows = append(rows, []string{"not seen", fmt.Sprintf("%d %s, on volumes that are missing", c.Away, plural(c.Away, "object"))})
 	}
 	writeTable(w, rows)
 	for _, f := range c.Findings {

@@ -58,9 +58,12 @@ func writeStatus(w io.Writer, s api.Status, m api.Magnets) {
 		{"proxy", s.Proxy},
 		{"mode", modeText(s.Mode)},
 		{"cache", usageText(s.Cache)},
-		{"leader", leaderText(s.Leader)},
-		{"magnets", magnetsText(m)},
 	}
+	for _, v := range s.Volumes {
+		text := usageText(api.Usage{Bytes: v.Bytes, Objects: v.Objects, Limit: v.Limit}) + ", " + v.State
+		rows = append(rows, []string{"  " + v.Dir, strings.TrimSuffix(text+": "+v.Reason, ": ")})
+	}
+	rows = append(rows, [][]string{{"leader", leaderText(s.Leader)}, {"magnets", magnetsText(m)}}...)
 	rows = append(rows, illRows(m)...)
 	for _, c := range s.Readiness.Checks {
 		rows = append(rows, []string{c.Name, strings.TrimSuffix(c.State+": "+c.Reason, ": ")})

@@ -108,12 +108,13 @@ func (p Peer) Upload() Rate {
 
 // Cache is what is kept on disk, and what takes part in the swarm.
 type Cache struct {
-	Size           Share  `yaml:"size"`
-	MinFree        Share  `yaml:"min_free"`
-	MaxTransfers   int    `yaml:"max_transfers"`
-	SwarmThreshold Size   `yaml:"swarm_threshold"`
-	Small          string `yaml:"small"`
-	SmallMemory    Size   `yaml:"small_memory"`
+	Size           Share       `yaml:"size"`
+	MinFree        Share       `yaml:"min_free"`
+	Volumes        []VolumeDir `yaml:"volumes"`
+	MaxTransfers   int         `yaml:"max_transfers"`
+	SwarmThreshold Size        `yaml:"swarm_threshold"`
+	Small          string      `yaml:"small"`
+	SmallMemory    Size        `yaml:"small_memory"`
 
 	Replicas  int           `yaml:"replicas"`
 	HealAfter time.Duration `yaml:"heal_after"`

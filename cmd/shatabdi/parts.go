@@ -223,7 +223,11 @@ func (d *daemon) openCache(p *parts) error {
 	if err != nil {
 		return err
 	}
-	if size < int64(cfg.Cache.SwarmThreshold) {
+	volumes, err := d.openVolumes(p.index)
+	if err != nil {
+		return err
+	}
+	if largest(size, volumes) < int64(cfg.Cache.SwarmThreshold) {
 		d.log.Warn("there is no room for objects, all responses pass through", "data_dir", dir, "cache_size", cfg.Cache.Size, "min_free", cfg.Cache.MinFree)
 	}
 	if cfg.Cache.Small == SmallCache {
@@ -232,7 +236,7 @@ func (d *daemon) openCache(p *parts) error {
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: p.index, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
 		Replicas: p.replicas, PinnedReplicas: cfg.Cache.Replicas, Keeper: p.cluster, Copies: p.swarm.Copies,
-		Size: size, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
+		Size: size, Volumes: volumes, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
 		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
 		Purged: p.small.Forget, Distrusted: p.small.ForgetAll, Events: d.events,

@@ -52,6 +52,7 @@ var settings = []setting{
 
 	{"cache.size", "cache-size", "SIZE", "disk for objects: bytes, or a percentage of the file system"},
 	{"cache.min_free", "cache-min-free", "SIZE", "disk that is left free for others when the daemon starts: bytes, or a percentage of the file system"},
+	{"cache.volumes", "volume", "DIR[=SIZE]", "further directories for objects, each on a disk of its own; cache.size, if no SIZE is given, and cache.min_free count for each (repeatable)"},
 	{"cache.max_transfers", "", "N", "objects that come in at a time; a request that would begin another one is answered 503; 0: no limit"},
 	{"cache.swarm_threshold", "swarm-threshold", "SIZE", "responses from this size on are shared through the swarm; 0: all that have a body"},
 	{"cache.small", "small", "pass|cache", "smaller responses: pass them through, or cache them in this node's memory"},

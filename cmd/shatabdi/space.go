@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"syscall"
+
+	"shatabdi/swarmcache"
 )
 
 // volume is a file system, in bytes.
@@ -51,4 +55,56 @@ func taken(dir string) (n int64, err error) {
 		err = nil
 	}
 	return n, err
+}
+
+// openVolumes opens what is configured beside the home. One that is missing, or cannot
+// be looked through, is left out, and told of.
+func (d *daemon) openVolumes(x swarmcache.Index) ([]swarmcache.Volume, error) {
+	dirs := make([]string, len(d.cfg.Cache.Volumes))
+	for i, v := range d.cfg.Cache.Volumes {
+		dirs[i] = filepath.Clean(v.Dir)
+	}
+	volumes, err := swarmcache.OpenVolumes(x, dirs)
+	var not *swarmcache.VolumeError
+	if errors.As(err, &not) {
+		return nil, failure(not.Hint, "%v", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("volumes: %w", err)
+	}
+	disks := map[uint64]string{deviceOf(d.cfg.DataDir): d.cfg.DataDir}
+	for i := range volumes {
+		v, cache := &volumes[i], d.cfg.Cache
+		cache.Size = cmp.Or(cache.Volumes[i].Size, cache.Size)
+		if v.Missing == nil {
+			v.Size, v.Missing = cacheSize(cache, v.Dir, v.Objects)
+		}
+		if v.Missing != nil {
+			continue // the cache tells of it
+		}
+		if other, shared := disks[deviceOf(v.Dir)]; shared && cache.Size.Percent > 0 {
+			d.log.Warn("two volumes are on one file system, and each takes its percentage: give sizes in bytes", "volume", v.Dir, "other", other)
+		}
+		disks[deviceOf(v.Dir)] = v.Dir
+	}
+	return volumes, nil
+}
+
+// deviceOf tells file systems apart.
+func deviceOf(dir string) uint64 {
+	st, err := os.Stat(dir)
+	if err != nil {
+		return 0
+	}
+	return uint64(st.Sys().(*syscall.Stat_t).Dev) // stat(2)
+}
+
+// largest is the most that objects may take on one volume.
+func largest(home int64, volumes []swarmcache.Volume) int64 {
+	for _, v := range volumes {
+		if v.Missing == nil {
+			home = max(home, v.Size)
+		}
+	}
+	return home
 }

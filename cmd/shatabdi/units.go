@@ -145,6 +145,40 @@ func (s Share) Of(total int64) int64 {
 	return int64(s.Bytes)
 }
 
+// VolumeDir is a directory for objects, and what they may take there, written
+// "/mnt/a" or "/mnt/a=500GiB".
+type VolumeDir struct {
+	Dir  string
+	Size Share // zero: as the configuration says for all
+}
+
+// UnmarshalText reads a directory, and a size behind the last =.
+func (v *VolumeDir) UnmarshalText(b []byte) error {
+	dir, size, sized := string(b), "", false
+	if i := strings.LastIndexByte(dir, '='); i >= 0 {
+		dir, size, sized = dir[:i], dir[i+1:], true
+	}
+	*v = VolumeDir{Dir: dir}
+	if !sized {
+		return nil
+	}
+	if err := v.Size.UnmarshalText([]byte(size)); err != nil {
+		return err
+	}
+	if v.Size == (Share{}) {
+		return fmt.Errorf("%q: nothing would fit; want a size such as 500GiB or 80%%", b)
+	}
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (v VolumeDir) MarshalText() ([]byte, error) {
+	if v.Size == (Share{}) {
+		return []byte(v.Dir), nil
+	}
+	return []byte(v.Dir + "=" + v.Size.String()), nil
+}
+
 func parseBytes(text string) (int64, error) {
 	text = strings.TrimSpace(text)
 	// humanize goes through a float, which is not exact above 2^53.

@@ -139,6 +139,9 @@ func (v *validator) peer(p Peer) {
 
 func (v *validator) cache(c Cache) {
 	v.require(c.Size.Percent > 0 || c.Size.Bytes > 0, "cache.size", "nothing would fit; want a size such as 50GiB or 80%% (to keep nothing, set mode: pass)")
+	for i, d := range c.Volumes {
+		v.directory(fmt.Sprintf("cache.volumes[%d]", i), d.Dir)
+	}
 	v.require(c.SwarmThreshold >= 0, "cache.swarm_threshold", "want a size such as 4MiB, or 0 for all")
 	v.require(c.MaxTransfers >= 0, "cache.max_transfers", "negative; want 0 (no limit) or more")
 	v.oneOf("cache.small", c.Small, SmallPass, SmallCache)
@@ -164,8 +167,12 @@ func (v *validator) origin(o Origin) {
 // directories are given to others, so that "/" or a relative path is a slip.
 func (v *validator) directories(key string, dirs []string) {
 	for i, dir := range dirs {
-		v.require(filepath.IsAbs(dir) && filepath.Clean(dir) != "/", fmt.Sprintf("%s[%d]", key, i), "%q; want the absolute path of a directory below /", dir)
+		v.directory(fmt.Sprintf("%s[%d]", key, i), dir)
 	}
+}
+
+func (v *validator) directory(key, dir string) {
+	v.require(filepath.IsAbs(dir) && filepath.Clean(dir) != "/", key, "%q; want the absolute path of a directory below /", dir)
 }
 
 func (v *validator) warmup(w Warmup, schemes []string) {
