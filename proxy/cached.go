@@ -273,7 +273,7 @@ func (p *Proxy) bypass(v *visit, reason string) {
 	v.outcome = outcomeBypass
 	v.respond = func(res *http.Response) error {
 		p.cacheStatus(res.Header, cacheStatus{CacheStatus: policy.CacheStatus{Word: "BYPASS", Fwd: reason, FwdStatus: res.StatusCode}})
-		return nil
+		return p.passes(v, res)
 	}
 	p.pass(v.exchange)
 }

@@ -56,6 +56,7 @@ type exchange struct {
 	// failed may answer when the origin does not, and reports whether it did.
 	failed func(error) bool
 
+	sent     sending // what its answer is of
 	detached bool    // the end is somebody else's to call
 	inside   *inside // who asks, if that is this daemon itself
 }
@@ -104,6 +105,7 @@ func (p *Proxy) end(x *exchange) {
 	case v != nil:
 		x.failure = "proxy_internal_error"
 	}
+	x.sent.end(x.w.bytes, p.cfg.Now())
 	if v == http.ErrAbortHandler && x.w.old {
 		x.w.reset()
 	}

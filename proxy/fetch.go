@@ -316,7 +316,12 @@ func (p *Proxy) get(v *visit, respond func(*fetching, *http.Response) error) {
 			cancel()
 		}
 	}()
-	v.respond = func(res *http.Response) error { return respond(f, res) }
+	v.respond = func(res *http.Response) error {
+		if err := respond(f, res); err != nil {
+			return err
+		}
+		return p.passes(v, res)
+	}
 	p.send(v.exchange, v.r.WithContext(ctx))
 }
 

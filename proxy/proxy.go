@@ -73,6 +73,7 @@ type Proxy struct {
 	cache     cache  // nil: none
 	small     *small.Cache
 	seen      *seen
+	transfers *transfers
 	questions questions
 	firsts    firsts
 	patience  time.Duration            // with those
@@ -107,7 +108,7 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		cfg: cfg, origin: cfg.Origin, log: cfg.Logger, metrics: newMetrics(cfg.Registerer),
-		name: fieldName(cfg.Origin.Node()), small: cfg.Small, seen: newSeen(), background: make(chan struct{}, 64),
+		name: fieldName(cfg.Origin.Node()), small: cfg.Small, seen: newSeen(), transfers: newTransfers(), background: make(chan struct{}, 64),
 		questions: questions{now: map[swarmcache.ObjectID]*question{}}, firsts: firsts{now: map[string]chan struct{}{}}, patience: defaultPatience,
 	}
 	p.label = label(p.name)

@@ -44,13 +44,19 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 	if v.behind && obj.Complete() {
 		return
 	}
-	h := v.w.Header()
-	clear(h)
 	ver := obj.Version()
 	reply := policy.Respond(v.req, &s, ver.Length)
 	if reply.Status == 0 {
 		reply = policy.Respond(metPreconditions(v.req), &s, ver.Length)
 	}
+	if phase, _ := phaseOf(v.r); !isSmall(obj) || phase == goesOn {
+		if err := p.sends(v, editionOf(s, ver.Length), reply.Status, firstByte(reply)); err != nil {
+			p.fail(v.exchange, err)
+			return
+		}
+	}
+	h := v.w.Header()
+	clear(h)
 	p.storedHead(h, s, ver.Length)
 	if h.Get("Content-Encoding") == "" && h.Get("Repr-Digest") == "" && wantsSHA256(v.r.Header) {
 		reprDigest(h, ver.SHA256)
@@ -135,6 +141,17 @@ func (v *visit) whole(status int, length int64, send func()) {
 	}
 }
 
+// firstByte is where the body of a reply begins; -1: in several places.
+func firstByte(reply policy.Reply) int64 {
+	switch len(reply.Ranges) {
+	case 0:
+		return 0
+	case 1:
+		return reply.Ranges[0].From
+	}
+	return -1
+}
+
 // metPreconditions is req without the conditions that the origin alone can judge.
 func metPreconditions(req policy.Request) policy.Request {
 	req.Header = req.Header.Clone()
@@ -175,7 +192,7 @@ func (v *visit) bypassed(p *Proxy) {
 		p.cacheStatus(res.Header, cacheStatus{CacheStatus: policy.CacheStatus{
 			Word: "MISS", Fwd: policy.ReasonURIMiss, FwdStatus: res.StatusCode, Detail: "unavailable",
 		}})
-		return nil
+		return p.passes(v, res)
 	}
 	p.send(v.exchange, v.r)
 }

@@ -1,0 +1,244 @@
+package proxy
+
+import (
+	"hash/maphash"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"shatabdi/policy"
+	"shatabdi/policy/httpheader"
+)
+
+// wget, curl and aria2 go on with a download by a bare Range: no If-Range says
+// which version they have the beginning of, and none of them looks at the validator
+// of what comes. wget takes even the end of a 200 for the rest, and 416 for a sign
+// that it has everything. So this node remembers which versions of large objects its
+// clients are in the midst of. Who would get the rest of another one is answered 412,
+// as if the request had an If-Match: all three then end with an error.
+//
+// A client is an address and a User-Agent. Two that share both may be taken for one;
+// who starts anew is believed to have given up what broke off before.
+
+// transfers are what clients have begun to read, and do not have yet.
+type transfers struct {
+	seed maphash.Seed
+
+	mu    sync.Mutex             // guards the maps and what is in them
+	young map[uint64][]*transfer // by client and key
+	old   map[uint64][]*transfer // the generation before
+}
+
+// transfersMax bounds each generation; a full one becomes the old one.
+const transfersMax = 4 << 10
+
+// hasMax bounds the ranges that are kept of what one client has.
+const hasMax = 256
+
+// inSockets is how much of what was sent may not have reached a client that went.
+const inSockets = 8 << 20
+
+// transferLife is how long a client has to go on with what broke off.
+const transferLife = 24 * time.Hour
+
+// transfer is one version on its way to one client, by one request or by several.
+type transfer struct {
+	of      edition
+	running int
+	has     []httpheader.Range // of what was sent; in order, apart from each other
+	last    time.Time          // that something was sent
+}
+
+// mayEndAt reports whether a client may have bytes of t up to pos, and none after it.
+// Who has all may ask for what has been appended since.
+func (t *transfer) mayEndAt(pos int64, now time.Time) bool {
+	switch {
+	case t.running > 0:
+		return true
+	case now.Sub(t.last) > transferLife:
+		return false
+	case len(t.has) == 1 && t.has[0].From == 0 && t.has[0].To >= t.of.length: // by all that is known here
+		return t.of.length-inSockets <= pos && pos < t.of.length
+	}
+	return true
+}
+
+// edition is what tells a client's versions of an object apart: what it could see.
+type edition struct {
+	length        int64 // -1: unknown
+	tag, modified string
+}
+
+func editionOf(s policy.Stored, length int64) edition {
+	return edition{length, s.Header.Get("Etag"), s.Header.Get("Last-Modified")}
+}
+
+// isNot reports whether e and other are surely not the same. Without an entity tag
+// (a 416 needs none) and a date the length has to do.
+func (e edition) isNot(other edition) bool {
+	switch {
+	case e.length >= 0 && other.length >= 0 && e.length != other.length:
+		return true
+	case e.tag != "" && other.tag != "":
+		return strings.TrimPrefix(e.tag, "W/") != strings.TrimPrefix(other.tag, "W/")
+	}
+	return e.modified != "" && other.modified != "" && e.modified != other.modified
+}
+
+func newTransfers() *transfers {
+	return &transfers{seed: maphash.MakeSeed(), young: map[uint64][]*transfer{}}
+}
+
+// phase is where in a download a request stands.
+type phase int
+
+const (
+	apart  phase = iota // it says itself which version it is about, or is about none
+	anew                // it begins
+	goesOn              // it may be the continuation of one
+)
+
+// phaseOf tells that, and the first byte that r is about.
+func phaseOf(r *http.Request) (p phase, from int64) {
+	h := r.Header
+	if len(h["If-Range"])+len(h["If-Match"])+len(h["If-Unmodified-Since"]) > 0 {
+		return apart, 0
+	}
+	if len(h["Range"]) == 0 || r.Method == http.MethodHead {
+		return anew, 0
+	}
+	first, _, _ := strings.Cut(strings.ToLower(h.Get("Range")), "-")
+	from, err := strconv.ParseInt(strings.TrimSpace(strings.TrimPrefix(first, "bytes=")), 10, 64)
+	switch {
+	case err != nil: // the last bytes of whatever it is, or nonsense
+		return apart, 0
+	case from == 0:
+		return anew, 0
+	}
+	return goesOn, from
+}
+
+// sends notes that v is about to be answered with bytes of e from an offset on (-1:
+// several ranges), if status says so. It returns an error if v goes on with another
+// version.
+func (p *Proxy) sends(v *visit, e edition, status int, from int64) error {
+	body := status == http.StatusOK || status == http.StatusPartialContent
+	if v.inside != nil || v.behind || !body && status != http.StatusRequestedRangeNotSatisfiable {
+		return nil
+	}
+	if _, none := v.from.(noOrigin); none { // its URL is its digest
+		return nil
+	}
+	ip, _ := clientAddr(v.r)
+	now := p.cfg.Now()
+	v.sent.end(0, now) // nothing came of an answer that was about to be sent
+	v.sent = sending{}
+	return p.transfers.sends(v, ip.String()+" "+v.r.UserAgent()+" "+string(v.route.Key), e, body && from >= 0, from, now)
+}
+
+// passes is sends for an answer of the origin's that is passed on.
+func (p *Proxy) passes(v *visit, res *http.Response) error {
+	length, from := policy.WholeLength(policy.Stored{Status: res.StatusCode, Header: res.Header}), int64(0)
+	switch res.StatusCode {
+	case http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
+		length, from = -1, -1
+		if c, ok := httpheader.ParseContentRange(res.Header.Get("Content-Range")); ok {
+			length, from = c.Length, c.Range.From
+		}
+	}
+	if err := p.sends(v, editionOf(policy.Stored{Header: res.Header}, length), res.StatusCode, from); err != nil {
+		return instead(func() { p.fail(v.exchange, err) })
+	}
+	return nil
+}
+
+func (t *transfers) sends(v *visit, who string, e edition, body bool, from int64, now time.Time) error {
+	at := maphash.String(t.seed, who)
+	phase, asked := phaseOf(v.r)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := t.ofLocked(at)
+	switch phase {
+	case apart:
+		return nil
+	case anew:
+		all = slices.DeleteFunc(all, func(t *transfer) bool { return t.running == 0 })
+	case goesOn:
+		for _, other := range all {
+			if other.of.isNot(e) && other.mayEndAt(asked, now) {
+				return errOtherVersion
+			}
+		}
+	}
+	if body && v.r.Method == http.MethodGet && e.length >= max(1, v.route.Threshold) {
+		i := slices.IndexFunc(all, func(t *transfer) bool { return !t.of.isNot(e) })
+		if i < 0 {
+			i, all = len(all), append(all, &transfer{of: e})
+		}
+		all[i].running++
+		all[i].last = now
+		v.sent = sending{t, all[i], from}
+	}
+	t.keepLocked(at, all)
+	return nil
+}
+
+var errOtherVersion = refused(http.StatusPreconditionFailed, "http_request_error",
+	"the object has changed since this download began, and the rest of what you have is not to be had; remove it and begin anew")
+
+func (t *transfers) ofLocked(at uint64) []*transfer {
+	if all, ok := t.young[at]; ok {
+		return all
+	}
+	return t.old[at]
+}
+
+func (t *transfers) keepLocked(at uint64, all []*transfer) {
+	delete(t.old, at)
+	if len(all) == 0 {
+		delete(t.young, at)
+		return
+	}
+	if len(t.young) >= transfersMax {
+		t.old, t.young = t.young, map[uint64][]*transfer{}
+	}
+	t.young[at] = all
+}
+
+// sending is an answer on its way; the zero one is none of a transfer's.
+type sending struct {
+	*transfers
+	of   *transfer
+	from int64
+}
+
+// end notes that n bytes were sent, and that was all of the answer.
+func (s sending) end(n int64, now time.Time) {
+	if s.of == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.of
+	x.running--
+	x.last = now
+	if len(x.has) < hasMax { // else it will never have proved complete
+		x.has = join(x.has, httpheader.Range{From: s.from, To: s.from + n})
+	}
+}
+
+// join adds a range to others, which are in order and apart from each other.
+func join(ranges []httpheader.Range, r httpheader.Range) []httpheader.Range {
+	if r.Len() <= 0 {
+		return ranges
+	}
+	i, _ := slices.BinarySearchFunc(ranges, r.From, func(x httpheader.Range, from int64) int { return int(min(max(x.To-from, -1), 1)) })
+	j := i
+	for ; j < len(ranges) && ranges[j].From <= r.To; j++ {
+		r.From, r.To = min(r.From, ranges[j].From), max(r.To, ranges[j].To)
+	}
+	return slices.Replace(ranges, i, j, r)
+}

@@ -1,0 +1,252 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"shatabdi/policy/httpheader"
+)
+
+const half = large / 2
+
+// inverted has no byte in common with s.
+func inverted(s string) string {
+	b := []byte(s)
+	for i := range b {
+		b[i] = ^b[i]
+	}
+	return string(b)
+}
+
+// begins reads the first half of url, and breaks off.
+func (n *node) begins(url, client string) {
+	n.t.Helper()
+	res, err := n.client().Do(request(n.t, "GET", url, "User-Agent: "+client))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, res.Body, half); err != nil {
+		n.t.Fatal(err)
+	}
+	res.Body.Close()
+	eventually(n.t, "nothing is on its way", func() bool { return n.metric("shatabdi_requests_in_flight") == 0 })
+}
+
+// An object that changes between two requests of one download, each of them without
+// If-Range: the client gets no bytes of the other version, whichever way they come.
+func TestNoTransferIsOfTwoVersions(t *testing.T) {
+	was, is := body(large), inverted(body(large))+"longer"
+	rest := fmt.Sprintf("Range: bytes=%d-", half)
+	for name, c := range map[string]struct {
+		control string                    // of the origin's answers
+		then    func(n *node, url string) // after the change
+		is      string                    // if not is
+	}{
+		"stored and stale":   {control: "max-age=0"},
+		"purged":             {control: "max-age=60", then: func(n *node, u string) { n.do(request(n.t, "PURGE", u)) }},
+		"not to be stored":   {control: "no-store"},
+		"known by another":   {control: "max-age=0", then: func(n *node, u string) { n.sum(u) }},
+		"of the same length": {control: "max-age=0", is: inverted(was)},
+		"now shorter":        {control: "max-age=0", is: is[:half-1]}, // 416 would say that all is there
+		"now small":          {control: "max-age=0", is: is[:1000]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is
+			if c.is != "" {
+				is = c.is
+			}
+			o := newStore(t, was)
+			o.set("Cache-Control", c.control)
+			n, _ := startReal(t, newDisk(t))
+			n.cfg.AllowPurge = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			url := o.url + "/x.bin"
+			n.begins(url, "wget")
+			if res, got := n.get(url, "User-Agent: wget", rest); res.StatusCode != 206 || got != was[half:] {
+				t.Errorf("before the change: %s with %d bytes", res.Status, len(got))
+			}
+			n.begins(url, "wget")
+			o.becomes(is, `"2"`)
+			if c.then != nil {
+				c.then(n, url)
+			}
+			for range 2 {
+				if res, got := n.get(url, "User-Agent: wget", rest); res.StatusCode != 412 {
+					t.Errorf("the rest of another version: %s, %.20q", res.Status, got)
+				}
+			}
+			wantRest, status := is[min(half, len(is)):], 206
+			if wantRest == "" {
+				status = 416
+			}
+			for _, fields := range [][]string{
+				{"User-Agent: curl", rest}, // another client
+				{"User-Agent: wget", fmt.Sprintf("Range: bytes=-%d", max(1, len(wantRest)))},
+				{"User-Agent: wget", rest, `If-Range: "2"`},
+			} {
+				res, got := n.get(url, fields...)
+				if status == 206 && (res.StatusCode != 206 || got != wantRest) || res.StatusCode == 412 {
+					t.Errorf("%v: %s with %d bytes", fields, res.Status, len(got))
+				}
+			}
+			if res, got := n.get(url, "User-Agent: wget"); res.StatusCode != 200 || got != is {
+				t.Errorf("anew: %s with %d bytes", res.Status, len(got))
+			}
+			if res, _ := n.get(url, "User-Agent: wget", rest); res.StatusCode != status {
+				t.Errorf("after that: %s, want %d", res.Status, status)
+			}
+		})
+	}
+}
+
+// The object is another one from the middle of the fill on. A client's body breaks
+// off, and then there is no rest; who begins anew has the new one whole.
+func TestObjectChangesDuringTheFill(t *testing.T) {
+	was, is := body(large), inverted(body(large))
+	o := newStore(t, was)
+	var first atomic.Bool
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		if !first.Swap(true) {
+			w.Header().Set("Content-Length", fmt.Sprint(large))
+			io.WriteString(w, was[:half])
+			o.becomes(is, `"2"`)
+			panic(http.ErrAbortHandler)
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(is))
+	})
+	n, _ := startReal(t, newDisk(t))
+	url := o.url + "/x.bin"
+	res, err := n.client().Do(request(t, "GET", url, "User-Agent: wget"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	if err == nil || string(got) != was[:len(got)] {
+		t.Fatalf("%d bytes, %v; want a beginning of the first version", len(got), err)
+	}
+	if res, _ := n.get(url, "User-Agent: wget", fmt.Sprintf("Range: bytes=%d-", len(got))); res.StatusCode != 412 {
+		t.Errorf("the rest: %s", res.Status)
+	}
+	if _, got := n.get(url, "User-Agent: wget"); got != is {
+		t.Errorf("anew: %d bytes", len(got))
+	}
+}
+
+// A slow client has the version that it began with to its end, while others have
+// the new one, and its node forgets the old one.
+func TestSlowClientKeepsItsVersion(t *testing.T) {
+	was, is := body(2*large), inverted(body(2*large)) // more than sockets hold
+	o := newStore(t, was)
+	o.set("Cache-Control", "max-age=0")
+	n, _ := startReal(t, newDisk(t))
+	url := o.url + "/x.bin"
+	n.sum(url)
+	n.whole(url)
+	res, err := n.client().Do(request(t, "GET", url, "User-Agent: slow"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	begin := make([]byte, 1000)
+	io.ReadFull(res.Body, begin)
+	o.becomes(is, `"2"`)
+	if _, got := n.get(url, "User-Agent: slow"); got != is {
+		t.Error("who comes later has not the new one")
+	}
+	// It runs still, so that is what the client may be reading: no telling.
+	if res, _ := n.get(url, "User-Agent: slow", fmt.Sprintf("Range: bytes=%d-", half)); res.StatusCode != 412 {
+		t.Errorf("a range beside it: %s", res.Status)
+	}
+	if rest, err := io.ReadAll(res.Body); err != nil || string(begin)+string(rest) != was {
+		t.Errorf("the slow one: %d bytes, %v", len(begin)+len(rest), err)
+	}
+	if res, _ := n.get(url, "User-Agent: slow", fmt.Sprintf("Range: bytes=%d-", half)); res.StatusCode != 206 {
+		t.Errorf("a range after it: %s", res.Status)
+	}
+}
+
+func TestPhaseOfARequest(t *testing.T) {
+	for fields, want := range map[string]phase{
+		"":                                 anew,
+		"Range: bytes=0-":                  anew,
+		"Range: bytes=5-":                  goesOn,
+		"Range: Bytes=5-9":                 goesOn,
+		"Range: bytes= 5-9, 20-":           goesOn,
+		"Range: bytes=-5":                  apart,
+		"Range: lines=5-":                  apart,
+		"Range: bytes=5-\nIf-Range: \"1\"": apart,
+	} {
+		r := request(t, "GET", "http://x/", strings.Split(fields, "\n")...)
+		if got, _ := phaseOf(r); got != want {
+			t.Errorf("%q: %v, want %v", fields, got, want)
+		}
+	}
+}
+
+// What a client has is the union of what it was sent.
+func TestJoinRanges(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		var has [64]bool
+		var ranges []httpheader.Range
+		for range 20 {
+			from := r.Int64N(60)
+			x := httpheader.Range{From: from, To: from + r.Int64N(min(8, 64-from))}
+			ranges = join(ranges, x)
+			for i := x.From; i < x.To; i++ {
+				has[i] = true
+			}
+		}
+		var want []httpheader.Range
+		for i := range has {
+			switch at := int64(i); {
+			case !has[i]:
+			case len(want) > 0 && want[len(want)-1].To == at:
+				want[len(want)-1].To++
+			default:
+				want = append(want, httpheader.Range{From: at, To: at + 1})
+			}
+		}
+		if !reflect.DeepEqual(ranges, want) {
+			t.Fatalf("%v, want %v", ranges, want)
+		}
+	}
+}
+
+// However many clients come, a bounded number is remembered, the latest of all.
+func TestTransfersAreBounded(t *testing.T) {
+	ts := newTransfers()
+	v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/")}}
+	e := edition{length: 100, tag: `"1"`}
+	for i := range 3 * transfersMax {
+		if err := ts.sends(v, fmt.Sprint(i), e, true, 0, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		v.sent.end(50, time.Now())
+	}
+	if n := len(ts.young) + len(ts.old); n > 2*transfersMax {
+		t.Errorf("%d are remembered", n)
+	}
+	v.r.Header.Set("Range", "bytes=50-")
+	other := edition{length: 100, tag: `"2"`}
+	if err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, 50, time.Now()); err == nil {
+		t.Error("the latest is forgotten")
+	}
+	late := time.Now().Add(transferLife + time.Second)
+	if err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, 50, late); err != nil {
+		t.Error("a day later:", err)
+	}
+	v.sent.end(1, late)
+	if all := ts.ofLocked(0); !slices.Equal(all, nil) {
+		t.Errorf("%v", all)
+	}
+}
