@@ -35,14 +35,14 @@ func TestClientsThatReadInParts(t *testing.T) {
 	origin := l.Machine("origin", 64*lab.MiBps).Origin()
 	etcd := l.Machine("etcd", 0).Etcd()
 	nodes := lab.Cluster(l.Machines(2, "node", 0), etcd.URL)
-	const size = int64(96 * mib)
+	const size = int64(64 * mib)
 
 	for i, c := range []struct{ name, script string }{
 		{"wget -c", `wget -qO - "$1" | head -c 30000000 >f; wget -q -c --tries=1 -O f "$1"`},
 		{"curl -C -", `curl -sf "$1" | head -c 30000000 >f; curl -sSf -C - -o f "$1"`},
 		{"aria2c -x16", `aria2c -q -x16 -s16 -k1M --file-allocation=none -o f "$1"`},
 		{"open-ended ranges, closed early", `for i in 0 1 2 3 4 5 6 7; do
-			{ curl -sf -r $((i*12582912))- "$1" | head -c 12582912 >part.$i; } &
+			{ curl -sf -r $((i*8388608))- "$1" | head -c 8388608 >part.$i; } &
 		done; wait; cat part.* >f`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestObjectChangesInTheMidst(t *testing.T) {
 	}{
 		{"wget -c", "cache=no-cache", `wget -qO - "$1" | head -c 20000000 >f`, `wget -q -c --tries=3 -O f "$1"`},
 		{"curl -C -", "cache=no-cache", `curl -sf "$1" | head -c 20000000 >f`, `curl -sSf -C - -o f "$1"`},
-		{"wget tries again", "rate=24MiB/change=16MiB", `wget -q --tries=3 --waitretry=1 -O f "$1"`, ""},
-		{"aria2c -x16", "rate=4MiB/change=16MiB", `aria2c -q -x16 -s16 -k1M --max-tries=2 --retry-wait=1 --file-allocation=none -o f "$1"`, ""},
+		{"wget tries again", "rate=32MiB/change=16MiB", `wget -q --tries=3 --waitretry=1 -O f "$1"`, ""},
+		{"aria2c -x16", "rate=16MiB/change=16MiB", `aria2c -q -x16 -s16 -k1M --max-tries=2 --retry-wait=1 --file-allocation=none -o f "$1"`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			first, then := content.Object{Seed: uint64(90 + i), Size: size}, content.Object{Seed: uint64(1090 + i), Size: size}

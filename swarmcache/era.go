@@ -53,6 +53,13 @@ func (c *Cache) hasHeard() bool {
 	}
 }
 
+// Heard waits until this node has heard of the purges that were ordered while it was
+// away, as untilHeard does, and reports whether it has.
+func (c *Cache) Heard() bool {
+	c.untilHeard(c.ctx)
+	return c.hasHeard()
+}
+
 // untilHeard waits until this node has heard of the purges, or must do without.
 func (c *Cache) untilHeard(ctx context.Context) {
 	t := time.NewTimer(time.Until(c.born.Add(patienceHear)))

@@ -115,6 +115,7 @@ type Cache struct {
 	SwarmThreshold Size        `yaml:"swarm_threshold"`
 	Small          string      `yaml:"small"`
 	SmallMemory    Size        `yaml:"small_memory"`
+	SmallDisk      Size        `yaml:"small_disk"`
 
 	Replicas  int           `yaml:"replicas"`
 	HealAfter time.Duration `yaml:"heal_after"`
@@ -124,7 +125,7 @@ type Cache struct {
 // What happens to responses below the threshold.
 const (
 	SmallPass  = "pass"  // passed through
-	SmallCache = "cache" // kept in this node's memory
+	SmallCache = "cache" // kept on this node, in memory and on disk
 )
 
 // Scrub is how what is stored is verified.
@@ -225,6 +226,7 @@ func DefaultConfig() Config {
 			SwarmThreshold: Size(policy.DefaultThreshold),
 			Small:          SmallPass,
 			SmallMemory:    64 << 20,
+			SmallDisk:      1 << 30,
 			Replicas:       2,
 			HealAfter:      30 * time.Second,
 			HotEvery:       time.Minute,

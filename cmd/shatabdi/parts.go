@@ -230,8 +230,8 @@ func (d *daemon) openCache(p *parts) error {
 	if largest(size, volumes) < int64(cfg.Cache.SwarmThreshold) {
 		d.log.Warn("there is no room for objects, all responses pass through", "data_dir", dir, "cache_size", cfg.Cache.Size, "min_free", cfg.Cache.MinFree)
 	}
-	if cfg.Cache.Small == SmallCache {
-		p.small = small.New(small.Config{Size: int64(cfg.Cache.SmallMemory), Registerer: d.reg})
+	if err := d.openSmall(p); err != nil {
+		return err
 	}
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: p.index, Directory: p.cluster, Swarm: p.swarm, Node: p.node,

@@ -146,6 +146,7 @@ func (v *validator) cache(c Cache) {
 	v.require(c.MaxTransfers >= 0, "cache.max_transfers", "negative; want 0 (no limit) or more")
 	v.oneOf("cache.small", c.Small, SmallPass, SmallCache)
 	v.require(c.Small != SmallCache || c.SmallMemory >= 1<<20, "cache.small_memory", "%s; want at least 1MiB", c.SmallMemory)
+	v.require(c.SmallDisk == 0 || c.SmallDisk >= 32<<20, "cache.small_disk", "%s; want at least 32MiB, or 0 for memory alone", c.SmallDisk)
 }
 
 func (v *validator) origin(o Origin) {

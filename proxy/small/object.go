@@ -20,7 +20,10 @@ type Object struct {
 	version swarmcache.Version // as it came; its Stored is in stored
 	stored  atomic.Pointer[policy.Stored]
 	weight  int64
-	done    atomic.Bool // the body is here; then data does not change
+	done    atomic.Bool     // the body is here; then data does not change
+	mark    swarmcache.Mark // of the disk, from when it came into memory
+	kept    string          // its body's name on the disk; guarded by disk.mu
+	aged    atomic.Bool     // that may go soon
 
 	mu      sync.Mutex // guards the fields below
 	grown   *sync.Cond // there is more of data, or err
@@ -79,6 +82,9 @@ func (nopCloser) Close() error { return nil }
 // Refresh takes over new freshness facts.
 func (o *Object) Refresh(_ context.Context, s policy.Stored) error {
 	o.stored.Store(&s)
+	if o.c.disk != nil && o.Complete() {
+		o.c.disk.save(o)
+	}
 	return nil
 }
 

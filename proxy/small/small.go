@@ -1,15 +1,17 @@
 // Package small keeps responses that are not worth a swarm, whole, in the memory
-// of this node.
+// of this node, and on its disk behind that.
 //
 // It promises that nothing is found which was forgotten after its Mark was taken,
 // that a body which ends early is never taken for a whole one, and that objects
 // and bodies on their way have a bound each. It leaves to policy what may be stored
-// and served, and to proxy the asking of origins. Nothing outlives the process.
+// and served, and to proxy the asking of origins. What is on the disk outlives the
+// process; it is written behind the clients' backs, and may be lost.
 package small
 
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -43,6 +45,13 @@ const overhead = 1 << 10
 type Config struct {
 	Size       int64                 // bytes of objects, and of bodies on their way
 	Registerer prometheus.Registerer // nil: metrics are not registered
+
+	// Store is the disk behind the memory; nil: none. Run writes to it.
+	Store Store
+	// Heard waits a moment, and reports, whether this node knows what was purged while
+	// it was away. nil: it does.
+	Heard  func() bool
+	Logger *slog.Logger // nil: silent
 }
 
 // Cache holds small objects, several variants to a key. A nil one holds none.
@@ -52,6 +61,8 @@ type Cache struct {
 	coming  atomic.Int64 // bytes of bodies on their way
 
 	mu sync.Mutex // orders changes of entries; finding needs no lock
+
+	disk *disk // nil: none
 }
 
 // variants are what one key selects, the newest last. A slice is never changed,
@@ -79,6 +90,9 @@ func New(cfg Config) *Cache {
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Namespace: "shatabdi", Name: "small_coming_bytes", Help: "Bytes of small bodies on their way from origins.",
 			}, func() float64 { return float64(c.coming.Load()) }))
+	}
+	if cfg.Store != nil {
+		c.disk = newDisk(c, cfg)
 	}
 	return c
 }
@@ -139,6 +153,17 @@ func (c *Cache) Find(key policy.Key, h http.Header, rules *policy.Caching) (o *O
 	if c == nil {
 		return nil, false
 	}
+	o, selected = c.inMemory(key, h, rules)
+	if selected || c.disk == nil {
+		return o, selected
+	}
+	if kept, selected := c.disk.find(key, h, rules, o == nil); kept != nil {
+		return kept, selected
+	}
+	return o, false
+}
+
+func (c *Cache) inMemory(key policy.Key, h http.Header, rules *policy.Caching) (o *Object, selected bool) {
 	vs, ok := c.entries.GetIfPresent(key)
 	if !ok {
 		return nil, false
@@ -178,11 +203,25 @@ func (c *Cache) Put(v swarmcache.Version, body []byte, since swarmcache.Mark) er
 	o := newObject(c, v)
 	o.data = body
 	o.done.Store(true)
-	return c.enter(o, since)
+	if err := c.enter(o, since); err != nil {
+		return err
+	}
+	if c.disk != nil {
+		c.disk.save(o)
+	}
+	return nil
 }
 
 // enter puts o in the place of what selects the same.
 func (c *Cache) enter(o *Object, since swarmcache.Mark) error {
+	err := c.remember(o, since)
+	if err == nil && c.disk != nil {
+		c.disk.dropVariant(o)
+	}
+	return err
+}
+
+func (c *Cache) remember(o *Object, since swarmcache.Mark) error {
 	key, s := o.version.Key, o.stored.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -199,21 +238,63 @@ func (c *Cache) enter(o *Object, since swarmcache.Mark) error {
 			return fmt.Errorf("%s: %w", key, ErrOutdated)
 		}
 	}
+	if c.disk != nil {
+		o.mark = c.disk.pass(key)
+	}
+	c.addLocked(vs, o)
+	return nil
+}
+
+func (c *Cache) addLocked(vs variants, o *Object) {
 	if len(vs) == maxVariants {
 		vs = vs[1:]
 	}
-	c.entries.Set(key, append(vs, o))
-	return nil
+	c.entries.Set(o.version.Key, append(vs, o))
+}
+
+// comesBack puts o, from the disk, beside the other variants, and returns what is in
+// memory now; nil: it was forgotten meanwhile.
+func (c *Cache) comesBack(o *Object) *Object {
+	s := o.stored.Load()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o.mark.Past() {
+		return nil
+	}
+	vs, _ := c.entries.GetIfPresent(o.version.Key)
+	for _, other := range vs {
+		if policy.SameVariant(s, other.stored.Load()) {
+			return other
+		}
+	}
+	c.addLocked(slices.Clone(vs), o)
+	return o
+}
+
+// holds reports whether o is in memory.
+func (c *Cache) holds(o *Object) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries.GetEntryQuietly(o.version.Key)
+	return ok && slices.Contains(e.Value, o)
 }
 
 // settle lets o weigh what it weighs, now that it is whole.
 func (c *Cache) settle(o *Object) {
+	if c.weigh(o) && c.disk != nil {
+		c.disk.save(o)
+	}
+}
+
+func (c *Cache) weigh(o *Object) (here bool) {
 	key := o.version.Key
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if vs, _ := c.entries.GetIfPresent(key); slices.Contains(vs, o) {
+	vs, _ := c.entries.GetIfPresent(key)
+	if here = slices.Contains(vs, o); here {
 		c.entries.Set(key, vs)
 	}
+	return here
 }
 
 // Forget removes everything that key selects, and tells how many objects that were.
@@ -222,8 +303,19 @@ func (c *Cache) Forget(key policy.Key) (had int) {
 	if c == nil {
 		return 0
 	}
+	had = c.forget(key)
+	if c.disk != nil {
+		had = max(had, c.disk.drop(key, true, func(variant) bool { return true }))
+	}
+	return had
+}
+
+func (c *Cache) forget(key policy.Key) (had int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.disk != nil {
+		c.disk.pass(key)
+	}
 	vs, _ := c.entries.Invalidate(key)
 	return len(vs)
 }
@@ -233,16 +325,36 @@ func (c *Cache) ForgetAll() {
 	if c == nil {
 		return
 	}
+	c.forgetAll()
+	if c.disk != nil {
+		c.disk.clear()
+	}
+}
+
+func (c *Cache) forgetAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.disk != nil {
+		c.disk.marks.AdvanceAll()
+	}
 	c.entries.InvalidateAll()
 }
 
 // remove removes one object.
 func (c *Cache) remove(o *Object) {
+	c.removeHere(o)
+	if c.disk != nil {
+		c.disk.drop(o.version.Key, false, func(v variant) bool { return v.Version.ID == o.version.ID })
+	}
+}
+
+func (c *Cache) removeHere(o *Object) {
 	key := o.version.Key
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.disk != nil {
+		c.disk.pass(key)
+	}
 	old, ok := c.entries.GetIfPresent(key)
 	if !ok {
 		return

@@ -37,7 +37,7 @@ func (e *FormatError) Error() string {
 // would leave out a table whose checksum does not match, start anew over tables
 // whose manifest is gone and delete them, and panic, in a goroutine of its own,
 // at a table cut short: in each case objects would be lost without a word.
-func check(dir string) error {
+func check(dir string, format int) error {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, fs.ErrNotExist) {
 		return checkNew(dir)
@@ -46,10 +46,10 @@ func check(dir string) error {
 		return err
 	}
 	defer f.Close()
-	if err := checkFormat(dir, f); err != nil {
+	if err := checkFormat(dir, f, format); err != nil {
 		return err
 	}
-	manifest, _, err := badger.ReplayManifestFile(f, Format, badger.Options{})
+	manifest, _, err := badger.ReplayManifestFile(f, uint16(format), badger.Options{})
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, f.Name(), err)
 	}
@@ -69,15 +69,15 @@ func checkNew(dir string) error {
 	return err
 }
 
-// checkFormat reads the head of the manifest, "Bdgr", our format, badger's own,
+// checkFormat reads the head of the manifest, "Bdgr", the format that is wanted, badger's own,
 // and leaves f at its start.
-func checkFormat(dir string, f *os.File) error {
+func checkFormat(dir string, f *os.File, want int) error {
 	var head [8]byte
 	if _, err := io.ReadFull(f, head[:]); err != nil || string(head[:4]) != "Bdgr" {
 		return fmt.Errorf("%w: %s has no head", ErrDamaged, f.Name())
 	}
-	if found := int(binary.BigEndian.Uint16(head[4:])); found != Format {
-		return &FormatError{Dir: dir, Found: found, Want: Format}
+	if found := int(binary.BigEndian.Uint16(head[4:])); found != want {
+		return &FormatError{Dir: dir, Found: found, Want: want}
 	}
 	_, err := f.Seek(0, io.SeekStart)
 	return err

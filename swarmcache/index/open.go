@@ -32,7 +32,8 @@ type Options struct {
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
 
-	unsynced bool // leave flushing to the kernel; for tests that make many small writes
+	unsynced bool // leave flushing to the kernel; for tests that make many small writes, and bodies
+	bodies   bool // what is kept is those
 }
 
 const (
@@ -76,7 +77,7 @@ func Open(o Options) (x *Index, err error) {
 			unlock()
 		}
 	}()
-	if err := check(o.Dir); err != nil {
+	if err := check(o.Dir, o.format()); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
 	if err := haveRoom(o.Dir, roomToEdit); err != nil {
@@ -99,12 +100,19 @@ func Open(o Options) (x *Index, err error) {
 	return &Index{db: db, dir: o.Dir, log: log, collectEvery: 10 * time.Minute, metrics: m, unlock: unlock}, nil
 }
 
+func (o Options) format() int {
+	if o.bodies {
+		return BodiesFormat
+	}
+	return Format
+}
+
 // openBadger keeps badger's memory small: the catalogue is read rarely, from
 // maps of its files, so the kernel's page cache is cache enough.
 func openBadger(o Options, log *slog.Logger) (*badger.DB, error) {
 	b := badger.DefaultOptions(o.Dir)
 	b.Logger = badgerLogger{log}
-	b.ExternalMagicVersion = Format
+	b.ExternalMagicVersion = uint16(o.format())
 	b.BypassLockGuard = true // we hold the lock that badger would take
 	// Without it a record survives kill -9, as the pages of a shared map belong to
 	// the kernel, but not a power cut. It is cheap enough: 0.3 ms a write on a
@@ -121,6 +129,10 @@ func openBadger(o Options, log *slog.Logger) (*badger.DB, error) {
 	b.BlockCacheSize = 0
 	b.IndexCacheSize = 0
 	b.MetricsEnabled = false // expvar
+
+	if o.bodies {
+		b.ValueThreshold, b.ValueLogFileSize = bodyInTree, bodyLogFile
+	}
 
 	b.ChecksumVerificationMode = options.OnBlockRead // all of them were checked once, by check
 	b.VerifyValueChecksum = true
