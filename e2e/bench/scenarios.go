@@ -144,6 +144,7 @@ var node = []scenario{
 	{"node", "alone-no-caps", "one node filling without any cap against nginx filling its cache", fillNoCaps},
 	{"node", "hit", "a local hit against a hit of nginx's cache (sendfile)", hit},
 	{"node", "small", "what passing a small object through adds, on one machine", small},
+	{"node", "small-hit", "hits of a small object a second, by wrk: against nginx and squid on the same CPUs", requests},
 	{"node", "rss-idle", "resident memory of an idle node", rssIdle},
 	{"node", "idle-10k", "a node that holds 10,000 objects nobody wants, and one that wakes", idle10k},
 	{"node", "rss-fill", "resident memory while filling 3 GiB with 8 peers", rssFill},

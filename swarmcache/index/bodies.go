@@ -21,6 +21,8 @@ import (
 const BodiesFormat = 101
 
 const (
+	// bodyTable is memTable where there are keys only, and two catalogues.
+	bodyTable = 1 << 20
 	// bodyInTree leaves all values to the log: the tree is read whole when it is opened.
 	bodyInTree = 128
 	// bodyLogFile bounds one file of the value log, and so a value.

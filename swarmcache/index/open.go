@@ -131,7 +131,7 @@ func openBadger(o Options, log *slog.Logger) (*badger.DB, error) {
 	b.MetricsEnabled = false // expvar
 
 	if o.bodies {
-		b.ValueThreshold, b.ValueLogFileSize = bodyInTree, bodyLogFile
+		b.MemTableSize, b.ValueThreshold, b.ValueLogFileSize = bodyTable, bodyInTree, bodyLogFile
 	}
 
 	b.ChecksumVerificationMode = options.OnBlockRead // all of them were checked once, by check
