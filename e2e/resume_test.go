@@ -27,14 +27,21 @@ func download(n *lab.Node, script, url string) (f []byte, err error) {
 	return f, err
 }
 
-// origin (64 MiB/s) --- switch --- two nodes. Clients that resume, that read in
-// many parts at once, and that open ranges to the end and close them when their
-// part is there, get the right bytes, and each byte leaves the origin once.
+// origin (64 MiB/s) --- switch --- two nodes, and clients that ask for parts.
 func TestClientsThatReadInParts(t *testing.T) {
 	l := lab.New(t)
 	origin := l.Machine("origin", 64*lab.MiBps).Origin()
 	etcd := l.Machine("etcd", 0).Etcd()
 	nodes := lab.Cluster(l.Machines(2, "node", 0), etcd.URL)
+	readInParts(t, origin, nodes)
+	changeInTheMidst(t, origin, nodes)
+	slowClientKeepsItsVersion(t, l, origin, nodes)
+}
+
+// Clients that resume, that read in many parts at once, and that open ranges to the
+// end and close them when their part is there, get the right bytes, and each byte
+// leaves the origin once.
+func readInParts(t *testing.T, origin *lab.Origin, nodes []*lab.Node) {
 	const size = int64(64 * mib)
 
 	for i, c := range []struct{ name, script string }{
@@ -62,14 +69,10 @@ func TestClientsThatReadInParts(t *testing.T) {
 	}
 }
 
-// origin --- switch --- two nodes. The object becomes another one while a client is
-// in the midst of it. It gets one of the two whole, or an error and nothing but the
-// beginning of the first: never a mix, though no client says which version it has.
-func TestObjectChangesInTheMidst(t *testing.T) {
-	l := lab.New(t)
-	origin := l.Machine("origin", 0).Origin()
-	etcd := l.Machine("etcd", 0).Etcd()
-	nodes := lab.Cluster(l.Machines(2, "node", 0), etcd.URL)
+// The object becomes another one while a client is in the midst of it. It gets one of
+// the two whole, or an error and nothing but the beginning of the first: never a mix,
+// though no client says which version it has.
+func changeInTheMidst(t *testing.T, origin *lab.Origin, nodes []*lab.Node) {
 	const size = int64(48 * mib)
 
 	for i, c := range []struct {
@@ -78,8 +81,8 @@ func TestObjectChangesInTheMidst(t *testing.T) {
 	}{
 		{"wget -c", "cache=no-cache", `wget -qO - "$1" | head -c 20000000 >f`, `wget -q -c --tries=3 -O f "$1"`},
 		{"curl -C -", "cache=no-cache", `curl -sf "$1" | head -c 20000000 >f`, `curl -sSf -C - -o f "$1"`},
-		{"wget tries again", "rate=32MiB/change=16MiB", `wget -q --tries=3 --waitretry=1 -O f "$1"`, ""},
-		{"aria2c -x16", "rate=16MiB/change=16MiB", `aria2c -q -x16 -s16 -k1M --max-tries=2 --retry-wait=1 --file-allocation=none -o f "$1"`, ""},
+		{"wget tries again", "rate=32MiB/change=16MiB", `wget -q --tries=3 --waitretry=0 -O f "$1"`, ""},
+		{"aria2c -x16", "rate=24MiB/change=16MiB", `aria2c -q -x16 -s16 -k1M --max-tries=2 --retry-wait=0 --file-allocation=none -o f "$1"`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			first, then := content.Object{Seed: uint64(90 + i), Size: size}, content.Object{Seed: uint64(1090 + i), Size: size}
@@ -106,11 +109,16 @@ func TestObjectChangesInTheMidst(t *testing.T) {
 			}
 		})
 	}
+}
 
+// Who reads slowly from one node has the first version to its end, while others have
+// the second one.
+func slowClientKeepsItsVersion(t *testing.T, l *lab.Lab, origin *lab.Origin, nodes []*lab.Node) {
+	const size = int64(48 * mib)
 	t.Run("a slow client keeps its version", func(t *testing.T) {
 		first, then := content.Object{Seed: 98, Size: size}, content.Object{Seed: 1098, Size: size}
 		path := fmt.Sprintf("/size=%d/seed=98/cache=no-cache/f.bin", size)
-		slow := nodes[0].Curl(origin.URL+path, "--limit-rate", "24M")
+		slow := nodes[0].Curl(origin.URL+path, "--limit-rate", "32M")
 		slow.Start()
 		l.Until("it reads", 10*time.Second, func() bool { return slow.Progress() > 8*mib })
 		origin.Change(path)
