@@ -63,7 +63,7 @@ func (t *toy) settle(req policy.Request, route policy.Route, v policy.Verdict, s
 	a := c.Answered(v, req, stored, answer, t.now)
 	switch a {
 	case policy.Freshen:
-		*stored = c.Freshened(*stored, answer.Header, t.now, t.now)
+		*stored = c.Freshened(*stored, answer)
 	case policy.TakeAnswer:
 		ok, _ := c.Storable(req, answer, route.Store)
 		if stored != nil && v.Reason != policy.ReasonVaryMiss && (ok || policy.Supersedes(answer.Status)) {

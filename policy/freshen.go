@@ -3,7 +3,6 @@ package policy
 import (
 	"net/http"
 	"slices"
-	"time"
 
 	"shatabdi/policy/httpheader"
 )
@@ -59,12 +58,12 @@ func sameModified(old Stored, h http.Header) bool {
 
 // Freshened returns old with its header updated from a 304 that Confirms it, a
 // HEAD that does, or a 206 that is PartOf it (RFC 9111 §3.2, §3.4, §4.3.4, §4.3.5).
-// The times are those of the exchange. old is not changed.
+// The times are those of the exchange that brought by. old is not changed.
 //
 // Ask Storable about the result. With Request{Method: "GET"}, which carries no
 // credentials, it says whether the origin took its permission back, and old must
 // go; with the request that was sent, whether the new facts may be shared.
-func (c *Caching) Freshened(old Stored, h http.Header, requestTime, responseTime time.Time) Stored {
+func (c *Caching) Freshened(old Stored, by Stored) Stored {
 	fresh := old.Header.Clone()
 	if fresh == nil {
 		fresh = http.Header{}
@@ -74,18 +73,15 @@ func (c *Caching) Freshened(old Stored, h http.Header, requestTime, responseTime
 	delete(fresh, "Age")
 	delete(fresh, "Date")
 	delete(fresh, "Warning")
-	for name, lines := range c.ForStorage(h) {
+	for name, lines := range c.ForStorage(by.Header) {
 		if !describesBody(name) {
 			fresh[name] = lines
 		}
 	}
 	c.withhold(fresh)
-	if len(fresh["Date"]) == 0 { // RFC 9110 §6.6.1: then it is when it was received
-		fresh["Date"] = []string{httpheader.FormatDate(responseTime)}
-	}
-	old.Header, old.RequestTime, old.ResponseTime = fresh, requestTime, responseTime
-	old.Invalid = false
-	return old
+	old.Header, old.RequestTime, old.ResponseTime = fresh, by.RequestTime, by.ResponseTime
+	old.Invalid, old.Undated, old.Doubt, old.Ahead = false, false, by.Doubt, by.Ahead
+	return Dated(old)
 }
 
 // WithPrivate is a freshened header for the client whose request brought the 304

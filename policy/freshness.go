@@ -19,12 +19,16 @@ const (
 func CurrentAge(s Stored, now time.Time) time.Duration { return currentAge(&s, now) }
 
 func currentAge(s *Stored, now time.Time) time.Duration {
+	residentTime := max(0, now.Sub(s.ResponseTime))
+	return add(add(ageAtArrival(s), residentTime), s.Doubt)
+}
+
+func ageAtArrival(s *Stored) time.Duration {
 	ageValue, _ := httpheader.ParseAge(s.Header["Age"])
-	apparentAge := max(0, s.ResponseTime.Sub(dateOf(s)))
+	apparentAge := max(0, arrival(s).Sub(dateOf(s)))
 	responseDelay := max(0, s.ResponseTime.Sub(s.RequestTime))
 	correctedAge := add(ageValue, responseDelay)
-	residentTime := max(0, now.Sub(s.ResponseTime))
-	return add(max(apparentAge, correctedAge), residentTime)
+	return max(apparentAge, correctedAge)
 }
 
 // add saturates: a date in the year 1 makes an age that a Duration cannot hold.
@@ -33,6 +37,14 @@ func add(a, b time.Duration) time.Duration {
 		return sum
 	}
 	return 1<<63 - 1
+}
+
+// Doubts is how large several doubts are together.
+func Doubts(of ...time.Duration) (sum time.Duration) {
+	for _, d := range of {
+		sum = add(sum, d)
+	}
+	return sum
 }
 
 // FreshnessLifetime is for how long s is fresh after it was generated, and
@@ -67,16 +79,47 @@ func heuristicLifetime(s *Stored, targeted bool) time.Duration {
 	return min(heuristicMax, max(0, dateOf(s).Sub(modified))/heuristicFraction)
 }
 
-// Older reports whether the origin made a before b (RFC 9111 §4: the most recent
-// response counts).
-func Older(a, b *Stored) bool { return dateOf(a).Before(dateOf(b)) }
+// Older reports whether the origin certainly made a before b (RFC 9111 §4: the most
+// recent response counts). By the Dates of one clock that is certain.
+func Older(a, b *Stored) bool {
+	of, doubtA := dated(a)
+	than, doubtB := dated(b)
+	return than.Sub(of) > add(doubtA, doubtB)
+}
+
+// dated is when s was generated, and the doubt about that.
+func dated(s *Stored) (time.Time, time.Duration) {
+	if d, ok := headerDate(s.Header, s.ResponseTime); ok && !s.Undated {
+		return d, 0
+	}
+	return s.ResponseTime.Truncate(time.Second), s.Doubt // as Date counts
+}
 
 // dateOf is when s was generated: its Date, or when it arrived (RFC 9110 §6.6.1).
 func dateOf(s *Stored) time.Time {
-	if d, ok := headerDate(s.Header, s.ResponseTime); ok {
+	if d, ok := headerDate(s.Header, s.ResponseTime); ok && !s.Undated {
 		return d
 	}
-	return s.ResponseTime
+	return arrival(s)
+}
+
+func arrival(s *Stored) time.Time { return s.ResponseTime.Add(-s.Ahead) }
+
+// Dated returns s, received without a Date, with that of its arrival (RFC 9110
+// §6.6.1). It changes the header in its place.
+func Dated(s Stored) Stored {
+	if s.Undated = s.Undated || s.Header.Get("Date") == ""; s.Undated {
+		s.Header["Date"] = []string{httpheader.FormatDate(arrival(&s))}
+	}
+	return s
+}
+
+// Shifted is s as a clock counts its times that shows d more, give or take a doubt, and
+// is that much ahead.
+func Shifted(s Stored, d, doubt, ahead time.Duration) Stored {
+	s.RequestTime, s.ResponseTime = s.RequestTime.Add(d), s.ResponseTime.Add(d)
+	s.Doubt, s.Ahead = add(s.Doubt, doubt), ahead
+	return s
 }
 
 // headerDate is the Date field. ref is a time near which it must be.

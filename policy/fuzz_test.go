@@ -43,7 +43,7 @@ func FuzzDecisions(f *testing.F) {
 		}
 		c.Answered(v, req, &kept, s, now)
 		c.Head(withMethod(req, "HEAD"), kept, 9, s)
-		fresh := c.Freshened(kept, h, now, now)
+		fresh := c.Freshened(kept, by(h, now, now))
 		if fresh.Invalid || len(fresh.Header["Set-Cookie"]) > 0 {
 			t.Errorf("%+v", fresh)
 		}

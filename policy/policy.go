@@ -55,4 +55,16 @@ type Stored struct {
 	// Invalid: it was invalidated, and must be validated before any use (RFC 9111
 	// §4.4). Freshened takes that back.
 	Invalid bool `json:"invalid,omitempty"`
+	// Undated: the origin gave no Date, and the field says when the response came.
+	Undated bool `json:"undated,omitempty"`
+	// Ahead is by how much the clock that counts the times is known to be ahead of that
+	// which counts: a Date is compared with what that one showed.
+	Ahead time.Duration `json:"ahead,omitempty"`
+	// Doubt is by how much the times may be wrong as the clock counts that asks: for
+	// those of another node, whose clock was measured, and not exactly. It makes
+	// the response older; with Unknown it is never fresh.
+	Doubt time.Duration `json:"doubt,omitempty"`
 }
+
+// Unknown is the Doubt about times by a clock of which nothing is known.
+const Unknown time.Duration = 1<<63 - 1

@@ -58,7 +58,7 @@ func TestFreshened(t *testing.T) {
 	h304 := header("Cache-Control", `max-age=120, private="X-Mine"`, "Content-Length", "0", "Content-Type", "c/d", "Content-Encoding", "br",
 		"Connection", "X-Hop", "X-Hop", "1", "Set-Cookie", "a=b", "X-New", "1", "X-Mine", "1", "Etag", `W/"x"`, "Content-Range", "bytes 0-1/9",
 		"Content-Md5", "new", "X-Frame-Options", "sameorigin", "Vary", "accept")
-	got := std.Freshened(old, h304, later.Add(-time.Second), later)
+	got := std.Freshened(old, by(h304, later.Add(-time.Second), later))
 	equalHeader(t, "§3.2", got.Header, map[string]string{
 		"Cache-Control": `max-age=120, private="X-Mine"`, // replaced
 		"X-Old":         "kept",                          // what the 304 leaves out stays
@@ -81,11 +81,11 @@ func TestFreshened(t *testing.T) {
 	if old.Header.Get("Age") != "50" || old.Header.Get("Cache-Control") != "max-age=60" || !old.ResponseTime.Equal(t0) || !old.Invalid {
 		t.Error("old changed")
 	}
-	withdrawn := std.Freshened(old, header("Cache-Control", "no-store"), later, later)
+	withdrawn := std.Freshened(old, by(header("Cache-Control", "no-store"), later, later))
 	if ok, reason := std.Storable(get(), withdrawn, StoreOptions{}); ok || reason != NotNoStore {
 		t.Errorf("a 304 can take the permission back: %v %q", ok, reason)
 	}
-	withheld := std.Freshened(minute("X-User", "me"), header("Cache-Control", `no-cache="x-user", max-age=60`), later, later)
+	withheld := std.Freshened(minute("X-User", "me"), by(header("Cache-Control", `no-cache="x-user", max-age=60`), later, later))
 	equalHeader(t, "§5.2.2.4: a field that a 304 withholds is no longer used", withheld.Header, map[string]string{"X-User": ""})
 }
 

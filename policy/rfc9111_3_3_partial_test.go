@@ -114,8 +114,8 @@ func TestPartOf(t *testing.T) {
 // makes it the head of a part.
 func TestCombinedHeader(t *testing.T) {
 	later := t0.Add(time.Minute)
-	got := std.Freshened(minute("Content-Length", "100"), header("Content-Range", "bytes 5-9/100", "Content-Length", "5",
-		"Etag", `"x"`, "Cache-Control", "max-age=5", "Date", at(time.Minute)), later, later)
+	got := std.Freshened(minute("Content-Length", "100"), by(header("Content-Range", "bytes 5-9/100", "Content-Length", "5",
+		"Etag", `"x"`, "Cache-Control", "max-age=5", "Date", at(time.Minute)), later, later))
 	equalHeader(t, "§3.4", got.Header, map[string]string{
 		"Content-Range": "", "Content-Length": "100", "Cache-Control": "max-age=5", "Date": at(time.Minute),
 	})

@@ -129,7 +129,7 @@ func TestHead(t *testing.T) {
 // RFC 9111 §4.3.5: the header of a HEAD updates what is stored.
 func TestFreshenedByHead(t *testing.T) {
 	later := t0.Add(time.Hour)
-	got := std.Freshened(minute("Content-Length", "9"), header("Content-Length", "9", "Etag", `"x"`, "Cache-Control", "max-age=1000", "Template", "2"), later, later)
+	got := std.Freshened(minute("Content-Length", "9"), by(header("Content-Length", "9", "Etag", `"x"`, "Cache-Control", "max-age=1000", "Template", "2"), later, later))
 	equalHeader(t, "§4.3.5", got.Header, map[string]string{"Template": "2", "Cache-Control": "max-age=1000", "Content-Length": "9"})
 	if v := std.Decide(get(), &got, later.Add(999*time.Second)); v.Action != Serve {
 		t.Errorf("§4.3.5: not fresh again: %+v", v)

@@ -139,3 +139,8 @@ func equalHeader(t *testing.T, clause string, got http.Header, want map[string]s
 		}
 	}
 }
+
+// by is the answer that freshens.
+func by(h http.Header, requestTime, responseTime time.Time) Stored {
+	return Stored{Header: h, RequestTime: requestTime, ResponseTime: responseTime}
+}

@@ -104,7 +104,7 @@ func (c *Caching) accelExpires(s *Stored, t *terms) bool {
 // sinceArrival is the freshness lifetime of what is to be fresh for d from its
 // arrival on, however old it was then.
 func sinceArrival(s *Stored, d time.Duration) time.Duration {
-	return add(currentAge(s, s.ResponseTime), d)
+	return add(ageAtArrival(s), d)
 }
 
 // mustAsk reports whether s must not be used without asking the origin, fresh or

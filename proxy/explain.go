@@ -125,7 +125,7 @@ func (p *Proxy) ofOrigin(ctx context.Context, e *Explanation) *Answer {
 		return &Answer{Err: err}
 	}
 	res.Body.Close()
-	s := policy.Stored{Status: res.StatusCode, Header: res.Header, RequestTime: sent, ResponseTime: p.cfg.Now()}
+	s := policy.Stored{Status: res.StatusCode, Header: res.Header, RequestTime: sent, ResponseTime: p.cfg.Now(), Ahead: p.cfg.Ahead()}
 	a := &Answer{Status: res.StatusCode, Header: res.Header, Length: policy.WholeLength(s)}
 	req := e.Request
 	req.Method = http.MethodGet

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"shatabdi/policy"
-	"shatabdi/policy/httpheader"
 	"shatabdi/swarmcache"
 )
 
@@ -49,7 +48,7 @@ func (p *Proxy) fetch(v *visit, old object, d policy.Verdict) {
 		if v.asks != nil {
 			v.asks.answered = true
 		}
-		answer := policy.Stored{Status: res.StatusCode, Header: res.Header, RequestTime: f.sent, ResponseTime: p.cfg.Now()}
+		answer := policy.Stored{Status: res.StatusCode, Header: res.Header, RequestTime: f.sent, ResponseTime: p.cfg.Now(), Ahead: p.cfg.Ahead()}
 		if old != nil {
 			if err := p.judge(v, old, d, answer); err != nil {
 				return err
@@ -156,10 +155,7 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 // keep is what is stored of a response: that of the whole object, for others.
 func (v *visit) keep(route policy.Route, received policy.Stored) policy.Stored {
 	received.Header = route.Cache.ForStorage(received.Header)
-	if received.Header.Get("Date") == "" {
-		received.Header.Set("Date", httpheader.FormatDate(received.ResponseTime)) // RFC 9110 §6.6.1
-	}
-	whole, _, _ := policy.Whole(received)
+	whole, _, _ := policy.Whole(policy.Dated(received))
 	whole.Selecting, _ = route.Cache.Selecting(v.r.Header, whole.Header["Vary"])
 	return whole
 }

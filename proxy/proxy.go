@@ -61,6 +61,7 @@ type Config struct {
 	AccessLog  *slog.Logger          // one line per request; nil: none
 	Registerer prometheus.Registerer // nil: metrics are not registered
 	Now        func() time.Time      // default time.Now
+	Ahead      func() time.Duration  // that clock of the cluster's, as far as is known; nil: it is right
 }
 
 // Proxy is an http.Handler for a forward proxy's listener. Use Server for an
@@ -102,6 +103,9 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Ahead == nil {
+		cfg.Ahead = func() time.Duration { return 0 }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

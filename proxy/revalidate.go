@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"shatabdi/policy"
-	"shatabdi/policy/httpheader"
 	"shatabdi/proxy/origin"
 	"shatabdi/swarmcache"
 )
@@ -119,7 +118,7 @@ func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stor
 	status := cacheStatus{CacheStatus: d.Forwarded(what, answer.Status)}
 	switch what {
 	case policy.Freshen:
-		fresh := c.Freshened(ver.Stored, answer.Header, answer.RequestTime, answer.ResponseTime)
+		fresh := c.Freshened(ver.Stored, answer)
 		head := fresh
 		head.Header = policy.WithPrivate(fresh.Header, answer.Header)
 		shared := p.renew(v, old, fresh, head)
@@ -153,7 +152,7 @@ func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stor
 	}
 	switch c.Head(v.req, ver.Stored, ver.Length, answer) {
 	case policy.HeadConfirms:
-		fresh := c.Freshened(ver.Stored, answer.Header, answer.RequestTime, answer.ResponseTime)
+		fresh := c.Freshened(ver.Stored, answer)
 		head := fresh
 		head.Header = policy.WithPrivate(fresh.Header, answer.Header)
 		p.renew(v, old, fresh, head)
@@ -161,10 +160,10 @@ func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stor
 		// It is news of the HEAD's date: what the directory has heard before is not.
 		outdated := ver.Stored
 		outdated.Invalid, outdated.Header = true, outdated.Header.Clone()
-		if outdated.Header["Date"] = answer.Header["Date"]; len(answer.Header["Date"]) == 0 {
-			outdated.Header.Set("Date", httpheader.FormatDate(answer.ResponseTime))
-		}
-		p.record(v, old, outdated)
+		outdated.Header["Date"] = answer.Header["Date"]
+		outdated.RequestTime, outdated.ResponseTime = answer.RequestTime, answer.ResponseTime
+		outdated.Undated, outdated.Doubt, outdated.Ahead = false, 0, answer.Ahead
+		p.record(v, old, policy.Dated(outdated))
 	}
 	return nil
 }

@@ -581,7 +581,7 @@ func (c *Cache) Renew(ctx context.Context, obj *Object) (news bool, err error) {
 		v = &fill.Version
 	}
 	switch {
-	case v == nil || !v.date().After(have.date()), !policy.SameVariant(&v.Stored, &have.Stored):
+	case v == nil || !have.older(v) && !surer(v, &have), !policy.SameVariant(&v.Stored, &have.Stored):
 		return false, nil
 	case v.ID == have.ID:
 		return true, obj.o.freshen(v.Stored)
@@ -593,6 +593,11 @@ func (c *Cache) Renew(ctx context.Context, obj *Object) (news bool, err error) {
 	defer o.file.Release()
 	o.expect(fill)
 	return true, nil
+}
+
+// surer reports whether v's times are known, of what is here and may be older.
+func surer(v, have *Version) bool {
+	return v.ID == have.ID && have.Stored.Doubt == policy.Unknown && v.Stored.Doubt != policy.Unknown && !v.older(have)
 }
 
 // Withdraw makes key select nothing, here and in the directory. Advance its marks

@@ -149,7 +149,7 @@ func (c *Cache) ascertain(ctx context.Context, local *Object, o Origin, wanted f
 	_, v, fill = pick(v, fill, wanted)
 	v, fill = running(v, fill)
 	have := local.Version()
-	if v == nil || v.ID == have.ID || v.date().Before(have.date()) {
+	if v == nil || v.ID == have.ID || v.older(&have) {
 		if heard {
 			c.certain(have.ID, round)
 		}

@@ -19,7 +19,11 @@ import (
 type Purge struct {
 	ID  string     `json:"id"` // unique
 	Key policy.Key `json:"key"`
-	At  time.Time  `json:"at"` // by the clock of who ordered it: when it may go, and what came after it
+	At  time.Time  `json:"at"` // when it may go, and what came after it; by this node's clock
+	// Doubt is by how much that may be wrong, and Scale the time in which the directory
+	// keeps it, both as of a Version.
+	Doubt time.Duration `json:"doubt,omitempty"`
+	Scale string        `json:"scale,omitempty"`
 }
 
 // PurgesStand is how long purges stand. A node that was away for longer must ask
@@ -50,9 +54,9 @@ func (e Era) continues(was Era) bool {
 	return was.Cluster == "" || e.Cluster == was.Cluster || e.After == was.Cluster
 }
 
-// clocksDiffer is by how much the clocks of two nodes may: what came so soon after
-// a purge is taken for what was purged, and costs one more request to the origin.
-const clocksDiffer = time.Minute
+// soonAfter: what came within that after a purge, or may have, for all that is known of
+// the clocks, is taken for what was purged, and costs one more request to the origin.
+const soonAfter = time.Minute
 
 // obedience is what a node remembers of purges: those that it has obeyed, as far
 // as they may still stand, and when it last was in touch with those who order. It
@@ -304,7 +308,7 @@ func (c *Cache) obeyWholly(p Purge, all []gone) error {
 		}
 		v, fill, err := c.cfg.Directory.Lookup(c.ctx, g.key)
 		before := func(v *Version) bool {
-			return v != nil && v.ID == g.id && v.Stored.ResponseTime.Before(p.At.Add(clocksDiffer))
+			return v != nil && v.ID == g.id && v.Stored.ResponseTime.Sub(p.At) < policy.Doubts(v.Stored.Doubt, p.Doubt, soonAfter)
 		}
 		if err == nil && (before(v) || fill != nil && before(&fill.Version)) {
 			err = c.cfg.Directory.Withdraw(c.ctx, g.key)

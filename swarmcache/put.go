@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"shatabdi/policy"
-	"shatabdi/policy/httpheader"
 	"shatabdi/swarmcache/layout"
 )
 
@@ -94,8 +93,9 @@ func putVersion(name, sum string, length int64, head []byte, s policy.Stored, ke
 	s.Status = http.StatusOK
 	s.Header = http.Header{
 		"Etag": {tag}, "Content-Type": {http.DetectContentType(head)},
-		"Cache-Control": {"public, max-age=31536000, immutable"}, "Date": {httpheader.FormatDate(s.ResponseTime)},
+		"Cache-Control": {"public, max-age=31536000, immutable"},
 	}
+	s = policy.Dated(s)
 	v := Version{
 		Key: key(u), URL: u.String(), Stored: s, Validator: tag, SHA256: sum,
 		Length: length, PieceLen: layout.PieceLenFor(length),

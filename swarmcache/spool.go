@@ -232,7 +232,7 @@ func (c *Cache) renew(ctx context.Context, v Version) error {
 		return err
 	}
 	defer obj.Close()
-	if have := obj.Version(); have.ID != v.ID || !v.date().After(have.date()) {
+	if have := obj.Version(); have.ID != v.ID || !have.older(&v) {
 		return nil
 	}
 	return c.Refresh(ctx, obj, v.Stored)

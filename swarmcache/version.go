@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"time"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache/layout"
@@ -59,6 +57,9 @@ type Version struct {
 	Key    policy.Key    `json:"key"`
 	URL    string        `json:"url"` // as fetched; names the file in the sealed torrent
 	Stored policy.Stored `json:"stored"`
+	// Scale names the time in which the directory keeps that of Stored; on a node,
+	// whose own it is then, it is empty.
+	Scale string `json:"scale,omitempty"`
 	// Validator is what goes into If-Range: a strong entity tag, or a
 	// Last-Modified that is strong by RFC 9110 §8.8.2.2. Empty: none, so spans
 	// of this version cannot be fetched apart.
@@ -83,13 +84,8 @@ func (v *Version) Identify() {
 	v.ID = ObjectID(hex.EncodeToString(h.Sum(nil)))
 }
 
-// date is when the origin made the response (RFC 9110 §6.6.1), or when it came.
-func (v *Version) date() time.Time {
-	if t, err := http.ParseTime(v.Stored.Header.Get("Date")); err == nil {
-		return t
-	}
-	return v.Stored.ResponseTime
-}
+// older reports whether the origin certainly made v before other.
+func (v *Version) older(other *Version) bool { return policy.Older(&v.Stored, &other.Stored) }
 
 // selecting prints the request fields that chose this variant, in a fixed order.
 func selecting(s policy.Stored) string {

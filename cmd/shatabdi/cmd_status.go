@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -63,7 +64,7 @@ func writeStatus(w io.Writer, s api.Status, m api.Magnets) {
 		text := usageText(api.Usage{Bytes: v.Bytes, Objects: v.Objects, Limit: v.Limit}) + ", " + v.State
 		rows = append(rows, []string{"  " + v.Dir, strings.TrimSuffix(text+": "+v.Reason, ": ")})
 	}
-	rows = append(rows, [][]string{{"leader", leaderText(s.Leader)}, {"magnets", magnetsText(m)}}...)
+	rows = append(rows, [][]string{{"leader", leaderText(s.Leader)}, {"clock", clockText(s.Clock)}, {"magnets", magnetsText(m)}}...)
 	rows = append(rows, illRows(m)...)
 	for _, c := range s.Readiness.Checks {
 		rows = append(rows, []string{c.Name, strings.TrimSuffix(c.State+": "+c.Reason, ": ")})
@@ -95,6 +96,21 @@ func leaderText(l *api.Leader) string {
 		return "this node"
 	}
 	return string(l.ID) + ", " + l.URL
+}
+
+// clockText tells on which side of the cluster's clock this node's is.
+func clockText(c *api.Clock) string {
+	if c == nil {
+		return "not compared with the cluster's yet: what other nodes tell of is revalidated"
+	}
+	side := "behind"
+	if c.Offset < 0 {
+		side = "ahead of"
+	}
+	seconds := func(s float64) string {
+		return time.Duration(math.Abs(s) * float64(time.Second)).Round(100 * time.Microsecond).String()
+	}
+	return seconds(c.Offset) + " " + side + " the cluster's, give or take " + seconds(c.Doubt)
 }
 
 func plural(n int, word string) string {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -110,6 +111,20 @@ func (d *doctor) meet(ctx context.Context) {
 	for _, c := range s.Readiness.Checks {
 		state := map[string]string{stateOK: soundness, stateDegraded: warning, stateWaiting: warning}[c.State]
 		d.find("daemon: "+c.Name, cmp.Or(state, fault), c.Reason, "")
+	}
+	d.clock(s.Clock)
+}
+
+// clock is this node's beside the cluster's. Its error is corrected, but for what it
+// dates itself.
+func (d *doctor) clock(c *api.Clock) {
+	switch text := clockText(c); {
+	case c == nil:
+		d.find("clock", warning, text, "does a firewall let this machine through to the leader's tracker?")
+	case math.Abs(c.Offset) > skew.Seconds():
+		d.find("clock", warning, text, "run a time service such as chrony on all nodes")
+	default:
+		d.find("clock", soundness, text, "")
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
+	"shatabdi/swarmcache/clock"
 	"shatabdi/swarmcache/cluster"
 	"shatabdi/swarmcache/cluster/embedded"
 	"shatabdi/swarmcache/download"
@@ -39,6 +40,7 @@ type parts struct {
 	index   *index.Index
 	swarm   *swarm.Swarm
 	cluster *cluster.Cluster
+	clock   *clock.Clock
 	cache   *swarmcache.Cache
 	small   *small.Cache // nil: small responses pass
 
@@ -161,6 +163,14 @@ func (d *daemon) joinCluster(p *parts, endpoints []string, at netip.AddrPort) (e
 	cfg := d.cfg.Etcd
 	host := advertised(d.cfg.Node.Advertise, at.Addr())[0].String()
 	p.node.Tracker = "http://" + net.JoinHostPort(host, strconv.Itoa(int(at.Port()))) + "/announce"
+	p.clock = clock.New(clock.Config{
+		Node: string(p.node.ID), Now: d.now,
+		Leader: func() (string, string, bool) {
+			url, node, self := p.cluster.Leader()
+			return url, string(node), self
+		},
+		Logger: d.log, Registerer: d.reg,
+	})
 	p.cluster, err = cluster.Open(cluster.Config{
 		Endpoints: endpoints,
 		CA:        cfg.CAFile, Cert: cfg.CertFile, Key: cfg.KeyFile,
@@ -174,6 +184,7 @@ func (d *daemon) joinCluster(p *parts, endpoints []string, at netip.AddrPort) (e
 		},
 		OnLeader: func(url string, _ bool) {
 			p.leader.Store(&url)
+			p.clock.LeaderChanged()
 			_, leader, self := p.cluster.Leader()
 			d.events.Tell(events.Event{Kind: events.Leader, Node: string(leader), Self: self})
 			select {
@@ -181,6 +192,7 @@ func (d *daemon) joinCluster(p *parts, endpoints []string, at netip.AddrPort) (e
 			default:
 			}
 		},
+		Clock: p.clock.Read, Now: d.now,
 		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
@@ -188,6 +200,7 @@ func (d *daemon) joinCluster(p *parts, endpoints []string, at netip.AddrPort) (e
 	}
 	p.members.from(p.cluster.Nodes)
 	d.run("directory", p.cluster.Run)
+	d.run("clock", p.clock.Run)
 	d.run("directory readiness", p.watchDirectory(d.ready, d.patience))
 	return nil
 }
@@ -209,6 +222,10 @@ func (d *daemon) startTracker(p *parts, l net.Listener) *tracker.Tracker {
 	})
 	d.run("tracker", tr.Run)
 	srv := trackerServer(tr)
+	mux := http.NewServeMux()
+	mux.Handle(clock.Path, p.clock)
+	mux.Handle("/", tr)
+	srv.Handler = mux
 	d.serveHTTP("tracker", tr.Quick(l, srv), srv)
 	// The swarm says goodbye to the tracker, so it goes first.
 	d.stack.push("swarm", func(context.Context) error { return p.closeSwarm() })
@@ -239,7 +256,7 @@ func (d *daemon) openCache(p *parts) error {
 		Size: size, Volumes: volumes, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
 		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
-		Purged: p.small.Forget, Distrusted: p.small.ForgetAll, Events: d.events,
+		Purged: p.small.Forget, Distrusted: p.small.ForgetAll, Events: d.events, Now: d.now,
 		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {
@@ -274,7 +291,7 @@ func (d *daemon) mountAPI(p *parts, px *proxy.Proxy) {
 		Node: p.node, Name: d.cfg.Node.Name, Started: d.started,
 		Ready: d.ready.report, LocalMode: func() string { return d.current.Load().Mode },
 		Counters: d.counters, Rules: p.rules, Explain: p.explain(px), Reload: func() (api.Reloaded, error) { return d.reload(p) }, Settings: d.settings,
-		Cache: p.cache, Cluster: p.cluster, Torrents: p.swarm, Drain: func(ctx context.Context, on bool) error { return d.drain(ctx, p, on) }, Limiter: p.swarm, Rates: rates{}, Limits: d.limits,
+		Cache: p.cache, Cluster: p.cluster, Clock: p.clock.Read, Torrents: p.swarm, Drain: func(ctx context.Context, on bool) error { return d.drain(ctx, p, on) }, Limiter: p.swarm, Rates: rates{}, Limits: d.limits,
 		Downloads: p.downloads, Sources: p.sources, Events: d.events, UploadDirectories: d.cfg.Uploads.Directories, Proxy: func() string { return dialable(d.proxyAddr) },
 	})
 	d.admin.api.Store(&h)
@@ -319,7 +336,7 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 			}
 			return p.cluster.Mode()
 		},
-		Origin: client, Allow: cfg.Proxy.Allow, AllowPurge: cfg.Proxy.AllowPurge, ConnectPorts: ports, MaxRequestBody: int64(cfg.Proxy.MaxBody),
+		Now: d.now, Ahead: func() time.Duration { return -p.clock.Read().Offset }, Origin: client, Allow: cfg.Proxy.Allow, AllowPurge: cfg.Proxy.AllowPurge, ConnectPorts: ports, MaxRequestBody: int64(cfg.Proxy.MaxBody),
 		Logger: d.log.With("component", "proxy"), AccessLog: d.log.With("component", "access"), Registerer: d.reg,
 	})
 	if err != nil {

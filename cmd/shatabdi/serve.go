@@ -37,6 +37,7 @@ type daemon struct {
 	rules     atomic.Pointer[policy.Rules]
 	parts     atomic.Pointer[parts] // nil: the daemon is starting, or stops
 
+	now       func() time.Time // this machine's clock
 	started   time.Time
 	proxyAddr string        // where clients connect
 	patience  time.Duration // with the directory, at the start
@@ -61,6 +62,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	return err
 }
 
+// machineClock is the clock of a daemon. Tests set it wrong.
+var machineClock = time.Now
+
 func newDaemon(cfg Config, log *slog.Logger) *daemon {
 	b := buildInfo()
 	d := &daemon{
@@ -68,7 +72,7 @@ func newDaemon(cfg Config, log *slog.Logger) *daemon {
 		reg:    newRegistry(b),
 		ready:  newReadiness(),
 		stack:  stack{log: log},
-		failed: make(chan error, 1), patience: patience, started: time.Now(), events: events.New(4096),
+		failed: make(chan error, 1), patience: patience, now: machineClock, started: time.Now(), events: events.New(4096),
 	}
 	d.admin = newAdmin(d.ready, d.reg)
 	d.current.Store(&loaded{Config: cfg})

@@ -25,6 +25,7 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/clock"
 	"shatabdi/swarmcache/download"
 	"shatabdi/swarmcache/events"
 )
@@ -53,6 +54,7 @@ type Config struct {
 	Counters func() Counters
 	Cache    Cache
 	Cluster  Cluster
+	Clock    func() clock.Reading // nil: it is not compared
 	Torrents Torrents
 	// Drain has the node take on nothing new, or ends that.
 	Drain   func(ctx context.Context, on bool) error

@@ -22,6 +22,7 @@ type Status struct {
 	Volumes   []Volume  `json:"volumes,omitempty" doc:"Where objects are, the home first; absent where that is all."`
 	Directory Directory `json:"directory"`
 	Leader    *Leader   `json:"leader,omitempty" doc:"Who runs the tracker; absent while nobody is known to."`
+	Clock     *Clock    `json:"clock,omitempty" doc:"How far this node's clock is from the leader's, which all nodes go by; absent while that is not known: then what other nodes tell of is revalidated."`
 }
 
 // Self is this node.
@@ -75,6 +76,12 @@ type Leader struct {
 	Self bool              `json:"self" doc:"It is this node."`
 }
 
+// Clock compares clocks.
+type Clock struct {
+	Offset float64 `json:"offset_seconds" doc:"What to add to this node's."`
+	Doubt  float64 `json:"doubt_seconds" minimum:"0" doc:"By how much that may be wrong, either way."`
+}
+
 func (s *service) registerStatus(api huma.API) {
 	op := operation("get-status", http.MethodGet, "status", "This node's state")
 	huma.Register(api, op, func(context.Context, *struct{}) (*struct{ Body Status }, error) {
@@ -101,6 +108,11 @@ func (s *service) status(now time.Time) Status {
 	}
 	if url, id, self := s.Cluster.Leader(); url != "" {
 		st.Leader = &Leader{id, url, self}
+	}
+	if s.Clock != nil {
+		if r := s.Clock(); r.Scale != "" {
+			st.Clock = &Clock{r.Offset.Seconds(), r.Doubt.Seconds()}
+		}
 	}
 	return st
 }

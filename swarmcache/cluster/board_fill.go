@@ -9,7 +9,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -21,6 +20,7 @@ import (
 // the first reason to end stays.
 func (b *board) Update(ctx context.Context, r swarmcache.FillRecord) error {
 	recordKey, pointerKey := b.c.keys.fillRecord(b.id), b.c.keys.filling(b.key)
+	r.Version = b.c.versionThere(r.Version)
 	return b.c.do(ctx, opUpdate, func(ctx context.Context, client *clientv3.Client) error {
 		for {
 			g, err := client.Txn(ctx).Then(clientv3.OpGet(recordKey), clientv3.OpGet(pointerKey)).Commit()
@@ -46,7 +46,7 @@ func (b *board) Update(ctx context.Context, r swarmcache.FillRecord) error {
 			then := []clientv3.Op{clientv3.OpPut(recordKey, encode(next))}
 			if at.Record != nil && at.Record.Version.ID == b.id {
 				if next.Ended != old.Ended {
-					at.ended(next.Ended, time.Now())
+					at.ended(next.Ended, b.c.time())
 				}
 				at.Record = &next
 				then = append(then, clientv3.OpPut(pointerKey, encode(at.pointer)))
@@ -268,7 +268,7 @@ func (w *boardWatch) report(parts []string) error {
 				w.b.c.log.Warn("a fill's record is unreadable", "fill", w.b.id, "err", err)
 				return swarmcache.ErrNotFound
 			}
-			w.tell(swarmcache.BoardEvent{Fill: r})
+			w.tell(swarmcache.BoardEvent{Fill: w.b.c.fillHere(r)})
 		case strings.HasPrefix(part, partNodes):
 			w.reportNode(swarmcache.NodeID(part[len(partNodes):]), it)
 		default:

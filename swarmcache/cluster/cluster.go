@@ -33,6 +33,7 @@ import (
 	"google.golang.org/grpc/backoff"
 
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/clock"
 )
 
 // Defaults of a Config.
@@ -77,6 +78,12 @@ type Config struct {
 	// OnLeader is called from Run, in order, whenever another node leads or this
 	// one begins or ceases to. An empty url: nobody leads. It must not block.
 	OnLeader func(url string, self bool)
+
+	// Clock is what this node knows of the cluster's time, by which the nodes tell each
+	// other when something was; nil: their clocks agree. Now is this node's clock,
+	// default time.Now.
+	Clock func() clock.Reading
+	Now   func() time.Time
 
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
@@ -138,6 +145,9 @@ func Open(cfg Config) (*Cluster, error) {
 	cfg.LeaseTTL = max(cmp.Or(cfg.LeaseTTL, DefaultLeaseTTL), 2*time.Second)
 	cfg.CallTimeout = cmp.Or(cfg.CallTimeout, DefaultCallTimeout)
 	cfg.OrphanAge = cmp.Or(cfg.OrphanAge, DefaultOrphanAge)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

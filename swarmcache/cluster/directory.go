@@ -2,9 +2,9 @@ package cluster
 
 import (
 	"context"
-	"net/http"
+	"maps"
+	"slices"
 	"sync"
-	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -44,7 +44,7 @@ func (c *Cluster) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Versi
 	if err != nil {
 		return nil, nil, err
 	}
-	return version, fill, nil
+	return c.versionHere(version), c.fillHere(fill), nil
 }
 
 // readVersion returns the version that the i-th operation read, or nil.
@@ -71,7 +71,7 @@ func only(r *clientv3.TxnResponse, i int) *mvccpb.KeyValue {
 // Publish makes v current unless the directory's response is newer. Of the same
 // version the more recent facts stay, and what is known of its bytes is kept.
 func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
-	key := c.keys.object(v.Key)
+	key, v := c.keys.object(v.Key), c.versionThere(v)
 	err := c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
 		var old *swarmcache.Version // at first we suppose that there is none
 		var rev int64
@@ -83,7 +83,7 @@ func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 				return swarmcache.ErrPoisoned
 			case old.ID == v.ID:
 				next = merge(*old, v)
-			case date(*old).After(date(v)):
+			case policy.Older(&v.Stored, &old.Stored):
 				return swarmcache.ErrStale
 			}
 			unchanged := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", rev)}
@@ -148,19 +148,13 @@ func (c *Cluster) Withdraw(ctx context.Context, key policy.Key) error {
 	})
 }
 
-// date is when the origin made the response (RFC 9110 §6.6.1), or when it came.
-func date(v swarmcache.Version) time.Time {
-	if t, err := http.ParseTime(v.Stored.Header.Get("Date")); err == nil {
-		return t
-	}
-	return v.Stored.ResponseTime
-}
-
 // merge refreshes the facts of a version: the more recent response counts, and
-// what is known of the bytes is never forgotten.
+// what is known of the bytes is never forgotten. Of the same facts those count whose
+// times are known best.
 func merge(old, v swarmcache.Version) swarmcache.Version {
-	if date(old).After(date(v)) {
-		v.Stored = old.Stored
+	switch {
+	case policy.Older(&v.Stored, &old.Stored), sameFacts(&old.Stored, &v.Stored) && old.Stored.Doubt <= v.Stored.Doubt:
+		v.Stored, v.Scale = old.Stored, old.Scale
 	}
 	if v.SHA256 == "" {
 		v.SHA256 = old.SHA256
@@ -169,6 +163,12 @@ func merge(old, v swarmcache.Version) swarmcache.Version {
 		v.InfoHash = old.InfoHash
 	}
 	return v
+}
+
+// sameFacts reports whether a and b tell of the same response.
+func sameFacts(a, b *policy.Stored) bool {
+	apart := a.ResponseTime.Sub(b.ResponseTime).Abs()
+	return a.Invalid == b.Invalid && (apart <= a.Doubt || apart <= b.Doubt) && maps.EqualFunc(a.Header, b.Header, slices.Equal)
 }
 
 // ClaimFirst claims the first GET for key, under this node's lease. It looks and
@@ -202,10 +202,11 @@ func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(
 			if at, err = readEntry(r, 2); err != nil {
 				return err
 			}
-			there := swarmcache.Selected{Fill: at.running()}
-			if there.Version, err = readVersion(r, 1); err != nil {
+			version, err := readVersion(r, 1)
+			if err != nil {
 				return err
 			}
+			there := swarmcache.Selected{Version: c.versionHere(version), Fill: c.fillHere(at.running())}
 			switch held := only(r, 0); {
 			case held != nil:
 				taken = &swarmcache.ClaimedError{Holder: swarmcache.NodeID(held.Value)}

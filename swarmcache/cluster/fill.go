@@ -84,6 +84,7 @@ func readEntry(r *clientv3.TxnResponse, i int) (entry, error) {
 // transaction.
 func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
 	recordKey, pointerKey := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key)
+	r.Version = c.versionThere(r.Version)
 	var mine *board
 	err := c.do(ctx, opOpen, func(ctx context.Context, client *clientv3.Client) error {
 		b := c.newBoard(r)
@@ -91,7 +92,7 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 		var at entry // at first we suppose that there is none
 		for {
 			lease, next := c.leaseID(), at.pointer
-			r.Single = r.Single || next.single(time.Now())
+			r.Single = r.Single || next.single(c.time())
 			then := []clientv3.Op{
 				clientv3.OpPut(recordKey, encode(r)),
 				b.list(lease),
@@ -100,7 +101,7 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 			for _, i := range spans {
 				then = append(then, b.claim(swarmcache.SpanRecord{Span: i}, lease))
 			}
-			if old := next.running(); old == nil || !date(old.Version).After(date(r.Version)) {
+			if old := next.running(); old == nil || !policy.Older(&r.Version.Stored, &old.Version.Stored) {
 				next.Record = &r
 				then = append(then, clientv3.OpPut(pointerKey, encode(next)))
 			}
@@ -145,10 +146,10 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 		}
 		return swarmcache.FillRecord{}, nil, err
 	case mine == nil:
-		return r, nil, nil
+		return *c.fillHere(&r), nil, nil
 	}
 	c.partake(mine)
-	return r, mine, nil
+	return *c.fillHere(&r), mine, nil
 }
 
 // JoinFill takes part in a fill; ErrNotFound when its record is gone. It reads
@@ -339,7 +340,7 @@ func (c *Cluster) dropBoard(ctx context.Context, client *clientv3.Client, id swa
 	then := []clientv3.Op{clientv3.OpDelete(c.keys.fill(id), clientv3.WithPrefix())}
 	if at.Record != nil && at.Record.Version.ID == id {
 		at.Record = nil
-		if at.recent(time.Now()) {
+		if at.recent(c.time()) {
 			then = append(then, clientv3.OpPut(pointerKey, encode(at.pointer)))
 		} else {
 			then = append(then, clientv3.OpDelete(pointerKey))
@@ -365,7 +366,7 @@ func (c *Cluster) forgetRestarts(ctx context.Context) error {
 		}
 		for _, kv := range g.Kvs {
 			var p pointer
-			if decode("pointer", kv.Value, &p) == nil && (p.Record != nil || p.recent(time.Now())) {
+			if decode("pointer", kv.Value, &p) == nil && (p.Record != nil || p.recent(c.time())) {
 				continue
 			}
 			_, err := client.Txn(ctx).

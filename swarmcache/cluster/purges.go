@@ -30,6 +30,7 @@ func (c *Cluster) Purge(ctx context.Context, p swarmcache.Purge) error {
 }
 
 func (c *Cluster) purge(p swarmcache.Purge) []clientv3.Op {
+	p = c.purgeThere(p)
 	ops := []clientv3.Op{clientv3.OpPut(c.keys.purge(p.ID), encode(p)), clientv3.OpDelete(c.keys.kept(p.Key))}
 	for _, k := range []string{c.keys.object(p.Key), c.keys.filling(p.Key)} {
 		ops = append(ops, clientv3.OpDelete(k), clientv3.OpDelete(k+"/", clientv3.WithPrefix()))
@@ -126,7 +127,7 @@ func (w *purgeWatch) takeLocked(kv *mvccpb.KeyValue) {
 		return
 	}
 	p.ID = strings.TrimPrefix(string(kv.Key), w.c.keys.purges())
-	w.standing[string(kv.Key)] = p
+	w.standing[string(kv.Key)] = w.c.purgeHere(p)
 }
 
 func (w *purgeWatch) again() {
@@ -150,7 +151,7 @@ func (c *Cluster) forgetPurges(ctx context.Context) error {
 		}
 		for _, kv := range g.Kvs {
 			var p swarmcache.Purge
-			if decode("purge", kv.Value, &p) == nil && time.Since(p.At) < swarmcache.PurgesStand {
+			if decode("purge", kv.Value, &p) == nil && c.time().Sub(p.At) < swarmcache.PurgesStand {
 				continue
 			}
 			if _, err := client.Delete(ctx, string(kv.Key)); err != nil {

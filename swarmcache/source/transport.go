@@ -65,7 +65,7 @@ func (s *Sources) answer(req *http.Request) (*http.Response, error) {
 // nothing but to know that it still stands.
 func (s *Sources) respond(req *http.Request, src Source, info Info, sent time.Time) (*http.Response, error) {
 	received := s.now()
-	stored := policy.Stored{Status: http.StatusOK, Header: headerOf(info, received), RequestTime: sent, ResponseTime: received}
+	stored := policy.Stored{Status: http.StatusOK, Header: headerOf(info), RequestTime: sent, ResponseTime: received}
 	reply := policy.Respond(policy.Request{Method: req.Method, URL: req.URL, Header: req.Header}, &stored, info.Length)
 	res := response(req, reply.Status, stored.Header)
 	r := layout.Range{To: info.Length}
@@ -132,10 +132,10 @@ func (s *Sources) forget(u *url.URL) {
 // headerOf tells of a version. That of a URL where it may change is good for now:
 // whether it still stands is to be asked each time, as of any cached response, and
 // a rule can say otherwise.
-func headerOf(i Info, now time.Time) http.Header {
+func headerOf(i Info) http.Header {
 	h := http.Header{
 		"Accept-Ranges": {"bytes"}, "Cache-Control": {"public, max-age=0"},
-		"Content-Length": {strconv.FormatInt(i.Length, 10)}, "Date": {httpheader.FormatDate(now)},
+		"Content-Length": {strconv.FormatInt(i.Length, 10)},
 	}
 	if i.Immutable {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
