@@ -29,7 +29,7 @@ const (
 	// carriesOn is how well a new leader must know the scale that it goes on with.
 	carriesOn = time.Second
 
-	retryEvery = time.Second
+	retryEvery = 250 * time.Millisecond
 	samples    = 4
 )
 
