@@ -70,6 +70,8 @@ type border struct {
 	layout layout.Layout
 	pieces int
 
+	crossing *crossing
+
 	mu      sync.Mutex // guards the fields below; a leaf, taken under the engine's lock too
 	peers   map[*torrent.PeerConn]*neighbour
 	named   map[member]time.Time // of this zone, and when last
@@ -85,6 +87,7 @@ type border struct {
 	got     time.Time            // when something last came
 	read    int64                // payload that had come by then
 	fars    int64                // payload that came across
+	took    time.Duration        // how long the slowest of it took of late, from when it was asked for
 }
 
 // neighbour is a connected peer.
@@ -97,11 +100,12 @@ type neighbour struct {
 	has   *roaring.Bitmap // what it has
 	shown *roaring.Bitmap // what the engine knows of that, if it is far
 	dirty bool            // the engine should know another part of it
+	giving
 }
 
-func newBorder(me place, self member, l layout.Layout) *border {
+func newBorder(me place, self member, l layout.Layout, x *crossing) *border {
 	return &border{
-		me: me, self: self, layout: l, pieces: l.Pieces(),
+		me: me, self: self, layout: l, pieces: l.Pieces(), crossing: x,
 		peers: map[*torrent.PeerConn]*neighbour{}, named: map[member]time.Time{}, waiting: map[int]time.Time{},
 		mine: roaring.New(), near: roaring.New(), granted: roaring.New(),
 	}
@@ -132,12 +136,12 @@ func (b *border) hear(c *torrent.PeerConn, m *pp.Message, now time.Time) {
 		n.has = roaring.New()
 	case pp.Piece:
 		if n.far {
-			b.fars += int64(len(m.Piece))
+			b.cameLocked(n, m, now)
 		}
 		return
 	case pp.Extended:
 		if n.far && n.dirty && isAgain(c, m) {
-			b.showLocked(n, m)
+			b.showLocked(n, m, now)
 		}
 		return
 	default:
@@ -146,10 +150,12 @@ func (b *border) hear(c *torrent.PeerConn, m *pp.Message, now time.Time) {
 	switch {
 	case !n.far:
 		b.near.Or(n.has)
-	case m.Type == pp.Have && b.mayLocked(uint32(m.Index)):
+	case m.Type == pp.Have && b.mayLocked(uint32(m.Index)) && !b.givenLocked(uint32(m.Index)):
+		n.pieces.Add(uint32(m.Index))
 		n.shown.Add(uint32(m.Index))
+		b.crossing.add(b, uint32(m.Index))
 	case n.dirty:
-		b.showLocked(n, m)
+		b.showLocked(n, m, now)
 	default:
 		*m = pp.Message{Keepalive: true}
 	}
@@ -159,7 +165,7 @@ func (b *border) meetLocked(c *torrent.PeerConn, now time.Time) *neighbour {
 	n := b.peers[c]
 	if n == nil {
 		at, name := readPeerID(c.PeerID)
-		n = &neighbour{far: b.me.far(at), name: name, since: now, heard: now, read: b.read, has: roaring.New(), shown: roaring.New()}
+		n = &neighbour{far: b.me.far(at), name: name, since: now, heard: now, read: b.read, has: roaring.New(), shown: roaring.New(), giving: newGiving()}
 		b.peers[c] = n
 	}
 	return n
@@ -179,8 +185,8 @@ func (b *border) name(m member, now time.Time) {
 }
 
 // showLocked makes of a message the bitfield that the engine should know.
-func (b *border) showLocked(n *neighbour, m *pp.Message) {
-	n.shown, n.dirty = b.viewLocked(n), false
+func (b *border) showLocked(n *neighbour, m *pp.Message, now time.Time) {
+	n.shown, n.dirty = b.viewLocked(n, now), false
 	field := make([]bool, (b.pieces+7)/8*8)
 	for it := n.shown.Iterator(); it.HasNext(); {
 		if i := int(it.Next()); i < len(field) {
@@ -190,8 +196,24 @@ func (b *border) showLocked(n *neighbour, m *pp.Message) {
 	*m = pp.Message{Type: pp.Bitfield, Bitfield: field}
 }
 
-// viewLocked is what the engine should know of a peer in another zone.
-func (b *border) viewLocked(n *neighbour) *roaring.Bitmap {
+// viewLocked is what the engine should know of a peer in another zone: what that
+// is to give, and of this nothing that the engine expects from another one still.
+func (b *border) viewLocked(n *neighbour, now time.Time) *roaring.Bitmap {
+	fresh := roaring.AndNot(n.pieces, n.shown)
+	for _, o := range b.peers {
+		if o != n && o.far && !fresh.IsEmpty() && !b.stuckLocked(o, now) {
+			fresh.AndNot(o.shown)
+		}
+	}
+	view := roaring.And(n.pieces, n.shown)
+	view.Or(fresh)
+	view.And(b.importsLocked())
+	view.And(n.has)
+	return view
+}
+
+// importsLocked are the pieces that this node may fetch across.
+func (b *border) importsLocked() *roaring.Bitmap {
 	may := roaring.AndNot(b.mine, b.near)
 	if !b.settled {
 		urgent := roaring.New()
@@ -201,7 +223,6 @@ func (b *border) viewLocked(n *neighbour) *roaring.Bitmap {
 		may.And(urgent)
 	}
 	may.Or(b.granted)
-	may.And(n.has)
 	return may
 }
 
@@ -266,8 +287,9 @@ func (b *border) review(h hunger, now time.Time) (ask []*torrent.PeerConn) {
 	b.readers = h.readers
 	far := b.lookLocked(now)
 	b.grantLocked(h, far, now)
+	b.shareOutLocked(h.lacking, now)
 	for c, n := range b.peers {
-		if n.far && now.Sub(n.since) >= borderEvery && !b.viewLocked(n).Equals(n.shown) {
+		if n.far && now.Sub(n.since) >= borderEvery && !b.viewLocked(n, now).Equals(n.shown) {
 			n.dirty = true
 			ask = append(ask, c)
 		}
@@ -281,21 +303,28 @@ func (b *border) lookLocked(now time.Time) (far *roaring.Bitmap) {
 	maps.DeleteFunc(b.named, func(_ member, at time.Time) bool { return now.Sub(at) > namedFor })
 	here := maps.Clone(b.named)
 	far, b.near = roaring.New(), roaring.New()
+	quiet, heard := map[member]bool{}, map[member]bool{} // for a while there may be two connections
 	for _, n := range b.peers {
-		switch {
-		case n.far:
+		if n.far {
 			if far.Or(n.has); b.began.IsZero() {
 				b.began = now
 			}
 			continue
-		case n.name == member{}: // it does not import
-		case b.quietLocked(n, now):
-			delete(here, n.name)
-		default:
-			here[n.name] = now
 		}
 		b.near.Or(n.has)
+		if b.quietLocked(n, now) {
+			quiet[n.name] = true
+		} else {
+			heard[n.name] = true
+		}
 	}
+	for m := range quiet {
+		delete(here, m)
+	}
+	for m := range heard {
+		here[m] = now
+	}
+	delete(here, member{}) // it does not import
 	here[b.self] = now
 	line := slices.SortedFunc(maps.Keys(here), func(x, y member) int { return bytes.Compare(x[:], y[:]) })
 	if !slices.Equal(line, b.line) {
@@ -404,6 +433,7 @@ func (t *joined) guard(now time.Time) {
 	t.mu.Lock()
 	if t.users == 0 || !t.hasReady || t.dropped {
 		t.mu.Unlock()
+		t.border.crossing.drop(t.border) // others may fetch what it does not
 		return
 	}
 	wanted := slices.Clone(t.current)

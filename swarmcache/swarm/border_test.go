@@ -35,7 +35,7 @@ func TestPiecesCrossOnce(t *testing.T) {
 	l.add(t, 8)
 	l.all(t, s)
 	t.Logf("across %.3f x, origin %.3f x", l.across(s), s.times())
-	if x := l.across(s); x > 2 { // at random it is 4, and 1 on a machine that is not busy
+	if x := l.across(s); x > 1.3 { // at random it is 4
 		t.Errorf("%.3f x the object crossed the border", x)
 	}
 	if s.times() > 1.6 { // each for itself would make it 8
@@ -76,7 +76,7 @@ func TestLateZoneFetchesOnce(t *testing.T) {
 	before := s.times()
 	l.all(t, s)
 	t.Logf("across %.3f x, origin %.3f x", l.across(s), s.times()-before)
-	if x := l.across(s); x > 2 { // at random it is 4, and 1 on a machine that is not busy
+	if x := l.across(s); x > 1.3 { // at random it is 4
 		t.Errorf("%.3f x the object crossed the border", x)
 	}
 	if s.times() > before {

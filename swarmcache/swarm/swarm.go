@@ -174,6 +174,8 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 			b.parted(pc)
 		}
 	}
+	c.Callbacks.SentRequest = append(c.Callbacks.SentRequest, func(e torrent.PeerRequestEvent) { s.asked(e, true) })
+	c.Callbacks.DeletedRequest = append(c.Callbacks.DeletedRequest, func(e torrent.PeerRequestEvent) { s.asked(e, false) })
 	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speak, needs.met, s.shun)
 	c.Callbacks.ReceivedUsefulData = append(c.Callbacks.ReceivedUsefulData, func(e torrent.ReceivedUsefulDataEvent) {
 		s.judge.received(e, s.store.fileOf)

@@ -105,7 +105,7 @@ func (s *Swarm) join(f *swarmcache.File, ih metainfo.Hash, info []byte, fill boo
 		base: make([]torrent.PiecePriority, n), current: make([]torrent.PiecePriority, n),
 	}
 	if s.zoned() {
-		t.border = newBorder(s.place, memberOf(s.cfg.Node), f.Layout())
+		t.border = newBorder(s.place, memberOf(s.cfg.Node), f.Layout(), s.crossingOf(f))
 	}
 	s.mu.Lock()
 	s.torrents[ih] = t
@@ -402,6 +402,9 @@ func (t *joined) forget() {
 		return
 	default:
 		close(t.gone)
+	}
+	if t.border != nil {
+		t.border.crossing.drop(t.border)
 	}
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
