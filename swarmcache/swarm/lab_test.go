@@ -251,6 +251,7 @@ type mortal struct {
 	lag     atomic.Int64 // how late the answers to landings come, in nanoseconds
 	refuses atomic.Int32
 	cut     atomic.Bool // it does not answer who looks up, claims or opens
+	claims  atomic.Int64
 }
 
 func (m *mortal) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Version, *swarmcache.FillRecord, error) {
@@ -289,6 +290,11 @@ func (m *mortal) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmca
 type mortalBoard struct {
 	swarmcache.Board
 	m *mortal
+}
+
+func (b mortalBoard) Claim(ctx context.Context, spans []swarmcache.SpanRecord) ([]bool, error) {
+	b.m.claims.Add(int64(len(spans)))
+	return b.Board.Claim(ctx, spans)
 }
 
 func (b mortalBoard) Land(ctx context.Context, span int, hashes []byte) error {
