@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ type chunk struct{ index, begin pp.Integer }
 type giving struct {
 	pieces *roaring.Bitmap     // whose giver it is
 	asked  map[chunk]time.Time // of it, since when
+	unused time.Time           // since when it has some to give and is asked for none: it may choke us
 	load   int                 // how many of the pieces are lacking here, in shareOut
 }
 
@@ -70,6 +72,9 @@ func (b *border) cameLocked(n *neighbour, m *pp.Message, now time.Time) {
 // stuckLocked reports whether a peer lets this node wait for longer than others.
 func (b *border) stuckLocked(n *neighbour, now time.Time) bool {
 	patience := max(stuckAfter, stuckTimes*b.took)
+	if !n.unused.IsZero() && now.Sub(n.unused) > patience {
+		return true
+	}
 	for _, at := range n.asked {
 		if now.Sub(at) > patience {
 			return true
@@ -110,10 +115,15 @@ func (b *border) shareOutLocked(lacking func(int) bool, now time.Time) {
 		}
 		n.pieces.And(may)
 		n.pieces.And(n.has)
+		n.load = int(n.pieces.AndCardinality(lack))
+		if n.load == 0 || len(n.asked) > 0 {
+			n.unused = time.Time{}
+		} else if n.unused.IsZero() {
+			n.unused = now
+		}
 	}
 	for _, n := range givers {
 		free.AndNot(n.pieces)
-		n.load = int(n.pieces.AndCardinality(lack))
 	}
 	for it := free.Iterator(); it.HasNext(); {
 		i := it.Next()
@@ -123,8 +133,9 @@ func (b *border) shareOutLocked(lacking func(int) bool, now time.Time) {
 			for _, s := range stuck {
 				s.pieces.Remove(i)
 			}
-		} else if n := leastLoaded(stuck, i); n != nil {
+		} else if n := leastLoaded(stuck, i); n != nil && !slices.ContainsFunc(stuck, func(s *neighbour) bool { return s.pieces.Contains(i) }) {
 			n.pieces.Add(i)
+			n.load++
 		}
 	}
 	for _, n := range givers {

@@ -114,6 +114,17 @@ func TestGiverThatGivesNothing(t *testing.T) {
 	}
 }
 
+// The engine asks nothing of who chokes it.
+func TestGiverThatCannotBeAsked(t *testing.T) {
+	c, a, b := newCrossed(oneCrossing()), peer("a"), peer("b")
+	c.tells(3, a, b)
+	c.review()
+	c.now = c.now.Add(2 * stuckAfter)
+	if c.review(); !c.known(b).Contains(3) {
+		t.Error("another one has it, and is not to give it")
+	}
+}
+
 // Where all take long another giver would be no better.
 func TestGiversBehindASlowLink(t *testing.T) {
 	c, a, b := newCrossed(oneCrossing()), peer("a"), peer("b")
