@@ -50,7 +50,7 @@ func without(nodes []*lab.Node, not *lab.Node) (l []*lab.Node) {
 	return l
 }
 
-// origin (8 MiB/s) --- switch --- 5 nodes and etcd. The node that leads is killed
+// origin (8 MiB/s) --- switch --- 5 nodes (in full: 16) and etcd. The node that leads is killed
 // while all begin to fill; the one that leads then loses etcd, and not the nodes;
 // and the one after that the nodes, and not etcd; then nobody leads for long. All
 // the others get the right bytes, one origin download serves all, and another node
@@ -59,7 +59,7 @@ func TestLeaderIsLost(t *testing.T) {
 	l := lab.New(t)
 	origin := l.Machine("origin", 8*lab.MiBps).NginxOrigin()
 	etcd := l.Machine("etcd", 0).Etcd()
-	nodes := lab.Cluster(l.Machines(5, "node", 8*lab.MiBps), etcd.URL, "--uplink", "8MiB/s", "--etcd-lease-ttl", lease.String())
+	nodes := lab.Cluster(l.Machines(inFull(5, 16), "node", 8*lab.MiBps), etcd.URL, "--uplink", "8MiB/s", "--etcd-lease-ttl", lease.String())
 
 	seed := uint64(70)
 	// lose does that to the leader while the others fill, and returns who leads then.

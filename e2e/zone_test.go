@@ -57,7 +57,7 @@ func TestObjectCrossesOnce(t *testing.T) {
 	}
 
 	var atRandom time.Duration
-	size := inFull[int64](8*mib, 24*mib)
+	size := inFull[int64](10*mib, 24*mib)
 	if inFull(false, true) {
 		nodes := cluster("etcd-random", false)
 		atRandom, _, _ = fetch("chosen at random", object(size), nodes...)
@@ -73,7 +73,7 @@ func TestObjectCrossesOnce(t *testing.T) {
 	if atRandom != 0 && took > atRandom*11/10 {
 		t.Errorf("it took %v, and %v where peers are chosen at random", took, atRandom)
 	}
-	other := object(size / 2)
+	other := object(size * 4 / 5)
 	fetch("one zone", other, nodes[:each]...)
 	if _, across, egress = fetch("one zone after the other", other, nodes[each:]...); across > 1.3 || egress > 0.1 {
 		t.Errorf("one zone after the other: %.3f x the object crossed, the origin sent %.3f x", across, egress)
