@@ -41,10 +41,13 @@ type adminServer struct {
 	api atomic.Pointer[http.Handler] // nil: the daemon is starting
 }
 
+// overheard is how tests hear what the REST API of any daemon answers.
+var overheard = func(api http.Handler) http.Handler { return api }
+
 func newAdmin(ready *readiness, reg *prometheus.Registry) *adminServer {
 	a := &adminServer{mux: http.NewServeMux()}
 	mux := a.mux
-	mux.HandleFunc(api.Prefix, a.serveAPI)
+	mux.Handle(api.Prefix, overheard(http.HandlerFunc(a.serveAPI)))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, ready.report()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
@@ -84,7 +87,7 @@ func localNames(next http.Handler) http.Handler {
 		}
 		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 		if _, err := netip.ParseAddr(host); err != nil && !strings.EqualFold(host, "localhost") {
-			http.Error(w, "the admin listener answers to addresses and to localhost only", http.StatusForbidden)
+			api.WriteProblem(w, http.StatusForbidden, "the admin listener answers to addresses and to localhost only")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,15 +13,24 @@ import (
 
 func TestMain(m *testing.M) {
 	// The scripts run this test binary as the command.
-	testscript.Main(leakFree{m}, map[string]func(){"shatabdi": main})
+	writeAnswers()
+	testscript.Main(neat{m}, map[string]func(){"shatabdi": main})
 }
 
-// leakFree fails a run that leaves goroutines behind.
-type leakFree struct{ *testing.M }
+// neat fails a run that leaves goroutines behind, or in which a daemon answered what
+// its API does not describe.
+type neat struct{ *testing.M }
 
-func (m leakFree) Run() int {
+func (m neat) Run() int {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	answers := filepath.Join(dir, "answers")
+	os.Setenv(answersVariable, answers)
 	code := m.M.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
+	if err := errors.Join(checkAnswers(answers), goleak.Find()); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -42,6 +52,14 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CONFIGS", configs)
 			e.Setenv("SHELL", "/bin/sh")
 			e.Setenv("GORACE", "atexit_sleep_ms=50") // the race detector waits a second at each exit
+			answers := filepath.Join(e.WorkDir, ".answers")
+			e.Setenv(answersVariable, answers)
+			e.Defer(func() {
+				if err := checkAnswers(answers); err != nil {
+					e.T().Log("what the API answers is not what it describes:", err)
+					e.T().Fatal()
+				}
+			})
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -23,6 +23,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"shatabdi/e2e/openapi"
 )
 
 // T is what a lab needs of a *testing.T. Methods of the lab call Fatalf when the
@@ -50,6 +52,9 @@ type Lab struct {
 
 	id      string
 	closing sync.Mutex // held while closing; before mu
+
+	describing sync.Once
+	described  *openapi.Document // what its nodes' REST API says of itself
 
 	mu       sync.Mutex // guards the fields below
 	machines []*Machine

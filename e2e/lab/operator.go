@@ -3,6 +3,10 @@ package lab
 import (
 	"encoding/json"
 	"net/url"
+	"strconv"
+	"strings"
+
+	"shatabdi/e2e/openapi"
 )
 
 // apiURL is the node's REST API.
@@ -15,17 +19,42 @@ type Object struct {
 	Magnet   string `json:"magnet"`
 }
 
-// API returns what the node's REST API answers to a GET.
+// API returns what the node's REST API answers to a GET, which must succeed.
 func (n *Node) API(path string) string {
 	n.Machine.lab.Helper()
-	return n.Machine.Run("curl", "-sf", apiURL+path)
+	return n.Order("GET", path)
 }
 
-// Order sends a request without a body to the node's REST API, which must
-// succeed.
+// Order sends a request without a body to the node's REST API, which must succeed,
+// and answer as it describes itself.
 func (n *Node) Order(method, path string) string {
-	n.Machine.lab.Helper()
-	return n.Machine.Run("curl", "-sSf", "-X", method, apiURL+path)
+	l := n.Machine.lab
+	l.Helper()
+	const code = "\n%{http_code} %{content_type}"
+	out := n.Machine.Run("curl", "-sS", "-X", method, "-w", code, apiURL+path)
+	last := strings.LastIndex(out, "\n")
+	body := out[:last]
+	status, kind, _ := strings.Cut(out[last+1:], " ")
+	a := openapi.Answer{Method: method, Path: "/api/v1/" + strings.SplitN(path, "?", 2)[0], Type: kind, Body: []byte(body)}
+	a.Status, _ = strconv.Atoi(status)
+	if a.Status < 200 || a.Status > 299 {
+		l.Fatalf("lab: %s %s on %s: %s %s", method, path, n.Machine.Name, status, body)
+	}
+	if err := n.described().Check(a); err != nil {
+		l.Errorf("%v", err)
+	}
+	return body
+}
+
+// described is how the node's REST API describes itself.
+func (n *Node) described() *openapi.Document {
+	l := n.Machine.lab
+	l.describing.Do(func() {
+		var err error
+		l.described, err = openapi.Parse([]byte(n.Machine.Run("curl", "-sSf", apiURL+"openapi.json")))
+		l.must(err)
+	})
+	return l.described
 }
 
 // Object is what the node knows of what a URL selects; the zero value: nothing.
