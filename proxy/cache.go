@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"net/url"
 	"sync/atomic"
 
 	"shatabdi/policy"
@@ -23,6 +24,7 @@ type cache interface {
 	Invalidate(ctx context.Context, key policy.Key) error
 	Purge(ctx context.Context, key policy.Key) (had int, err error)
 	Spool(v swarmcache.Version) spool
+	PutAt(ctx context.Context, at swarmcache.Place, key func(*url.URL) policy.Key, holds func(exists bool) bool, r io.Reader) (rec swarmcache.Record, created bool, err error)
 }
 
 // object is a stored response, or one that is coming in: of the swarm, or small.

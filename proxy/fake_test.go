@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -211,6 +212,10 @@ func (c *fakeCache) Withdraw(_ context.Context, key policy.Key) error {
 	defer c.mu.Unlock()
 	delete(c.objects, key)
 	return nil
+}
+
+func (c *fakeCache) PutAt(context.Context, swarmcache.Place, func(*url.URL) policy.Key, func(bool) bool, io.Reader) (r swarmcache.Record, created bool, err error) {
+	return r, false, errors.New("nothing is put here")
 }
 
 func (c *fakeCache) Spool(v swarmcache.Version) spool {

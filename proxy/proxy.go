@@ -49,6 +49,8 @@ type Config struct {
 	Allow []netip.Prefix
 	// AllowPurge lists the networks of those whose PURGE is obeyed; none: nobody's.
 	AllowPurge []netip.Prefix
+	// AllowPut lists the networks of those who may put files into the cluster.
+	AllowPut []netip.Prefix
 	// ConnectPorts are the ports that tunnels may lead to; default 443 and 8443.
 	ConnectPorts []int
 	// MaxRequestBody bounds what a client may send, in bytes; 0: no bound.

@@ -3,7 +3,9 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"shatabdi/policy"
@@ -14,8 +16,13 @@ import (
 // put answers for what was put into the cluster. Nodes that hold it are all there
 // is: no name service and no origin is asked.
 func (p *Proxy) put(x *exchange, req policy.Request, route policy.Route) {
-	if m := x.r.Method; m != http.MethodGet && m != http.MethodHead {
-		p.fail(x, refused(http.StatusMethodNotAllowed, "http_request_error", "what was put into the cluster can be read only; `shatabdi put` adds to it"))
+	switch x.r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodPut:
+		p.putAt(x)
+		return
+	default:
+		p.fail(x, refused(http.StatusMethodNotAllowed, "http_request_error", "what is in the cluster can be read, and be put there"))
 		return
 	}
 	v := &visit{exchange: x, req: req, route: route, key: route.Key, from: noOrigin{}, claim: func() {}}
@@ -53,3 +60,56 @@ func (noOrigin) Get(context.Context, layout.Range, string) (*http.Response, erro
 }
 
 func (noOrigin) Latency() time.Duration { return 0 }
+
+// putAt puts a body into the cluster, under its digest, for those who may. A
+// precondition is evaluated before it is read.
+func (p *Proxy) putAt(x *exchange) {
+	ip, ok := clientAddr(x.r)
+	if !ok || !contain(p.cfg.AllowPut, ip) {
+		p.fail(x, refused(http.StatusForbidden, "http_request_denied",
+			fmt.Sprintf("%s may not put anything here; its operator can allow your network with --allow-put", ip)))
+		return
+	}
+	at, ok := swarmcache.PlaceOf(x.r.URL)
+	if !ok {
+		p.fail(x, refused(http.StatusBadRequest, "http_request_error", "want http://"+swarmcache.PutHost+"/SHA256/NAME"))
+		return
+	}
+	if len(x.r.Header["Content-Range"]) > 0 { // RFC 9110 §14.5
+		p.fail(x, refused(http.StatusBadRequest, "http_request_error", "a part of a file cannot be put"))
+		return
+	}
+	key := func(u *url.URL) policy.Key {
+		return p.rules().Route(policy.Request{Method: http.MethodGet, URL: u}).Key
+	}
+	_, created, err := p.cache.PutAt(x.r.Context(), at, key, at.Precondition(x.r.Header), x.r.Body)
+	if err != nil {
+		p.fail(x, putFailed(err))
+		return
+	}
+	x.w.Header().Set("Etag", at.Tag())
+	if created {
+		x.w.WriteHeader(http.StatusCreated)
+	} else {
+		x.w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// putFailed is what went wrong with a PUT, as its client is told.
+func putFailed(err error) error {
+	var status int
+	kind := "http_request_error"
+	switch {
+	case errors.Is(err, swarmcache.ErrPrecondition):
+		status = http.StatusPreconditionFailed
+	case errors.Is(err, swarmcache.ErrOtherBytes), errors.Is(err, swarmcache.ErrEmpty):
+		status = http.StatusUnprocessableEntity
+	case errors.Is(err, swarmcache.ErrNoSpace):
+		status, kind = http.StatusInsufficientStorage, "proxy_internal_error"
+	case errors.Is(err, swarmcache.ErrUnavailable):
+		status, kind = http.StatusServiceUnavailable, "destination_unavailable"
+	default:
+		return err
+	}
+	return refused(status, kind, err.Error())
+}

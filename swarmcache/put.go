@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -46,6 +47,11 @@ var ErrEmpty = errors.New("it is empty")
 // already, it is the same object. The record says Untold when the directory has
 // not heard of it yet; it will.
 func (c *Cache) Put(ctx context.Context, name string, key func(*url.URL) policy.Key, r io.Reader) (Record, error) {
+	return c.put(ctx, name, "", key, r)
+}
+
+// put is Put of bytes that have a digest; empty: any.
+func (c *Cache) put(ctx context.Context, name, want string, key func(*url.URL) policy.Key, r io.Reader) (Record, error) {
 	s := c.Spool(Version{})
 	defer s.Abort()
 	var head bytes.Buffer
@@ -59,7 +65,11 @@ func (c *Cache) Put(ctx context.Context, name string, key func(*url.URL) policy.
 	if s.n == 0 {
 		return Record{}, ErrEmpty
 	}
-	v := putVersion(name, hex.EncodeToString(sum.Sum(nil)), s.n, head.Bytes(), policy.Stored{RequestTime: c.now(), ResponseTime: c.now()}, key)
+	got := hex.EncodeToString(sum.Sum(nil))
+	if want != "" && want != got {
+		return Record{}, fmt.Errorf("%w: %s", ErrOtherBytes, got)
+	}
+	v := putVersion(name, got, s.n, head.Bytes(), policy.Stored{RequestTime: c.now(), ResponseTime: c.now()}, key)
 	if have, err := c.Record(v.ID); err == nil && !have.Complete {
 		c.forget(v.ID).wait() // a part of it came from peers; here is all
 	}

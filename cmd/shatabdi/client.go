@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -42,7 +43,7 @@ func newClient(admin string) (*client, error) {
 	where := cmp.Or(admin, os.Getenv(adminVariable), "http://"+DefaultConfig().Admin.Listen)
 	c := &client{name: where}
 	// A transport of its own: the default one obeys http_proxy.
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: 10 * time.Second}
 	c.http = &http.Client{Timeout: 10 * time.Second, Transport: transport}
 	if socket, ok := strings.CutPrefix(where, "unix:"); ok {
 		socket = strings.TrimPrefix(socket, "//")
@@ -88,15 +89,18 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	return c.decode(resp, out)
 }
 
-// stream sends a body of any length, in whatever time it takes.
-func (c *client) stream(ctx context.Context, method, path string, query url.Values, body io.Reader, out any) error {
+// stream sends a body of any length, in whatever time it takes, and not before the
+// daemon wants it.
+func (c *client) stream(ctx context.Context, method, path string, query url.Values, header http.Header, body io.Reader, out any) error {
 	u := c.base.JoinPath(api.Prefix, path)
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return err
 	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("Content-Type", "application/octet-stream")
+	req.Header.Set("Expect", "100-continue")
 	patient := http.Client{Transport: c.http.Transport}
 	resp, err := patient.Do(req)
 	if err != nil {
@@ -150,6 +154,8 @@ func explainProblem(p api.Problem, status int) error {
 	switch status {
 	case http.StatusServiceUnavailable:
 		err = notNow{err}
+	case http.StatusPreconditionFailed:
+		err = isThere{err}
 	case http.StatusNotFound:
 		code = exitNotFound
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
@@ -163,6 +169,11 @@ func explainProblem(p api.Problem, status int) error {
 type notNow struct{ error }
 
 func (e notNow) Unwrap() error { return e.error }
+
+// isThere is what the daemon does not do because something is there already, or not.
+type isThere struct{ error }
+
+func (e isThere) Unwrap() error { return e.error }
 
 func (c *client) unreachable(err error) error {
 	if ue := (*url.Error)(nil); errors.As(err, &ue) && ue.Timeout() {

@@ -66,6 +66,7 @@ type Proxy struct {
 	Allow            []netip.Prefix `yaml:"allow"`
 	AllowDestination []netip.Prefix `yaml:"allow_destination"`
 	AllowPurge       []netip.Prefix `yaml:"allow_purge"`
+	AllowPut         []netip.Prefix `yaml:"allow_put"`
 	ConnectPorts     []uint16       `yaml:"connect_ports"`
 	MaxHeader        Size           `yaml:"max_header"`
 	MaxBody          Size           `yaml:"max_body"`
@@ -210,6 +211,7 @@ func DefaultConfig() Config {
 		Proxy: Proxy{
 			Listen:         "127.0.0.1:3128",
 			AllowPurge:     []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			AllowPut:       []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 			ConnectPorts:   []uint16{443, 8443},
 			MaxHeader:      64 << 10,
 			MaxConnections: 4096,

@@ -184,5 +184,5 @@ func (p *treePut) send(ctx context.Context, e dataset.Entry) error {
 
 func (p *treePut) upload(ctx context.Context, name string, body io.Reader) (u api.Upload, err error) {
 	query := url.Values{"name": {name}, "unpinned": {strconv.FormatBool(p.unpinned)}}
-	return u, p.client.stream(ctx, http.MethodPost, "uploads", query, body, &u)
+	return u, p.client.stream(ctx, http.MethodPost, "uploads", query, nil, body, &u)
 }

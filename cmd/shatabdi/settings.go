@@ -33,6 +33,7 @@ var settings = []setting{
 	{"proxy.allow", "allow", "CIDR", "networks whose machines may use the proxy; needed when it listens beyond loopback (repeatable)"},
 	{"proxy.allow_destination", "allow-destination", "CIDR", "networks that may be fetched from although they are loopback, link-local or metadata addresses (repeatable)"},
 	{"proxy.allow_purge", "allow-purge", "CIDR", "networks whose PURGE http://HOST/PATH makes every node forget that URL; empty: nobody's, and purge is left to the API (repeatable)"},
+	{"proxy.allow_put", "allow-put", "CIDR", "networks that may PUT http://objects.shatabdi/SHA256/NAME, as shatabdi put does; empty: nobody, and it is left to the API (repeatable)"},
 	{"proxy.connect_ports", "", "PORTS", "ports that CONNECT may reach"},
 	{"proxy.max_header", "", "SIZE", "largest request header accepted"},
 	{"proxy.max_body", "", "SIZE", "largest request body accepted; 0: no limit"},

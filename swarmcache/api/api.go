@@ -105,6 +105,8 @@ type Cache interface {
 	SetPriority(swarmcache.ObjectID, policy.Priority) error
 	// Put makes the bytes of r an object that has no origin; ErrEmpty, ErrNoSpace.
 	Put(ctx context.Context, name string, key func(*url.URL) policy.Key, r io.Reader) (swarmcache.Record, error)
+	// PutAt does so at a place that is known before; ErrOtherBytes, ErrPrecondition.
+	PutAt(ctx context.Context, at swarmcache.Place, key func(*url.URL) policy.Key, holds func(exists bool) bool, r io.Reader) (rec swarmcache.Record, created bool, err error)
 	// SetPinned keeps an object from eviction, or no longer. ErrNotFound.
 	SetPinned(swarmcache.ObjectID, bool) error
 }

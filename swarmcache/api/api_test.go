@@ -329,7 +329,7 @@ func TestDocument(t *testing.T) {
 		"post /api/v1/reload",
 		"post /api/v1/uploads",
 		"post /api/v1/warmups",
-		"put /api/v1/mode", "put /api/v1/objects/{id}/pin",
+		"put /api/v1/mode", "put /api/v1/objects/{id}/pin", "put /api/v1/uploads/{sha256}/{name}",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("operations %q", got)

@@ -53,6 +53,12 @@ func problem(err error) error {
 		return huma.Error403Forbidden("the daemon may not do that: " + err.Error())
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return huma.Error422UnprocessableEntity(err.Error())
+	case errors.Is(err, swarmcache.ErrEmpty):
+		return invalid("body", "is empty: there is nothing to share")
+	case errors.Is(err, swarmcache.ErrOtherBytes):
+		return invalid("body", err.Error())
+	case errors.Is(err, swarmcache.ErrPrecondition):
+		return huma.Error412PreconditionFailed(err.Error())
 	case errors.Is(err, swarmcache.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return huma.NewError(http.StatusInsufficientStorage, err.Error())
 	}

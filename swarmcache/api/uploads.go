@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"syscall"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -75,7 +73,7 @@ func (s *service) registerUploads(api huma.API) {
 			return nil, huma.Error415UnsupportedMediaType("want application/octet-stream, or application/json with a path")
 		}
 		defer body.Close()
-		if !nameable(name) {
+		if !swarmcache.Nameable(name) {
 			return nil, invalid("name", "want the name of a file, without / and control characters")
 		}
 		u, err := s.upload(ctx, name, body, !in.Unpinned)
@@ -90,6 +88,7 @@ func (s *service) registerUploads(api huma.API) {
 		"application/json":         {Schema: order},
 		"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}},
 	}}
+	s.registerPutUpload(api)
 }
 
 // named opens the file that an order names.
@@ -120,33 +119,31 @@ func (s *service) named(in *uploading) (io.ReadCloser, string, error) {
 }
 
 func (s *service) upload(ctx context.Context, name string, body io.Reader, pin bool) (Upload, error) {
-	key := func(u *url.URL) policy.Key {
-		return s.Rules().Route(policy.Request{Method: http.MethodGet, URL: u}).Key
-	}
-	r, err := s.Cache.Put(ctx, name, key, body)
-	if err == nil && pin {
+	r, err := s.Cache.Put(ctx, name, s.keyOf, body)
+	if err == nil && pin && !r.Pinned {
 		err = s.Cache.SetPinned(r.Version.ID, true)
+		r.Pinned = err == nil
 	}
-	switch {
-	case errors.Is(err, swarmcache.ErrEmpty):
-		return Upload{}, invalid("body", "is empty: there is nothing to share")
-	case err != nil:
+	if err != nil {
 		return Upload{}, err
 	}
+	return uploaded(r, name), nil
+}
+
+// keyOf is what selects what is put.
+func (s *service) keyOf(u *url.URL) policy.Key {
+	return s.Rules().Route(policy.Request{Method: http.MethodGet, URL: u}).Key
+}
+
+func uploaded(r swarmcache.Record, name string) Upload {
 	v, u := r.Version, swarmcache.PutURL(r.Version.SHA256, name)
 	up := Upload{
 		Object: v.ID, Address: swarmcache.PutAddress(u), URL: u.String(), SHA256: v.SHA256, Length: v.Length,
-		Pinned: r.Pinned || pin, Published: !r.Untold,
+		Pinned: r.Pinned, Published: !r.Untold,
 	}
 	if !v.InfoHash.IsZero() {
 		up.InfoHash = v.InfoHash.String()
 		up.Magnet = fmt.Sprintf("magnet:?xt=urn:btih:%s&dn=%s&xl=%d", up.InfoHash, url.QueryEscape(name), v.Length)
 	}
-	return up, nil
-}
-
-// nameable reports whether name can be the last part of an address.
-func nameable(name string) bool {
-	return name != "" && name != "." && name != ".." && !strings.Contains(name, "/") &&
-		!strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
+	return up
 }

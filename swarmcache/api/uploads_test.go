@@ -94,3 +94,41 @@ func TestUploadsRefused(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A file is put at its address, if what its client demands holds.
+func TestUploadToItsPlace(t *testing.T) {
+	n := newNode(t, 0)
+	put := func(name, body string, want int, fields ...string) (u api.Upload) {
+		t.Helper()
+		var out any
+		if want < 300 {
+			out = &u
+		}
+		w := n.ask("PUT", "/api/v1/uploads/"+sumOfHello+"/"+name, body, want, out, append([]string{"Content-Type", "application/octet-stream"}, fields...)...)
+		if tag := w.Header().Get("ETag"); want < 300 && tag != `"`+sumOfHello+`"` {
+			t.Errorf("ETag %s", tag)
+		}
+		return u
+	}
+	put("f", "other", 422)
+	put("f", "", 422)
+	put("f", "hello", 412, "If-Match", "*")
+	put("f", "hello", 400, "Content-Range", "bytes 0-4/10")
+	put("f", "hello", 415, "Content-Type", "text/plain")
+	put("a%2Fb", "hello", 422)
+	if s := n.cache.Stats(); s.Objects != 0 {
+		t.Errorf("%+v", s)
+	}
+	u := put("a%20b", "hello", 201, "If-None-Match", "*")
+	if u.Address != "shatabdi://"+sumOfHello+"/a%20b" || !u.Pinned || !u.Published {
+		t.Errorf("%+v", u)
+	}
+	put("a%20b", "hello", 412, "If-None-Match", "*")
+	put("a%20b", "hello", 200, "If-Match", `"x", "`+sumOfHello+`"`)
+	if u := put("c?unpinned=true", "hello", 201); u.Pinned {
+		t.Errorf("%+v", u)
+	}
+	n.dir.SetAvailable(false)
+	put("d", "hello", 503, "If-None-Match", "*")
+	put("d", "hello", 201)
+}

@@ -1,0 +1,107 @@
+package swarmcache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"shatabdi/policy"
+)
+
+var (
+	// ErrOtherBytes: what was put is not what its address says.
+	ErrOtherBytes = errors.New("the bytes have another SHA-256")
+	// ErrPrecondition: what a request demands of what is there does not hold.
+	ErrPrecondition = errors.New("the precondition does not hold")
+)
+
+// Place is where something is put: the path of a PutURL.
+type Place struct {
+	SHA256 string // in hexadecimal digits
+	Name   string
+	Pin    bool // what is put there stays
+}
+
+// PlaceOf reads the place that a URL of PutHost names.
+func PlaceOf(u *url.URL) (Place, bool) {
+	sum, name, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	return Place{SHA256: sum, Name: name, Pin: true}, IsDigest(sum) && Nameable(name)
+}
+
+// IsDigest reports whether sum can be that of an address.
+func IsDigest(sum string) bool {
+	return len(sum) == 64 && strings.Trim(sum, "0123456789abcdef") == ""
+}
+
+// Nameable reports whether name can be the last part of an address.
+func Nameable(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.Contains(name, "/") &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+// Tag is the entity tag of what is at the place.
+func (p Place) Tag() string { return `"` + p.SHA256 + `"` }
+
+// Precondition is what a request demands of what is at the place; nil: nothing.
+func (p Place) Precondition(h http.Header) (holds func(exists bool) bool) {
+	if !policy.HasPrecondition(h) {
+		return nil
+	}
+	return func(exists bool) bool {
+		if !exists {
+			return policy.MayChange(h, "")
+		}
+		return policy.MayChange(h, p.Tag())
+	}
+}
+
+// PutAt is Put at a place that is known before: bytes of another digest are
+// ErrOtherBytes. created tells that the cluster had nothing there, as far as it could
+// be asked. With a precondition it must be: holds is told whether there is something,
+// before a byte is read, and ErrPrecondition is what its no means. Of several that
+// create the same at once, on whichever nodes, one finds nothing there, and the others
+// wait for what comes of it.
+func (c *Cache) PutAt(ctx context.Context, at Place, key func(*url.URL) policy.Key, holds func(exists bool) bool, r io.Reader) (rec Record, created bool, err error) {
+	exists, release, err := c.claimPlace(ctx, key(PutURL(at.SHA256, at.Name)), holds != nil)
+	if err != nil {
+		return Record{}, false, err
+	}
+	defer release()
+	if holds != nil && !holds(exists) {
+		return Record{}, false, ErrPrecondition
+	}
+	rec, err = c.put(ctx, at.Name, at.SHA256, key, r)
+	if err == nil && at.Pin && !rec.Pinned {
+		err = c.SetPinned(rec.Version.ID, true)
+		rec.Pinned = err == nil
+	}
+	return rec, !exists, err
+}
+
+// claimPlace tells whether the cluster has what key selects. If it must be sure of
+// that, and there is nothing, nobody else finds out so much before release.
+func (c *Cache) claimPlace(ctx context.Context, key policy.Key, sure bool) (exists bool, release func(), err error) {
+	release = func() {}
+	if r, err := c.Selected(key); err == nil && r.Complete {
+		return true, release, nil
+	}
+	for {
+		_, _, err := c.cfg.Directory.Lookup(ctx, key)
+		switch {
+		case err == nil || !sure:
+			return err == nil, release, nil
+		case !errors.Is(err, ErrNotFound):
+			return false, nil, err
+		}
+		claimed, _, err := c.cfg.Directory.ClaimFirst(ctx, key)
+		if held := (*ClaimedError)(nil); !errors.As(err, &held) {
+			return false, claimed, err
+		}
+		if err := ctx.Err(); err != nil {
+			return false, nil, err
+		}
+	}
+}

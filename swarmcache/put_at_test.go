@@ -1,0 +1,90 @@
+package swarmcache_test
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cachetest"
+)
+
+const sumOfHello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+
+// Of several that create the same at once, on two nodes, one does, and when that fails
+// another. What a precondition refuses is not read.
+func TestOneCreates(t *testing.T) {
+	all := cachetest.NewDirectory()
+	var nodes []*swarmcache.Cache
+	for _, id := range []swarmcache.NodeID{"a", "b"} {
+		self := swarmcache.Node{ID: id}
+		c, err := swarmcache.Open(swarmcache.Config{Dir: t.TempDir(), Index: cachetest.NewIndex(), Directory: all.Node(self), Node: self, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		must(t, err)
+		t.Cleanup(func() { c.Close() })
+		nodes = append(nodes, c)
+	}
+	at := swarmcache.Place{SHA256: sumOfHello, Name: "f", Pin: true}
+	absent := func(exists bool) bool { return !exists }
+	try := func(bodies ...io.Reader) (created, refused, failed int32) {
+		var all sync.WaitGroup
+		for i, body := range bodies {
+			all.Go(func() {
+				rec, new, err := nodes[i%2].PutAt(t.Context(), at, keyOf, absent, body)
+				switch {
+				case err == nil && new && rec.Complete && rec.Pinned:
+					atomic.AddInt32(&created, 1)
+				case errors.Is(err, swarmcache.ErrPrecondition):
+					atomic.AddInt32(&refused, 1)
+				case errors.Is(err, swarmcache.ErrOtherBytes):
+					atomic.AddInt32(&failed, 1)
+				default:
+					t.Errorf("%+v, new %t, %v", rec, new, err)
+				}
+			})
+		}
+		all.Wait()
+		return created, refused, failed
+	}
+	wrong := func() io.Reader { return strings.NewReader("wrong") }
+	if c, r, f := try(wrong(), wrong(), wrong()); c+r != 0 || f != 3 {
+		t.Errorf("wrong bytes: %d created, %d refused, %d failed", c, r, f)
+	}
+	var bodies []io.Reader
+	for range 8 {
+		bodies = append(bodies, strings.NewReader("hello"))
+	}
+	if c, r, f := try(bodies...); c != 1 || r != 7 || f != 0 {
+		t.Errorf("%d created, %d refused, %d failed", c, r, f)
+	}
+	if c, r, f := try(failing{}, failing{}); c+f != 0 || r != 2 {
+		t.Errorf("it is there: %d created, %d refused, %d failed", c, r, f)
+	}
+}
+
+// What is there may be put again, also where only another node has it; what a
+// precondition needs to know must be known.
+func TestPutAtItsPlace(t *testing.T) {
+	d := newDoubter(t, nothing)
+	at := swarmcache.Place{SHA256: sumOfHello, Name: "f"}
+	hello := func() io.Reader { return strings.NewReader("hello") }
+	exists := func(exists bool) bool { return exists }
+	if _, _, err := d.PutAt(t.Context(), at, keyOf, exists, failing{}); !errors.Is(err, swarmcache.ErrPrecondition) {
+		t.Errorf("where nothing is: %v", err)
+	}
+	d.all.SetAvailable(false)
+	if _, _, err := d.PutAt(t.Context(), at, keyOf, exists, failing{}); !errors.Is(err, swarmcache.ErrUnavailable) {
+		t.Errorf("nobody can be asked: %v", err)
+	}
+	rec, created, err := d.PutAt(t.Context(), at, keyOf, nil, hello())
+	if err != nil || !created || !rec.Untold || rec.Pinned || rec.Version.Stored.Header.Get("Etag") != at.Tag() {
+		t.Errorf("%+v, %t, %v", rec, created, err)
+	}
+	_, created, err = d.PutAt(t.Context(), at, keyOf, exists, hello())
+	if err != nil || created {
+		t.Errorf("it is here: created %t, %v", created, err)
+	}
+}
