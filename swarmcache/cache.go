@@ -428,6 +428,9 @@ func (c *Cache) admit(v Version) (o *object, err error) {
 // admitOnce is admit on one volume; unwell: a new object's disk is.
 func (c *Cache) admitOnce(v Version) (_ *object, unwell bool, _ error) {
 	defer c.untilRoom()
+	if !c.has(v.ID) {
+		c.lookAtDisks(v.Length)
+	}
 	c.files.Lock()
 	defer c.files.Unlock()
 	c.untilGone(v.ID) // its file has the same name

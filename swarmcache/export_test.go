@@ -111,6 +111,11 @@ func Suspect(c *Cache, id ObjectID, piece int) { c.suspect(id, piece) }
 // OSFiles is the real file system.
 var OSFiles Files = osFiles{}
 
+// SetLeft has a volume, the home being 0, tell that its disk has so many bytes left.
+func SetLeft(c *Cache, i int, n int64) {
+	c.volumes[i].avail = func() (int64, bool) { return n, true }
+}
+
 // SetCopies is what the tracker says of an object.
 func SetCopies(c *Cache, id ObjectID, n int) {
 	c.mu.Lock()

@@ -11,13 +11,16 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"shatabdi/policy"
 )
 
 // volume is one of the cache's, with its books.
 type volume struct {
 	Volume
-	files Files // that see how its disk does
+	files Files                     // that see how its disk does
+	avail func() (n int64, ok bool) // bytes that its disk has left; false: who knows
 
 	used, going int64 // as Cache.mu guards: bytes reserved, and those that are leaving
 	lost        error // as Cache.mu guards: why it is not there; nil: it is
@@ -33,6 +36,7 @@ const fullFor = time.Minute
 
 func (c *Cache) newVolume(v Volume) *volume {
 	w := &volume{Volume: v, lost: v.Missing}
+	w.avail = w.left
 	w.files = seeing{c.cfg.Files, func(err error) { w.see(err, c.log) }, func() error { return c.stillThere(w) }}
 	return w
 }
@@ -45,6 +49,27 @@ func (c *Cache) stillThere(v *volume) error {
 		c.lose(v, err)
 	}
 	return err
+}
+
+func (v *volume) left() (n int64, ok bool) {
+	var st unix.Statfs_t
+	if unix.Statfs(v.Dir, &st) != nil {
+		return 0, false
+	}
+	return int64(st.Bavail) * st.Bsize, true
+}
+
+// lookAtDisks finds out before n bytes come which disks have no room for them, whatever
+// their quotas say: others may write there. Where there is one only, it must do.
+func (c *Cache) lookAtDisks(n int64) {
+	if len(c.volumes) == 1 {
+		return
+	}
+	for _, v := range c.volumes {
+		if left, ok := v.avail(); ok && left < n {
+			v.see(syscall.ENOSPC, c.log)
+		}
+	}
 }
 
 // see notes what an error says of the disk.

@@ -83,6 +83,9 @@ func (s *Spool) Write(b []byte) (int, error) {
 		if s.fits(s.room+more) != nil {
 			more = s.n + int64(len(b)) - s.room
 		}
+		if s.at == nil {
+			s.c.lookAtDisks(more)
+		}
 		at, err := s.c.reserveMore(more, s.at)
 		if err != nil {
 			return 0, err

@@ -227,6 +227,7 @@ func TestSickVolumeIsLeftAlone(t *testing.T) {
 		{"create", syscall.EIO, swarmcache.VolumeFailed},
 		{"write", syscall.ENOSPC, swarmcache.VolumeFull},
 		{"write", syscall.EIO, swarmcache.VolumeFailed},
+		{"others fill it", nil, swarmcache.VolumeFull},
 		{"unmount", nil, swarmcache.VolumeMissing},
 	} {
 		t.Run(fmt.Sprint(c.step, " ", c.err), func(t *testing.T) {
@@ -246,8 +247,11 @@ func TestSickVolumeIsLeftAlone(t *testing.T) {
 				return nil
 			}
 			disk.fails.Store(&f)
-			if c.step == "unmount" {
+			switch c.step {
+			case "unmount":
 				r.unmount(0)
+			case "others fill it":
+				swarmcache.SetLeft(cache, 1, 299<<10)
 			}
 			obj, err := cache.Fill(t.Context(), all[1].version(), true, io.NopCloser(bytes.NewReader(all[1].data)), all[1])
 			if err == nil {
