@@ -274,8 +274,12 @@ func (c *Cache) lose(v *volume, why error) {
 	v.lost = why
 	for id, e := range c.entries {
 		if e.volume == v {
+			o := c.objects[id]
+			if o != nil {
+				o.file.condemned.Store(true) // nothing more is recorded of it
+			}
 			c.dropLocked(id, e)
-			c.awayLocked(e.key, id)
+			c.awayLocked(absentee{e.key, id, o})
 			sealed = append(sealed, e.infoHash)
 		}
 	}
@@ -293,10 +297,12 @@ func (c *Cache) lose(v *volume, why error) {
 type absentee struct {
 	key policy.Key
 	id  ObjectID
+	o   *object // that was open when the volume went, or nil
 }
 
-func (c *Cache) awayLocked(key policy.Key, id ObjectID) {
-	c.absentees[key.Base()] = append(c.absentees[key.Base()], absentee{key, id})
+func (c *Cache) awayLocked(a absentee) {
+	base := a.key.Base()
+	c.absentees[base] = append(c.absentees[base], a)
 }
 
 // backLocked notes that another body of an object is here: the catalogue will speak of
@@ -332,22 +338,31 @@ func (c *Cache) forgetAway(key policy.Key, which func(absentee) bool) (n int, er
 	}
 	c.mu.Unlock()
 	for _, a := range taken {
-		c.selecting.Lock()
-		if e := c.cfg.Index.Delete(a.id); e != nil && !errors.Is(e, ErrNotFound) {
-			err = errors.Join(err, fmt.Errorf("forget %s: %w", a.id, e))
-		}
-		c.selecting.Unlock()
+		err = errors.Join(err, c.deleteAway(a))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, a := range taken {
 		delete(c.leaving, a.id)
 		if err != nil {
-			c.awayLocked(a.key, a.id) // some of them are
+			c.awayLocked(a) // some of them are
 		}
 	}
 	close(l.gone)
 	return len(taken), err
+}
+
+func (c *Cache) deleteAway(a absentee) error {
+	if a.o != nil {
+		a.o.recording.Lock() // what was being recorded when the volume went goes too
+		defer a.o.recording.Unlock()
+	}
+	c.selecting.Lock()
+	defer c.selecting.Unlock()
+	if err := c.cfg.Index.Delete(a.id); err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("forget %s: %w", a.id, err)
+	}
+	return nil
 }
 
 func (c *Cache) forgetAwayAll(base policy.Key) (n int, err error) {

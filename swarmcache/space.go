@@ -44,7 +44,7 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 		v, at := r.Version, known[r.Volume]
 		if at == nil || at.lost != nil {
 			away[r.Volume]++
-			c.awayLocked(v.Key, v.ID)
+			c.awayLocked(absentee{key: v.Key, id: v.ID})
 			return true
 		}
 		if st, err := os.Stat(pathOf(at.Objects, v.ID)); errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() != v.Length {
@@ -53,7 +53,7 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 		} else if err != nil { // who knows
 			c.log.Error("an object cannot be reached", "object", v.ID, "error", err)
 			at.see(err, c.log)
-			c.awayLocked(v.Key, v.ID)
+			c.awayLocked(absentee{key: v.Key, id: v.ID})
 			unsure[v.ID] = at
 			return true
 		}

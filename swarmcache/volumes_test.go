@@ -157,7 +157,10 @@ func TestVolumeIsMissingForARun(t *testing.T) {
 	_, err = read(t, obj)
 	must(t, err)
 	obj.Close()
-	eventually(t, func() bool { r, err := c.Selected(v.Key); return err == nil && r.Complete && r.Version.Validator == v.Validator })
+	eventually(t, func() bool {
+		r, err := c.Selected(v.Key)
+		return err == nil && r.Complete && r.Version.Validator == v.Validator
+	})
 	must(t, c.Close())
 	for _, repair := range []bool{false, true, false} {
 		if found := r.check(repair); !slices.Equal(found, []string{swarmcache.FoundVolume}) {
@@ -301,6 +304,50 @@ func TestSickVolumeIsLeftAlone(t *testing.T) {
 				t.Errorf("found %q", found)
 			}
 		})
+	}
+}
+
+// A volume goes while something comes in there, and that is purged then: it does not
+// come back with the volume, whatever was written to it after that.
+func TestPurgeReachesWhatWentWithItsVolume(t *testing.T) {
+	r := newRack(t, 8<<20, 64<<20)
+	c := r.open()
+	m, other := newMemory("coming", 2<<20), newMemory("other", 300<<10)
+	body, origin := io.Pipe()
+	obj, err := c.Fill(t.Context(), m.version(), false, body, m)
+	must(t, err)
+	var client []byte
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		client, err = read(t, obj)
+		ended <- err
+	}()
+	_, err = origin.Write(m.data[:1<<20])
+	must(t, err)
+	eventually(t, func() bool { _, err := c.Record(obj.Version().ID); return err == nil })
+	r.unmount(0)
+	fill(t, c, other).Close()
+	if r.on(c, other) != 0 || c.Volumes()[1].State != swarmcache.VolumeMissing {
+		t.Fatal("that the volume is gone was not seen")
+	}
+	if had, err := c.Purge(t.Context(), policy.Key(m.name)); err != nil || had != 1 {
+		t.Errorf("purged %d, %v", had, err)
+	}
+	go func() { origin.Write(m.data[1<<20:]); origin.Close() }()
+	if err := <-ended; err != nil || !bytes.Equal(client, m.data) {
+		t.Errorf("who reads it gets %d bytes, %v", len(client), err)
+	}
+	obj.Close()
+	must(t, c.Close())
+	r.mount(0)
+	c = r.open()
+	if _, err := c.Record(obj.Version().ID); !errors.Is(err, swarmcache.ErrNotFound) {
+		t.Errorf("it is back: %v", err)
+	}
+	must(t, c.Close())
+	if found := r.check(false); len(found) > 0 {
+		t.Errorf("found %q", found)
 	}
 }
 
