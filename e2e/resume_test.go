@@ -42,14 +42,14 @@ func TestClientsThatReadInParts(t *testing.T) {
 // end and close them when their part is there, get the right bytes, and each byte
 // leaves the origin once.
 func readInParts(t *testing.T, origin *lab.Origin, nodes []*lab.Node) {
-	const size = int64(64 * mib)
+	const size = int64(40 * mib)
 
 	for i, c := range []struct{ name, script string }{
-		{"wget -c", `wget -qO - "$1" | head -c 30000000 >f; wget -q -c --tries=1 -O f "$1"`},
-		{"curl -C -", `curl -sf "$1" | head -c 30000000 >f; curl -sSf -C - -o f "$1"`},
+		{"wget -c", `wget -qO - "$1" | head -c 12000000 >f; wget -q -c --tries=1 -O f "$1"`},
+		{"curl -C -", `curl -sf "$1" | head -c 12000000 >f; curl -sSf -C - -o f "$1"`},
 		{"aria2c -x16", `aria2c -q -x16 -s16 -k1M --file-allocation=none -o f "$1"`},
 		{"open-ended ranges, closed early", `for i in 0 1 2 3 4 5 6 7; do
-			{ curl -sf -r $((i*8388608))- "$1" | head -c 8388608 >part.$i; } &
+			{ curl -sf -r $((i*5242880))- "$1" | head -c 5242880 >part.$i; } &
 		done; wait; cat part.* >f`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

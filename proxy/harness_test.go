@@ -64,7 +64,7 @@ func start(t *testing.T, cfg Config, ocfg origin.Config) *node {
 	s := p.Server()
 	s.ReadHeaderTimeout = 5 * time.Second
 	done := make(chan struct{})
-	go func() { defer close(done); s.Serve(l) }()
+	go func() { defer close(done); s.Serve(p.Quick(l, s)) }()
 	t.Cleanup(func() {
 		s.Close()
 		p.Close()
