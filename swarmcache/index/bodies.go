@@ -51,6 +51,8 @@ type Bodies struct {
 	writing sync.Mutex // held by who puts or clears; taken first
 	written int64      // to the young one; guarded by writing
 
+	going sync.WaitGroup // what is removed while others go on; it needs writing
+
 	mu     sync.RWMutex // guards the fields below, which change with both held
 	number int          // of the young one; its directory's name
 	young  *Index       // nil: closed, or it could not be opened
@@ -222,14 +224,20 @@ func (b *Bodies) turn() error {
 		b.mu.Unlock()
 		return errors.Join(fs.ErrClosed, young.Close())
 	}
-	old := b.old
+	old, dir := b.old, b.dir(b.number-1)
 	b.old, b.young, b.written = b.young, young, 0
 	b.number++
 	b.mu.Unlock()
 	if old == nil {
 		return nil
 	}
-	return errors.Join(old.Close(), os.RemoveAll(b.dir(b.number-2)))
+	b.going.Wait() // one at a time
+	b.going.Go(func() {
+		if err := errors.Join(old.Close(), os.RemoveAll(dir)); err != nil {
+			b.o.Logger.Warn("old small objects are not removed from the disk", "dir", dir, "error", err)
+		}
+	})
+	return nil
 }
 
 // Delete forgets keys; for good when it returns, if flush says so. Where that cannot
@@ -273,6 +281,7 @@ func (b *Bodies) delete(flush bool, keys [][]byte) error {
 func (b *Bodies) Clear() error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
+	b.going.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	err := errors.Join(os.RemoveAll(b.tokenFile()), b.closeLocked())
@@ -302,6 +311,7 @@ func (b *Bodies) Taken() (n int64) {
 func (b *Bodies) Close() error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
+	b.going.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.closeLocked()
