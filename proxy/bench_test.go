@@ -1,12 +1,15 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,11 +124,23 @@ func smallHit(b *testing.B) (*Proxy, *http.Request) {
 	return p, r
 }
 
+// reportCPU tells what an operation costs also where the machine has other work.
+func reportCPU(b *testing.B) (report func()) {
+	spent := func() (t time.Duration) {
+		var u syscall.Rusage
+		syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := spent()
+	return func() { b.ReportMetric(float64(spent()-before)/float64(b.N), "cpu-ns/op") }
+}
+
 // BenchmarkSmallDecision is from a request to the verdict that a stored object
 // answers it: the aim is 5 microseconds.
 func BenchmarkSmallDecision(b *testing.B) {
 	p, r := smallHit(b)
 	req := policy.Request{Method: r.Method, URL: r.URL, Header: r.Header}
+	defer reportCPU(b)()
 	b.ReportAllocs()
 	for b.Loop() {
 		route := p.rules().Route(req)
@@ -137,6 +152,71 @@ func BenchmarkSmallDecision(b *testing.B) {
 		route = p.rules().AtResponse(route, ver.Stored.Status, ver.Stored.Header, ver.Length)
 		if d := route.Cache.Decide(req, &ver.Stored, p.cfg.Now()); d.Action != policy.Serve {
 			b.Fatal(d)
+		}
+	}
+}
+
+// BenchmarkLargeDecision is the same of a large object, and must not know how large.
+func BenchmarkLargeDecision(b *testing.B) {
+	for _, size := range []int{64 << 10, 16 << 20} {
+		b.Run(strconv.Itoa(size>>10)+"KiB", func(b *testing.B) {
+			p, r := largeHit(b, size)
+			req := policy.Request{Method: r.Method, URL: r.URL, Header: r.Header}
+			defer reportCPU(b)()
+			b.ReportAllocs()
+			for b.Loop() {
+				route := p.rules().Route(req)
+				o, err := p.cache.Local(route.Key, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				ver := o.Version()
+				route = p.rules().AtResponse(route, ver.Stored.Status, ver.Stored.Header, ver.Length)
+				if d := route.Cache.Decide(req, &ver.Stored, p.cfg.Now()); d.Action != policy.Serve {
+					b.Fatal(d)
+				}
+				o.Close()
+			}
+		})
+	}
+}
+
+// largeHit is a proxy with one large object, and a request that it answers.
+func largeHit(b *testing.B, size int) (*Proxy, *http.Request) {
+	data := []byte(body(size))
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.Header().Set("Etag", etag)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	}))
+	b.Cleanup(o.Close)
+	self := swarmcache.Node{ID: "n"}
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: b.TempDir(), Index: cachetest.NewIndex(), Directory: cachetest.NewDirectory().Node(self), Node: self,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close() })
+	client := origin.New(origin.Config{AllowDestinations: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	b.Cleanup(client.Close)
+	rules := &policy.Rules{Default: policy.Defaults{Threshold: 1}}
+	p, err := New(Config{Cache: c, Origin: client, Rules: func() *policy.Rules { return rules }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(p.Close)
+	r := httptest.NewRequest("GET", o.URL+"/some/path/to/large.bin", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		w := nowhere{http.Header{}}
+		p.ServeHTTP(w, r.Clone(b.Context()))
+		if w.header.Get("X-Cache-Status") == "HIT" {
+			return p, r
+		}
+		if time.Now().After(end) {
+			b.Fatal(w.header)
 		}
 	}
 }
