@@ -87,7 +87,8 @@ type Cache struct {
 	transfers atomic.Int32
 	budget    *budget
 	obeyed    obedience
-	distrusts atomic.Uint32 // how often everything that is stored became stale; changed under files
+	softened  atomic.Pointer[map[policy.Key]Purge] // when what stands there was purged softly
+	distrusts atomic.Uint32                        // how often everything that is stored became stale; changed under files
 	draining  atomic.Bool
 
 	born   time.Time     // when this run began, by the real clock
@@ -264,7 +265,7 @@ func (c *Cache) Lookup(ctx context.Context, key policy.Key, o Origin) (*Object, 
 func (c *Cache) LookupWanted(ctx context.Context, key policy.Key, o Origin, wanted func(policy.Stored) bool) (*Object, error) {
 	for range 3 {
 		since := c.Mark(key.Base())
-		obj, err := c.find(ctx, key, o, wanted, since, func() (*Version, *FillRecord, error) { return c.cfg.Directory.Lookup(ctx, key) })
+		obj, err := c.find(ctx, key, o, wanted, since, func() (*Version, *FillRecord, error) { return c.known(ctx, key) })
 		if err != errForgotten {
 			return obj, err
 		}
@@ -576,7 +577,7 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 // was anything; then look up again.
 func (c *Cache) Renew(ctx context.Context, obj *Object) (news bool, err error) {
 	have := obj.Version()
-	v, fill, err := c.cfg.Directory.Lookup(ctx, have.Key)
+	v, fill, err := c.known(ctx, have.Key)
 	if err != nil {
 		return false, err
 	}

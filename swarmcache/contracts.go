@@ -151,8 +151,8 @@ type Directory interface {
 	Publish(ctx context.Context, v Version) error
 	// Withdraw makes key select nothing.
 	Withdraw(ctx context.Context, key policy.Key) error
-	// Purge does so for all variants of a key, and lets it be known until
-	// PurgesStand are over; it does nothing where that purge stands already. Invalidate is the same where a version, a fill or a claim
+	// Purge does so for all variants of a key, unless it is soft, and lets it be known
+	// until PurgesStand are over; it does nothing where that purge stands already. Invalidate is the same where a version, a fill or a claim
 	// on the first GET is known; told is false where there is nothing.
 	Purge(ctx context.Context, p Purge) error
 	Invalidate(ctx context.Context, p Purge) (told bool, err error)

@@ -85,6 +85,7 @@ func (c *Cache) ClaimFirst(ctx context.Context, key policy.Key, o Origin, wanted
 	unlock()
 	var taken *ClaimedError
 	if errors.As(err, &taken) && taken.There != nil {
+		c.soften(taken.There.Version, taken.There.Fill)
 		there, err = c.find(ctx, key, o, wanted, since, func() (*Version, *FillRecord, error) { return taken.There.Version, taken.There.Fill, nil })
 		if err == errForgotten {
 			err = &ClaimedError{} // look again

@@ -24,6 +24,9 @@ type Purge struct {
 	// keeps it, both as of a Version.
 	Doubt time.Duration `json:"doubt,omitempty"`
 	Scale string        `json:"scale,omitempty"`
+	// Soft: nothing is forgotten, and all of it must be confirmed by the origin before
+	// it is used again.
+	Soft bool `json:"soft,omitempty"`
 }
 
 // PurgesStand is how long purges stand. A node that was away for longer must ask
@@ -177,6 +180,7 @@ func (c *Cache) obey(told Standing) {
 	if o.begun == nil {
 		o.begun = map[string][]gone{}
 	}
+	c.softenLocked(standing...)
 	for _, p := range standing {
 		if _, begun := o.begun[p.ID]; !begun && !known[p.ID] {
 			o.begun[p.ID] = c.obeyNow(p)
@@ -276,9 +280,10 @@ func (o *obedience) isIn(era Era) bool {
 
 // gone is what a key selected here.
 type gone struct {
-	key policy.Key
-	id  ObjectID
-	l   *leaving
+	key   policy.Key
+	id    ObjectID
+	l     *leaving
+	stays *marked // after a soft purge
 }
 
 // obeyNow makes this node serve no more what a purge speaks of.
@@ -286,10 +291,13 @@ func (c *Cache) obeyNow(p Purge) (all []gone) {
 	c.Mark(p.Key).Advance()
 	c.cfg.Purged(p.Key)
 	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(p.Key)})
+	if p.Soft {
+		return c.expire(p.Key)
+	}
 	for _, key := range c.variantsOf(p.Key) {
 		c.spools.forget(key)
 		if id, ok := c.selected(key); ok {
-			all = append(all, gone{key, id, c.forget(id)})
+			all = append(all, gone{key: key, id: id, l: c.forget(id)})
 		}
 	}
 	return all
@@ -303,6 +311,12 @@ func (c *Cache) obeyWholly(p Purge, all []gone) error {
 		return err
 	}
 	for _, g := range all {
+		if g.stays != nil {
+			if err := c.expired(c.ctx, g); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := g.l.wait(); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (c *Cache) Where(ctx context.Context, key policy.Key) (w Where) {
 		c.mu.Unlock()
 		w.Coming = o != nil && o.busy()
 	}
-	v, fill, err := c.cfg.Directory.Lookup(ctx, key)
+	v, fill, err := c.known(ctx, key)
 	switch {
 	case err == nil:
 		w.Version = v

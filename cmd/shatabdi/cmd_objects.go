@@ -183,8 +183,8 @@ request asks the origin.
 
 Without a URL the flags choose, from what is on this node and what the directory
 knows of all others, and all that are given must fit. What is found goes from every
-node, or with --node what is on this one from it only; with --soft it stays here and
-has to be validated before it is used again.`,
+node, or with --node what is on this one from it only. With --soft it stays, and the
+origin must confirm it before any of them uses it again.`,
 		Example: `  shatabdi purge http://example.com/large.iso
   shatabdi purge --match "http://example.com/nightly/*" --older-than 24h --dry-run
   shatabdi purge --tag release-7`,
@@ -192,14 +192,14 @@ has to be validated before it is used again.`,
 	}
 	chosen.flags(cmd)
 	cmd.Flags().BoolVar(&node, "node", false, "from this node only")
-	cmd.Flags().BoolVar(&many.Soft, "soft", false, "make it stale on this node, and keep it; implies --node")
+	cmd.Flags().BoolVar(&many.Soft, "soft", false, "keep it, to be confirmed by the origin before it is used again")
 	cmd.Flags().BoolVarP(&many.DryRun, "dry-run", "n", false, "tell only what would be")
 	admin := adminFlag(cmd)
 	outputFlag(cmd, &output)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		several := chosen != choosing{}
-		if several == (len(args) == 1) || !several && (node || many.Soft || many.DryRun) {
-			return usage("--node, --soft and --dry-run go with --match, --tag, --older-than and --unused-for", "give a URL, or say what to choose")
+		if several == (len(args) == 1) || !several && (node || many.DryRun) {
+			return usage("--node and --dry-run go with --match, --tag, --older-than and --unused-for", "give a URL, or say what to choose")
 		}
 		c, err := newClient(*admin)
 		if err != nil {
@@ -207,7 +207,7 @@ has to be validated before it is used again.`,
 		}
 		if several {
 			many.Match, many.Tag, many.OlderThan, many.UnusedFor = chosen.match, chosen.tag, chosen.olderThan, chosen.unusedFor
-			if many.Scope = "cluster"; node || many.Soft {
+			if many.Scope = "cluster"; node {
 				many.Scope = "node"
 			}
 			c.http.Timeout = 10 * time.Minute
@@ -218,13 +218,16 @@ has to be validated before it is used again.`,
 			return printAs(cmd.OutOrStdout(), output, p, func(w io.Writer) { writePurged(w, p) })
 		}
 		var p api.Purged
-		if err := c.do(cmd.Context(), http.MethodPost, "purge", nil, map[string]string{"url": args[0]}, &p); err != nil {
+		if err := c.do(cmd.Context(), http.MethodPost, "purge", nil, map[string]any{"url": args[0], "soft": many.Soft}, &p); err != nil {
 			return err
 		}
 		return printAs(cmd.OutOrStdout(), output, p, func(w io.Writer) {
-			if p.Removed {
+			switch {
+			case many.Soft:
+				fmt.Fprintf(w, "%s: to be confirmed by the origin, on this node and all others\n", p.Key)
+			case p.Removed:
 				fmt.Fprintf(w, "%s: removed from this node and from all others\n", p.Key)
-			} else {
+			default:
 				fmt.Fprintf(w, "%s: removed from all other nodes; this one had nothing\n", p.Key)
 			}
 		})

@@ -99,6 +99,8 @@ type Cache interface {
 	// Purge makes every node forget what key selects. When the directory is away it
 	// still does so here, and returns swarmcache.ErrUnavailable.
 	Purge(context.Context, policy.Key) (had int, err error)
+	// SoftPurge makes every node have the origin confirm it, likewise.
+	SoftPurge(context.Context, policy.Key) (had int, err error)
 	// PriorityOf is the priority in effect, SetPriority gives it another one; empty
 	// leaves it to the configuration. ErrNotFound when the object is not here.
 	PriorityOf(swarmcache.Record) policy.Priority

@@ -92,13 +92,17 @@ func TestPurgeMany(t *testing.T) {
 	if r, err := n.cache.Record(id(3)); err != nil || !r.Version.Stored.Invalid {
 		t.Errorf("soft: %+v, %v", r, err)
 	}
+	order(`{"match": "*/4", "soft": true}`, 1)
+	if r, err := n.cache.Record(id(4)); err != nil || !r.Version.Stored.Invalid {
+		t.Errorf("soft, of the cluster: %+v, %v", r, err)
+	}
 	left(6)
 	order(`{"match": "http://cdn.test/*", "scope": "node"}`, 1)
 	left(5)
 	order(`{"match": "*/[34]"}`, 0)
 	order(`{"older_than": "1ns", "match": "*/?"}`, 5)
 	left(0)
-	for _, bad := range []string{`{}`, `{"dry_run": true}`, `{"match": "*", "soft": true}`, `{"match": "*", "scope": "world"}`, `{"older_than": "x"}`, `{"url": "http://a/"}`} {
+	for _, bad := range []string{`{}`, `{"dry_run": true}`, `{"match": "*", "scope": "world"}`, `{"older_than": "x"}`, `{"url": "http://a/"}`} {
 		n.ask("POST", "/api/v1/purge-many", bad, 422, nil)
 	}
 	n.ask("POST", "/api/v1/purge-many", `{"match": "*"}`, 403, nil, "Origin", "http://evil.test")

@@ -26,10 +26,11 @@ func (s *service) registerPurge(api huma.API) {
 		"within a week. Who is reading it reads on. 503: this node is done, the directory is away; ask again."
 	huma.Register(api, op, func(ctx context.Context, in *struct {
 		Body struct {
-			URL string `json:"url" minLength:"1" maxLength:"8192" doc:"As clients ask for it, http:// or https://"`
+			URL  string `json:"url" minLength:"1" maxLength:"8192" doc:"As clients ask for it, http:// or https://"`
+			Soft bool   `json:"soft,omitempty" doc:"It stays, and the origin must confirm it before any node uses it again."`
 		}
 	}) (*struct{ Body Purged }, error) {
-		p, err := s.purge(ctx, in.Body.URL)
+		p, err := s.purge(ctx, in.Body.URL, in.Body.Soft)
 		if err != nil {
 			return nil, problem(err)
 		}
@@ -45,7 +46,7 @@ type PurgeOrder struct {
 	OlderThan string `json:"older_than,omitempty" maxLength:"32" doc:"Since it came, such as 24h."`
 	UnusedFor string `json:"unused_for,omitempty" maxLength:"32" doc:"Since it was used, such as 24h."`
 	Scope     string `json:"scope,omitempty" enum:"node,cluster" default:"cluster" doc:"cluster: what the directory knows and what is found here, and every node forgets it, those that are away when they come again. Of what only others have the age counts from its last response, and nobody here knows of its use: with unused_for only what is found here goes."`
-	Soft      bool   `json:"soft,omitempty" doc:"It becomes stale, and stays to be validated; on this node only."`
+	Soft      bool   `json:"soft,omitempty" doc:"It stays, and the origin must confirm it before it is used again."`
 	DryRun    bool   `json:"dry_run,omitempty" doc:"Tell only what would be."`
 }
 
@@ -68,8 +69,6 @@ func (s *service) registerPurgeMany(api huma.API) {
 			return nil, err
 		case c == Choice{}:
 			return nil, invalid("body", "give match, tag, older_than or unused_for")
-		case o.Soft && o.Scope != "node":
-			return nil, invalid("body.soft", "is for scope node only")
 		}
 		// It takes longer than the order may take to arrive.
 		out, err := s.purgeMany(context.WithoutCancel(ctx), c, o)
@@ -92,8 +91,10 @@ func (s *service) purgeMany(ctx context.Context, c Choice, o PurgeOrder) (out Pu
 		case err != nil:
 			return out, err
 		case o.DryRun:
-		case o.Soft:
+		case o.Soft && o.Scope == "node":
 			_, err = s.Cache.Expire(key)
+		case o.Soft:
+			_, err = s.Cache.SoftPurge(ctx, key.Base())
 		case o.Scope == "node":
 			err = s.Cache.Forget(r.Version.ID)
 		default:
@@ -133,12 +134,16 @@ func (s *service) chosenElsewhere(ctx context.Context, c Choice, here []swarmcac
 	return all, err
 }
 
-func (s *service) purge(ctx context.Context, rawURL string) (Purged, error) {
+func (s *service) purge(ctx context.Context, rawURL string, soft bool) (Purged, error) {
 	key, err := s.key(rawURL, "body.url")
 	if err != nil {
 		return Purged{}, err
 	}
-	had, err := s.Cache.Purge(ctx, key)
+	purge := s.Cache.Purge
+	if soft {
+		purge = s.Cache.SoftPurge
+	}
+	had, err := purge(ctx, key)
 	return Purged{key, had > 0, had}, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -248,18 +249,14 @@ func (d *directory) Purge(ctx context.Context, p swarmcache.Purge) error {
 	if stands && !down {
 		return nil
 	}
-	if err := d.Withdraw(ctx, p.Key); err != nil {
+	if err := d.lock(ctx, &d.counts.Withdraws); err != nil {
 		return err
 	}
-	d.mu.Lock()
 	defer d.mu.Unlock()
-	for k := range d.objects {
-		if k.Base() == p.Key {
-			delete(d.objects, k)
-		}
-	}
+	same := func(k policy.Key) bool { return !p.Soft && k.Base() == p.Key }
+	maps.DeleteFunc(d.objects, func(k policy.Key, _ swarmcache.Version) bool { return same(k) })
 	for k := range d.filling {
-		if k.Base() == p.Key {
+		if same(k) {
 			delete(d.filling, k)
 		}
 	}
@@ -409,8 +406,11 @@ func date(v swarmcache.Version) time.Time {
 // merge refreshes the facts of a version: the more recent response counts, and
 // what is known of the bytes is never forgotten.
 func merge(old, v swarmcache.Version) swarmcache.Version {
-	if date(old).After(date(v)) {
+	switch {
+	case date(old).After(date(v)):
 		v.Stored = old.Stored
+	case !date(v).After(date(old)):
+		v.Stored.Invalid = v.Stored.Invalid || old.Stored.Invalid
 	}
 	if v.SHA256 == "" {
 		v.SHA256 = old.SHA256

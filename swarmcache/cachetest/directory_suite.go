@@ -30,6 +30,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"RefreshKeepsWhatIsKnownOfTheBytes", refreshKeeps},
 		{"WithdrawnKeySelectsNothing", withdrawn},
 		{"PurgesReachThoseWhoFollowAndThoseWhoCome", purges},
+		{"SoftPurgesTakeNothing", softPurges},
 		{"VariantsStandSideBySideAndGoTogether", variants},
 		{"OneOpensAndTheOthersJoin", oneOpens},
 		{"OpenerTakesPartWithItsFirstSpans", openerTakesPart},

@@ -125,6 +125,40 @@ func purges(t *testing.T, l lab) {
 	}
 }
 
+// A soft purge is told like others, and takes nothing away; who has marked a version
+// is not unmarked by the same facts, but by newer ones.
+func softPurges(t *testing.T, l lab) {
+	a, b := l.node(1), l.node(2)
+	v := version("http://o/a", `"1"`, noon)
+	noErr(t, a.Publish(l.ctx, v))
+	here := l.followPurges(t, b)
+	noErr(t, a.Purge(l.ctx, swarmcache.Purge{ID: "1", Key: v.Key, At: time.Now(), Soft: true}))
+	for all := range here {
+		if len(all) == 1 {
+			if all[0].Key != v.Key || !all[0].Soft {
+				t.Fatalf("told of %v", all)
+			}
+			break
+		}
+	}
+	marked := func() bool {
+		got, _, err := b.Lookup(l.ctx, v.Key)
+		noErr(t, err)
+		return got.Stored.Invalid
+	}
+	was := v
+	was.Stored.Invalid = true
+	noErr(t, a.Publish(l.ctx, was))
+	noErr(t, b.Publish(l.ctx, v))
+	if !marked() {
+		t.Error("the same facts count again")
+	}
+	noErr(t, b.Publish(l.ctx, version("http://o/a", `"1"`, noon.Add(time.Second))))
+	if marked() {
+		t.Error("newer facts do not count")
+	}
+}
+
 func variants(t *testing.T, l lab) {
 	a, b := l.node(1), l.node(2)
 	v := version("http://o/a", `"1"`, noon)

@@ -155,6 +155,8 @@ func merge(old, v swarmcache.Version) swarmcache.Version {
 	switch {
 	case policy.Older(&v.Stored, &old.Stored), sameFacts(&old.Stored, &v.Stored) && old.Stored.Doubt <= v.Stored.Doubt:
 		v.Stored, v.Scale = old.Stored, old.Scale
+	case !policy.Older(&old.Stored, &v.Stored): // what nobody has confirmed since
+		v.Stored.Invalid = v.Stored.Invalid || old.Stored.Invalid
 	}
 	if v.SHA256 == "" {
 		v.SHA256 = old.SHA256

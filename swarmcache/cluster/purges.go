@@ -15,7 +15,8 @@ import (
 	"shatabdi/swarmcache"
 )
 
-// Purge withdraws a key with its variants and leaves a purge behind, both or none.
+// Purge withdraws a key with its variants, unless it is soft, and leaves a purge
+// behind, both or none.
 // One that stands already did so: what came after it stays.
 func (c *Cluster) Purge(ctx context.Context, p swarmcache.Purge) error {
 	return c.do(ctx, opPurge, func(ctx context.Context, client *clientv3.Client) error {
@@ -31,6 +32,9 @@ func (c *Cluster) Purge(ctx context.Context, p swarmcache.Purge) error {
 
 func (c *Cluster) purge(p swarmcache.Purge) []clientv3.Op {
 	p = c.purgeThere(p)
+	if p.Soft {
+		return []clientv3.Op{clientv3.OpPut(c.keys.purge(p.ID), encode(p))}
+	}
 	ops := []clientv3.Op{clientv3.OpPut(c.keys.purge(p.ID), encode(p)), clientv3.OpDelete(c.keys.kept(p.Key))}
 	for _, k := range []string{c.keys.object(p.Key), c.keys.filling(p.Key)} {
 		ops = append(ops, clientv3.OpDelete(k), clientv3.OpDelete(k+"/", clientv3.WithPrefix()))

@@ -1,0 +1,126 @@
+package swarmcache
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"maps"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache/events"
+)
+
+// A soft purge takes no byte away. What its key selected must be confirmed by the
+// origin before it is used again, on every node: what is here is marked so, in the
+// catalogue too, and what the directory tells is taken for so as long as the purge
+// stands, if its response may be older than that. Who has marked something publishes
+// it as marked, so that it stays so after that.
+
+// SoftPurge makes every node have the origin confirm what key selects before it is
+// used again. Otherwise it is as Purge.
+func (c *Cache) SoftPurge(ctx context.Context, key policy.Key) (had int, err error) {
+	ctx = context.WithoutCancel(ctx)
+	p := Purge{ID: rand.Text(), Key: key, At: c.now(), Soft: true}
+	c.obeyed.order(p)
+	c.obeyed.mu.Lock()
+	c.softenLocked(p)
+	c.obeyed.mu.Unlock()
+	told := c.cfg.Directory.Purge(ctx, p)
+	all := c.expire(key)
+	had = c.cfg.Purged(key) + len(all)
+	for _, g := range all {
+		err = errors.Join(err, c.expired(ctx, g))
+	}
+	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(key), Self: true})
+	return had, cmp.Or(err, told)
+}
+
+// softenLocked has what the directory tells of a key count as from before a purge. It
+// needs obeyed.mu.
+func (c *Cache) softenLocked(all ...Purge) {
+	soft := map[policy.Key]Purge{}
+	if now := c.softened.Load(); now != nil {
+		maps.Copy(soft, *now)
+	}
+	for _, p := range all {
+		if p.Soft && p.At.After(soft[p.Key].At) {
+			soft[p.Key] = p
+		}
+	}
+	maps.DeleteFunc(soft, func(_ policy.Key, p Purge) bool { return c.now().Sub(p.At) > PurgesStand })
+	c.softened.Store(&soft)
+}
+
+// known is Directory.Lookup.
+func (c *Cache) known(ctx context.Context, key policy.Key) (*Version, *FillRecord, error) {
+	v, fill, err := c.cfg.Directory.Lookup(ctx, key)
+	c.soften(v, fill)
+	return v, fill, err
+}
+
+// soften marks what the directory tells, where its response may be from before a soft
+// purge.
+func (c *Cache) soften(v *Version, fill *FillRecord) {
+	if fill != nil {
+		c.soften(&fill.Version, nil)
+	}
+	soft := c.softened.Load()
+	if v == nil || soft == nil {
+		return
+	}
+	if p, ok := (*soft)[v.Key.Base()]; ok && v.Stored.ResponseTime.Sub(p.At) < policy.Doubts(v.Stored.Doubt, p.Doubt, soonAfter) {
+		v.Stored.Invalid = true
+	}
+}
+
+// expire marks what key selects here, for who asks.
+func (c *Cache) expire(key policy.Key) (all []gone) {
+	c.Mark(key).Advance() // what the origin was asked before says nothing
+	for _, k := range c.variantsOf(key) {
+		c.spools.forget(k)
+		id, ok := c.selected(k)
+		if !ok {
+			continue
+		}
+		o, err := c.look(id)
+		if err != nil {
+			continue // it is gone, or nobody can use it
+		}
+		o.file.mu.Lock()
+		o.file.version.Stored.Invalid = true
+		o.file.mu.Unlock()
+		all = append(all, gone{key: k, id: id, stays: &marked{o: o}})
+	}
+	return all
+}
+
+// marked is an object in memory, which stays there until that is recorded.
+type marked struct {
+	o    *object
+	done bool
+}
+
+// expired records what expire marked, and publishes it as it is now.
+func (c *Cache) expired(ctx context.Context, g gone) error {
+	if g.stays.done {
+		return nil
+	}
+	if err := g.stays.o.rewrite(); err != nil {
+		return err
+	}
+	v := g.stays.o.file.Version()
+	g.stays.done = true
+	g.stays.o.file.Release()
+	if !v.Stored.Invalid {
+		return nil // it was confirmed meanwhile
+	}
+	have, _, err := c.cfg.Directory.Lookup(ctx, g.key)
+	if err == nil && have != nil && have.ID == v.ID {
+		err = c.cfg.Directory.Publish(ctx, v)
+	}
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrStale) || errors.Is(err, ErrPoisoned) {
+		return nil
+	}
+	return err
+}
