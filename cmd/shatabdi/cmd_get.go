@@ -26,7 +26,6 @@ import (
 
 func getCommand() *cobra.Command {
 	var g getting
-	var limit, list string
 	cmd := &cobra.Command{
 		Use:   "get URL...\n  shatabdi get --file LIST [URL]...\n  shatabdi get -r ADDRESS DIR",
 		Short: "Download through this machine's daemon",
@@ -54,40 +53,16 @@ could be had, and 5 when there is no daemon.`,
   shatabdi get -r shatabdi://9f86d081.../models.dataset /models`,
 	}
 	admin := adminFlag(cmd)
-	cmd.Flags().StringVar(&list, "file", "", "`LIST` of more URLs, one a line, # begins a comment; - is standard input")
+	cmd.Flags().StringVar(&g.list, "file", "", "`LIST` of more URLs, one a line, # begins a comment; - is standard input")
 	cmd.Flags().StringVarP(&g.output, "output", "o", "", "`FILE` to write, a directory, or - for standard output")
 	cmd.Flags().StringVar(&g.sha256, "sha256", "", "`HEX` digest that it must have; otherwise nothing is left of it")
-	cmd.Flags().StringVar(&limit, "limit", "", "`RATE` at which it is read at most, such as 4MiB/s")
+	cmd.Flags().StringVar(&g.rate, "limit", "", "`RATE` at which it is read at most, such as 4MiB/s")
 	cmd.Flags().BoolVarP(&g.recursive, "recursive", "r", false, "get a directory that was put with -r")
 	cmd.Flags().BoolVar(&g.quiet, "no-progress", false, "tell only what goes wrong")
 	cmd.Flags().StringArrayVarP(&g.headers, "header", "H", nil, "`HEADER` of the request, such as \"Authorization: Bearer ...\" (repeatable)")
-	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		if limit != "" {
-			if g.limit, err = (rates{}).Parse(limit); err != nil {
-				return usage("", "--limit: %w", err)
-			}
-		}
-		if list != "" {
-			more, err := readURLs(list)
-			if err != nil {
-				return err
-			}
-			args = append(args, more...)
-		}
-		if len(args) == 0 {
-			return usage("give URLs, or --file LIST", "nothing to get")
-		}
-		dir := ""
-		if g.recursive {
-			if len(args) != 2 || g.output != "" || g.sha256 != "" {
-				return usage("", "with -r want the address of a dataset and a directory, and neither -o nor --sha256")
-			}
-			args, dir = args[:1], args[1]
-		}
-		for i, raw := range args {
-			args[i] = swarmcache.Resolve(raw)
-		}
-		if err := g.check(args); err != nil {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		urls, dir, err := g.read(args)
+		if err != nil {
 			return err
 		}
 		if g.client, err = newClient(*admin); err != nil {
@@ -95,9 +70,39 @@ could be had, and 5 when there is no daemon.`,
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return g.run(ctx, args, dir, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		return g.run(ctx, urls, dir, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
+}
+
+// read tells what the command line wants, and with -r where to.
+func (g *getting) read(args []string) (urls []string, dir string, err error) {
+	if g.rate != "" {
+		if g.limit, err = (rates{}).Parse(g.rate); err != nil {
+			return nil, "", usage("", "--limit: %w", err)
+		}
+	}
+	urls = args
+	if g.list != "" {
+		more, err := readURLs(g.list)
+		if err != nil {
+			return nil, "", err
+		}
+		urls = append(urls, more...)
+	}
+	if len(urls) == 0 {
+		return nil, "", usage("give URLs, or --file LIST", "nothing to get")
+	}
+	if g.recursive {
+		if len(urls) != 2 || g.output != "" || g.sha256 != "" {
+			return nil, "", usage("", "with -r want the address of a dataset and a directory, and neither -o nor --sha256")
+		}
+		urls, dir = urls[:1], urls[1]
+	}
+	for i, raw := range urls {
+		urls[i] = swarmcache.Resolve(raw)
+	}
+	return urls, dir, g.check(urls)
 }
 
 // readURLs reads a list of URLs.
@@ -117,8 +122,10 @@ func readURLs(list string) ([]string, error) {
 // getting is one run of the command.
 type getting struct {
 	client  *client
+	list    string // a file of more URLs
 	output  string
 	sha256  string
+	rate    string // as it was given
 	limit   int64
 	quiet   bool
 	headers []string

@@ -98,7 +98,8 @@ func (p *putting) run(ctx context.Context, file string, told io.Writer) (u api.U
 		return u, explainAbsent(err, address)
 	}
 	query.Set("name", name)
-	return u, p.client.stream(ctx, http.MethodPost, "uploads", query, nil, body, &u)
+	err = p.client.stream(ctx, http.MethodPost, "uploads", query, nil, body, &u)
+	return u, err
 }
 
 // explainAbsent names what is there already.

@@ -16,26 +16,15 @@ import (
 )
 
 func statsCommand() *cobra.Command {
-	var output string
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Show what this node has done since it started",
 		Args:  cobra.NoArgs,
 	}
-	admin := adminFlag(cmd)
-	outputFlag(cmd, &output)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(*admin)
-		if err != nil {
-			return err
-		}
-		var s api.Stats
-		if err := c.get(cmd.Context(), "stats", nil, &s); err != nil {
-			return err
-		}
-		return printAs(cmd.OutOrStdout(), output, s, func(w io.Writer) { writeStats(w, s, nil) })
-	}
-	return cmd
+	return asking(cmd, func(ctx context.Context, c *client, _ []string) (s api.Stats, err error) {
+		err = c.get(ctx, "stats", nil, &s)
+		return s, err
+	}, func(w io.Writer, s api.Stats) { writeStats(w, s, nil) })
 }
 
 func topCommand() *cobra.Command {

@@ -21,9 +21,8 @@ import (
 )
 
 func warmCommand() *cobra.Command {
-	var output, list, manifest string
-	var nodes []string
-	var detach, pinned, all bool
+	var w warming
+	var output string
 	cmd := &cobra.Command{
 		Use:   "warm URL...",
 		Short: "Make caches have objects",
@@ -44,36 +43,15 @@ each object once for all of them.`,
 	}
 	admin := adminFlag(cmd)
 	outputFlag(cmd, &output)
-	cmd.Flags().StringVar(&list, "file", "", "`FILE` with a list, one URL a line, or - for standard input")
-	cmd.Flags().StringVar(&manifest, "manifest", "", "`URL` of such a list")
-	cmd.Flags().BoolVar(&pinned, "pin", false, "keep them when space is short")
-	cmd.Flags().StringSliceVar(&nodes, "nodes", nil, "`NODES` to warm up, by name or id, instead of this one")
-	cmd.Flags().BoolVar(&all, "all", false, "all nodes, but those that drain")
-	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait until it is done")
+	cmd.Flags().StringVar(&w.list, "file", "", "`FILE` with a list, one URL a line, or - for standard input")
+	cmd.Flags().StringVar(&w.order.Manifest, "manifest", "", "`URL` of such a list")
+	cmd.Flags().BoolVar(&w.order.Pinned, "pin", false, "keep them when space is short")
+	cmd.Flags().StringSliceVar(&w.order.Nodes, "nodes", nil, "`NODES` to warm up, by name or id, instead of this one")
+	cmd.Flags().BoolVar(&w.order.All, "all", false, "all nodes, but those that drain")
+	cmd.Flags().BoolVar(&w.detach, "detach", false, "do not wait until it is done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		order := api.WarmupOrder{URLs: args, Manifest: manifest, Pinned: pinned, Nodes: nodes, All: all}
-		if all && len(nodes) > 0 {
-			return usage("give one of them", "--all and --nodes do not go together")
-		}
-		for _, raw := range args {
-			if err := download.CheckURL(swarmcache.Resolve(raw)); err != nil {
-				return usage("", "%w", err)
-			}
-		}
-		if list != "" {
-			f, _, err := openInput(list)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			urls, err := download.ReadList(f, swarmcache.Resolve)
-			if err != nil {
-				return usage("", "%s: %w", list, err)
-			}
-			order.URLs = append(order.URLs, urls...)
-		}
-		if len(order.URLs) == 0 && manifest == "" {
-			return usage("give URLs, --file or --manifest", "nothing to warm up with")
+		if err := w.read(args); err != nil {
+			return err
 		}
 		c, err := newClient(*admin)
 		if err != nil {
@@ -81,21 +59,54 @@ each object once for all of them.`,
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		var w api.Warmup
-		if err := c.do(ctx, http.MethodPost, "warmups", nil, order, &w); err != nil {
+		done, err := w.run(ctx, c, cmd.ErrOrStderr())
+		if err != nil {
 			return err
 		}
-		if !detach {
-			if w, err = c.warmed(ctx, w, cmd.ErrOrStderr()); err != nil {
-				return err
-			}
-		}
-		if err := printAs(cmd.OutOrStdout(), output, w, func(out io.Writer) { writeWarmup(out, w) }); err != nil {
+		if err := printAs(cmd.OutOrStdout(), output, done, func(out io.Writer) { writeWarmup(out, done) }); err != nil {
 			return err
 		}
-		return explainWarmup(w)
+		return explainWarmup(done)
 	}
 	return cmd
+}
+
+// warming is one run of the command.
+type warming struct {
+	order  api.WarmupOrder
+	list   string
+	detach bool
+}
+
+// read makes the order of the command line.
+func (w *warming) read(urls []string) error {
+	if w.order.All && len(w.order.Nodes) > 0 {
+		return usage("give one of them", "--all and --nodes do not go together")
+	}
+	for _, raw := range urls {
+		if err := download.CheckURL(swarmcache.Resolve(raw)); err != nil {
+			return usage("", "%w", err)
+		}
+	}
+	w.order.URLs = urls
+	if w.list != "" {
+		more, err := readURLs(w.list)
+		if err != nil {
+			return err
+		}
+		w.order.URLs = append(w.order.URLs, more...)
+	}
+	if len(w.order.URLs) == 0 && w.order.Manifest == "" {
+		return usage("give URLs, --file or --manifest", "nothing to warm up with")
+	}
+	return nil
+}
+
+func (w *warming) run(ctx context.Context, c *client, told io.Writer) (up api.Warmup, err error) {
+	if err := c.do(ctx, http.MethodPost, "warmups", nil, w.order, &up); err != nil || w.detach {
+		return up, err
+	}
+	return c.warmed(ctx, up, told)
 }
 
 // warmed asks until a warm-up is over, and tells now and then how it comes along.
