@@ -40,6 +40,7 @@ var doors = map[string]string{
 	"github.com/minio/":                "swarmcache/source",
 	"github.com/google/go-container":   "swarmcache/source",
 	"github.com/goccy/go-yaml":         "cmd/shatabdi",
+	"github.com/santhosh-tekuri/":      "e2e/openapi",
 	"github.com/spf13/cobra":           "cmd/shatabdi",
 }
 
