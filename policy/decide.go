@@ -56,6 +56,18 @@ type Verdict struct {
 // Served reports whether the client gets what is stored, at once.
 func (v *Verdict) Served() bool { return v.Action == Serve || v.Action == ServeAndRevalidate }
 
+// AskFirst has the client wait where the origin would be asked behind its back,
+// without its credentials, which it wants to see.
+func (v *Verdict) AskFirst() {
+	if v.Action != ServeAndRevalidate {
+		return
+	}
+	v.Action, v.Reason = Revalidate, ReasonStale
+	if v.Conditional == nil {
+		v.Action = Fetch
+	}
+}
+
 // Decide says what to do with a request when stored (nil: nothing) is what its
 // key selects (RFC 9111 §4). The Range of a request plays no part: the verdict
 // is about the whole. A HEAD may be answered from a stored GET.

@@ -7,5 +7,5 @@ import "shatabdi/policy/httpheader"
 // none. A rule may have had a response stored that its origin calls private.
 func ForOutsiders(s Stored) bool {
 	cc := httpheader.ParseCacheControl(s.Header["Cache-Control"])
-	return !s.Invalid && !cc.Private && !cc.NoStore && !cc.NoCache
+	return !s.Invalid && !s.Guarded && !cc.Private && !cc.NoStore && !cc.NoCache
 }

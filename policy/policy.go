@@ -55,6 +55,9 @@ type Stored struct {
 	// Invalid: it was invalidated, and must be validated before any use (RFC 9111
 	// §4.4). Freshened takes that back.
 	Invalid bool `json:"invalid,omitempty"`
+	// Guarded: it was stored because each who asks for it is asked for at the origin, and
+	// is for nobody else.
+	Guarded bool `json:"guarded,omitempty"`
 	// Undated: the origin gave no Date, and the field says when the response came.
 	Undated bool `json:"undated,omitempty"`
 	// Ahead is by how much the clock that counts the times is known to be ahead of that

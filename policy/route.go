@@ -81,7 +81,7 @@ func (r *Rules) AtResponse(rt Route, status int, h http.Header, length int64) Ro
 // settle sets what may depend on the response, as far as the subject is known.
 func (r *Rules) settle(rt *Route) {
 	rt.Kind, rt.Reason, rt.Rule = "", "", -1
-	rt.Threshold, rt.Streams, rt.Store.Public = 0, 0, false
+	rt.Threshold, rt.Streams, rt.Store.Public, rt.Store.Probe = 0, 0, false, false
 	rt.Cache = Caching{Authentic: rt.FetchURL != nil && rt.FetchURL.Scheme == "https"}
 	var s switches
 	mayBeSwarm := -1
@@ -103,7 +103,8 @@ func (r *Rules) settle(rt *Route) {
 		if rt.Streams == 0 {
 			rt.Streams = rule.Streams
 		}
-		rt.Store.Public = rt.Store.Public || rule.Public
+		rt.Store.Probe = rt.Store.Probe || rule.Auth == Probe
+		rt.Store.Public = rt.Store.Public || rule.Public || rt.Store.Probe
 		rt.Cache.settle(rule)
 		s.settle(rule)
 	}

@@ -16,6 +16,9 @@ const (
 	Deny  RouteKind = "deny"  // refused with 403
 )
 
+// Probe is what a rule can say about credentials.
+const Probe = "probe"
+
 // What an unset default means.
 const (
 	DefaultThreshold = 4 * MiB
@@ -63,6 +66,10 @@ type Rule struct {
 	// fetched may be given to everybody all the same, Set-Cookie aside. Response
 	// directives that forbid storing still forbid it.
 	Public bool `yaml:"public"`
+	// Auth "probe" says so too, but who asks gets it only if the origin would give it to
+	// him: it is asked for one byte with his own credentials, and the answer counts for a
+	// minute.
+	Auth string `yaml:"auth"`
 
 	// What the rule adds to HTTP; see Caching, which holds them once decided.
 	CacheValid            []Validity  `yaml:"cache_valid"`             // for how long responses are fresh that do not say it, by status
@@ -168,6 +175,9 @@ func (r *Rule) validate(at string, p *problems) {
 	if r.Upgrade != "" && r.Upgrade != "https" {
 		p.add(at+".upgrade", "%q is not known, want https", r.Upgrade)
 	}
+	if r.Auth != "" && r.Auth != Probe {
+		p.add(at+".auth", "%q is not known, want probe", r.Auth)
+	}
 	p.params(at+".key.ignore_params", r.Key.IgnoreParams)
 	p.params(at+".key.only_params", r.Key.OnlyParams)
 	p.positive(at+".cache_min_uses", int64(r.CacheMinUses))
@@ -180,7 +190,7 @@ func (r *Rule) validate(at string, p *problems) {
 		p.add(at+".cache_use_stale", "off stands alone")
 	}
 	if r.isSilent() {
-		p.add(at, "sets nothing: give it a route, threshold, streams, replicas, priority, public, upgrade, key, expect_large or a setting of caching")
+		p.add(at, "sets nothing: give it a route, threshold, streams, replicas, priority, public, auth, upgrade, key, expect_large or a setting of caching")
 	}
 	if r.needsResponse() {
 		r.validateLate(at, p)
@@ -196,6 +206,9 @@ func (r *Rule) validateLate(at string, p *problems) {
 	if r.Upgrade != "" {
 		p.add(at+".upgrade", why)
 	}
+	if r.Auth != "" {
+		p.add(at+".auth", why)
+	}
 	if !r.Key.isZero() {
 		p.add(at+".key", why)
 	}
@@ -205,7 +218,7 @@ func (r *Rule) validateLate(at string, p *problems) {
 }
 
 func (r *Rule) isSilent() bool {
-	return r.Route == "" && r.Threshold == 0 && r.Streams == 0 && r.Replicas == 0 && r.Priority == "" && !r.Public &&
+	return r.Route == "" && r.Threshold == 0 && r.Streams == 0 && r.Replicas == 0 && r.Priority == "" && !r.Public && r.Auth == "" &&
 		r.Upgrade == "" && r.Key.isZero() && r.ExpectLarge == nil &&
 		len(r.CacheValid)+len(r.IgnoreHeaders)+len(r.CacheBypass)+len(r.NoCache)+len(r.CacheUseStale)+r.CacheMinUses == 0 &&
 		r.CacheBackgroundUpdate == nil && r.XAccelExpires == nil && r.CDNCacheControl == nil

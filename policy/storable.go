@@ -14,6 +14,9 @@ type StoreOptions struct {
 	AnyStatus bool
 	// Public: the operator says that what was fetched with credentials is for all.
 	Public bool
+	// Probe: it is given only to who could have it from the origin, which must be able
+	// to say so: by a strong validator. It comes with Public.
+	Probe bool
 	// SharedQuery: the credentials of a signed URL are not in the key.
 	SharedQuery bool
 	// Uses is how often the key was asked for, this request included; 0: nobody
@@ -42,6 +45,7 @@ const (
 	NotValid        = "cache_valid"     // a rule gives such a status no time
 	NotNoCache      = "no_cache"        // a rule says so
 	NotMinUses      = "cache_min_uses"  // not asked for often enough yet
+	NotProbed       = "auth-probe"      // a rule has the origin asked about it, by a validator that it has not
 	NotAccelExpires = "x-accel-expires" // X-Accel-Expires: 0
 )
 
@@ -78,6 +82,8 @@ func (c *Caching) notStorable(req *Request, resp *Stored, o StoreOptions) string
 		return reason
 	}
 	switch {
+	case o.Probe && (resp.Status != http.StatusOK && resp.Status != http.StatusPartialContent || StrongValidator(resp.Header, dateOf(resp)) == ""):
+		return NotProbed
 	case httpheader.ParseCacheControl(req.Header["Cache-Control"]).NoStore:
 		return NotRequestNoStore
 	case t.NoStore && !t.liftsNoStore(resp.Status):

@@ -45,6 +45,7 @@ var whys = map[string]Why{
 	NotVary:            {"the response varies on what cannot be compared", "RFC 9111 §4.1"},
 	NotVaryCredentials: {"the response varies on a cookie or an authorization", "RFC 9111 §4.1"},
 	NotReusable:        {"the response is neither fresh nor can it be validated", "RFC 9111 §3"},
+	NotProbed:          {"auth: probe of a rule: not a 200 that has a strong validator, by which the origin could be asked", ""},
 	NotValid:           {"cache_valid of a rule gives such a status no time", ""},
 	NotNoCache:         {"no_cache of a rule says so", ""},
 	NotMinUses:         {"cache_min_uses of a rule: it was not asked for often enough yet", ""},

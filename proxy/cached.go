@@ -36,6 +36,9 @@ type visit struct {
 	asks   *question // that it puts to the origin, and others wait for; nil: none
 	behind bool      // no client waits for it
 
+	probes int // that were answered about versions which are no more
+	probed int // the status by which the origin has admitted it; 0: it did so before
+
 	waits     int                 // questions of others that it has waited for
 	collapsed cacheStatus         // what to say then
 	alone     swarmcache.ObjectID // about which it waits for nobody any more
@@ -105,6 +108,12 @@ func (p *Proxy) answer(v *visit, obj object) (again bool) {
 	ver := obj.Version()
 	v.route = p.rules().AtResponse(v.route, ver.Stored.Status, ver.Stored.Header, ver.Length)
 	d := v.route.Cache.Decide(v.req, &ver.Stored, p.cfg.Now())
+	if guarded := v.route.Store.Probe || ver.Stored.Guarded; guarded && d.Action != policy.Refuse && d.Action != policy.Bypass {
+		if admitted, again := p.mayHave(v, obj); !admitted {
+			return again
+		}
+		d.AskFirst()
+	}
 	unmet := d.Action != policy.Fetch && hasPreconditions(v.r.Header) && policy.Respond(v.req, &ver.Stored, ver.Length).Status == 0
 	switch {
 	case d.Action == policy.Refuse, unmet && onlyIfCached(v.r.Header):

@@ -111,6 +111,9 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 		obj, joined, err := p.open(f, res, ver, route.Threshold)
 		if err == nil {
 			p.recheck(v, obj)
+			if route.Store.Probe {
+				p.admissions.note(v, obj.Version().ID, p.cfg.Now()) // this answer says so
+			}
 			switch {
 			case !isSmall(obj):
 				p.seen.note(route.Key, largeKind)
@@ -156,6 +159,7 @@ func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received poli
 func (v *visit) keep(route policy.Route, received policy.Stored) policy.Stored {
 	received.Header = route.Cache.ForStorage(received.Header)
 	whole, _, _ := policy.Whole(policy.Dated(received))
+	whole.Guarded = route.Store.Probe
 	whole.Selecting, _ = route.Cache.Selecting(v.r.Header, whole.Header["Vary"])
 	return whole
 }

@@ -69,21 +69,23 @@ type Config struct {
 // Proxy is an http.Handler for a forward proxy's listener. Use Server for an
 // http.Server that suits it.
 type Proxy struct {
-	cfg       Config
-	origin    *origin.Client
-	name      any    // of this node, in Cache-Status and Proxy-Status
-	label     string // and as it is written there
-	cache     cache  // nil: none
-	small     *small.Cache
-	seen      *seen
-	transfers *transfers
-	questions questions
-	firsts    firsts
-	patience  time.Duration            // with those
-	engine    *httputil.ReverseProxy   // sends and streams, on every path that reaches an origin
-	tunnel    *goproxy.ProxyHttpServer // CONNECT only
-	log       *slog.Logger
-	metrics   *metrics
+	cfg           Config
+	origin        *origin.Client
+	name          any    // of this node, in Cache-Status and Proxy-Status
+	label         string // and as it is written there
+	cache         cache  // nil: none
+	admissions    admissions
+	patienceProbe time.Duration // with those
+	small         *small.Cache
+	seen          *seen
+	transfers     *transfers
+	questions     questions
+	firsts        firsts
+	patience      time.Duration            // with those
+	engine        *httputil.ReverseProxy   // sends and streams, on every path that reaches an origin
+	tunnel        *goproxy.ProxyHttpServer // CONNECT only
+	log           *slog.Logger
+	metrics       *metrics
 
 	ctx        context.Context // ends with Close; parent of what outlives a handler
 	stop       context.CancelFunc
@@ -115,7 +117,7 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		cfg: cfg, origin: cfg.Origin, log: cfg.Logger, metrics: newMetrics(cfg.Registerer),
 		name: fieldName(cfg.Origin.Node()), small: cfg.Small, seen: newSeen(), transfers: newTransfers(), background: make(chan struct{}, 64),
-		questions: questions{now: map[swarmcache.ObjectID]*question{}}, firsts: firsts{now: map[string]chan struct{}{}}, patience: defaultPatience,
+		questions: questions{now: map[swarmcache.ObjectID]*question{}}, firsts: firsts{now: map[string]chan struct{}{}}, patience: defaultPatience, patienceProbe: patienceProbe,
 	}
 	p.label = label(p.name)
 	if cfg.Cache != nil {

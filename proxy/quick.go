@@ -204,7 +204,12 @@ func (p *Proxy) quickHit(w http.ResponseWriter, r *http.Request) bool {
 	}
 	ver := o.Version()
 	route = p.rules().AtResponse(route, ver.Stored.Status, ver.Stored.Header, ver.Length)
-	if route.Kind != policy.Swarm || ver.Length > quickMost {
+	switch {
+	case route.Kind != policy.Swarm, ver.Length > quickMost:
+		return false
+	case route.Store.Probe, ver.Stored.Guarded: // the origin may have to be asked about this client
+		return false
+	case hasPreconditions(r.Header) && policy.Respond(req, &ver.Stored, ver.Length).Status == 0:
 		return false
 	}
 	d := route.Cache.Decide(req, &ver.Stored, p.cfg.Now())
@@ -299,7 +304,7 @@ func parsePlain(b []byte) *http.Request {
 		if !isText(value) {
 			return nil
 		}
-		switch name = harmless(name); name {
+		switch name = plainField(name); name {
 		case "":
 			return nil
 		case "Host":
@@ -322,9 +327,9 @@ func parsePlain(b []byte) *http.Request {
 	}
 }
 
-// harmless returns the canonical name of a field that a plain request may have; "":
+// plainField returns the canonical name of a field that a plain request may have; "":
 // it is net/http's to judge.
-func harmless(name string) string {
+func plainField(name string) string {
 	for _, known := range [...]string{
 		"Host", "User-Agent", "Accept", "Accept-Encoding", "Accept-Language", "Connection", "Proxy-Connection",
 		"Cache-Control", "Pragma", "Referer", "If-None-Match", "If-Modified-Since",

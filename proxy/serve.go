@@ -24,6 +24,9 @@ func (p *Proxy) serveStored(v *visit, obj object, d policy.Verdict) {
 	switch {
 	case d.Reason != policy.ReasonFresh:
 		v.outcome = outcomeStale
+	case v.probed != 0 && d.Reason == policy.ReasonFresh:
+		v.outcome = outcomeRevalidated
+		status.CacheStatus = policy.CacheStatus{Word: "REVALIDATED", Fwd: policy.ReasonRequest, FwdStatus: v.probed, Detail: "auth-probe"}
 	case v.waits > 0: // another request made it fresh
 		v.outcome, status = outcomeCollapsed, v.collapsed
 	case obj.Complete():

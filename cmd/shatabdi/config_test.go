@@ -148,6 +148,8 @@ func TestProblems(t *testing.T) {
 		{name: "member without URL, by flag", args: []string{"--node-name=a", "--etcd-initial-cluster=a=nothing"}, want: []string{"--etcd-initial-cluster: \"nothing\"; want http://HOST:PORT"}},
 		{name: "a key that is not there", yaml: "etcd:\n  user: u\n  password_file: p", want: []string{"c.yaml:1:1: etcd.endpoints: empty, but"}},
 		{name: "rule", yaml: "rules:\n- route: swarm\n- host: a\n  route: elsewhere", want: []string{`c.yaml:4:10: rules[1].route: "elsewhere" is not known, want swarm, pass or deny`}},
+		{name: "auth", yaml: "rules:\n- auth: ask", want: []string{`rules[0].auth: "ask" is not known, want probe`}},
+		{name: "auth by the response", yaml: "rules:\n- auth: probe\n  content_type: a/b", want: []string{"rules[0].auth: is decided before the response is known"}},
 		{name: "rule key", yaml: "rules:\n- route: swarm\n  key: {ignore_qeury: true}", want: []string{"did you mean ignore_query?"}},
 		{name: "validity without a time", yaml: "rules:\n- cache_valid: [200 1m, 404 soon]", want: []string{"c.yaml:2:25: rules[0].cache_valid[1]: \"404 soon\": \"soon\" is no time; want one such as 30s, 10m, 1h30m or 1d, or seconds\n     2 | - cache_valid: [200 1m, 404 soon]\n                                 ^"}},
 		{name: "validity without a status", yaml: "rules:\n- cache_valid: some 1h", want: []string{"c.yaml:2:16: rules[0].cache_valid[0]: \"some 1h\": \"some\" is no status; want 200 to 599, or any"}},
@@ -286,7 +288,7 @@ func TestExampleIsTheDefaults(t *testing.T) {
 	// The rules in comments are right too.
 	_, rules, _ := strings.Cut(out.String(), "rules: []\n")
 	text := "rules:\n" + strings.ReplaceAll(strings.ReplaceAll("\n"+rules, "\n# ", "\n  "), "\n#", "\n")
-	if l, err = loadWith(t, text, nil); err != nil || len(l.Rules) != 4 {
+	if l, err = loadWith(t, text, nil); err != nil || len(l.Rules) != 5 {
 		t.Errorf("%v\n%s", err, text)
 	}
 }

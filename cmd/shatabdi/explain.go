@@ -46,7 +46,11 @@ func explainedVerdict(e *proxy.Explanation) api.Reasoned {
 	case e.Detour == proxy.DetourSigned:
 		return api.Reasoned{Decision: "pass", Reason: e.Detour, Text: "the request's signature covers Range: no other range may be asked for in its name"}
 	}
-	return api.Because(e.Verdict.Action.String(), e.Verdict.Reason)
+	because := api.Because(e.Verdict.Action.String(), e.Verdict.Reason)
+	if e.Stored != nil && (e.Route.Store.Probe || e.Stored.Stored.Guarded) {
+		because.Text += "; and only if the origin gives a byte of it to these very credentials (auth: probe)"
+	}
+	return because
 }
 
 func explainedStored(e *proxy.Explanation, now time.Time) *api.ExplainedStored {

@@ -51,6 +51,8 @@ const exampleRules = `# - name: public datasets
 #   upgrade: https          # clients ask http://, the origin is asked https://
 #   key:
 #     ignore_query: true    # presigned URLs of public objects
+# - host: private.example.com
+#   auth: probe             # shared, but the origin is asked for one byte with each client's own credentials
 # - host: intranet.example.com
 #   route: pass
 # - content_type: video/*

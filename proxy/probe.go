@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"shatabdi/policy"
+	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/layout"
+)
+
+// Under `auth: probe` what is stored is for whoever could have it from the origin.
+// That is asked for one byte of the very version, with the client's own credentials.
+// If it gives it, the bytes come from wherever they are; any other answer but the
+// news of another version is for the origin itself to give, to the client's own
+// request.
+
+const (
+	// admittedFor is how long the origin's word counts.
+	admittedFor = time.Minute
+	// patienceProbe is how long it may take before the request itself is sent.
+	patienceProbe = 5 * time.Second
+	// maxAdmissions are remembered; without room one more byte is asked for.
+	maxAdmissions = 1 << 16
+	// maxProbes are made about versions that turn out to be no more.
+	maxProbes = 2
+)
+
+// admissions are who may have what, by hashes that mean nothing beyond this process.
+type admissions struct {
+	once sync.Once
+	key  []byte
+
+	mu    sync.Mutex // guards the field below
+	until map[admission]time.Time
+}
+
+type admission struct {
+	who [sha256.Size]byte
+	id  swarmcache.ObjectID
+}
+
+// harmless are the fields by which nobody knows a client. All others may be
+// credentials.
+var harmless = []string{
+	"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Pragma", "User-Agent",
+	"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+}
+
+func (a *admissions) of(v *visit, id swarmcache.ObjectID) (x admission) {
+	a.once.Do(func() {
+		a.key = make([]byte, sha256.Size)
+		rand.Read(a.key) // never fails (crypto/rand)
+		a.until = map[admission]time.Time{}
+	})
+	h := hmac.New(sha256.New, a.key)
+	say := func(s string) { fmt.Fprintf(h, "%d:%s", len(s), s) }
+	say(v.route.FetchURL.String())
+	if v.req.URL.User != nil {
+		say(v.req.URL.User.String())
+	}
+	var names []string
+	for name := range v.req.Header {
+		if !slices.Contains(harmless, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		say(name)
+		for _, line := range v.req.Header[name] {
+			say(line)
+		}
+		say("")
+	}
+	h.Sum(x.who[:0])
+	x.id = id
+	return x
+}
+
+// note remembers that the origin gives a version to v's client.
+func (a *admissions) note(v *visit, id swarmcache.ObjectID, now time.Time) {
+	x := a.of(v, id)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.until) >= maxAdmissions {
+		for old, until := range a.until {
+			if !now.Before(until) {
+				delete(a.until, old)
+			}
+		}
+		if len(a.until) >= maxAdmissions {
+			clear(a.until)
+		}
+	}
+	a.until[x] = now.Add(admittedFor)
+}
+
+func (a *admissions) stand(v *visit, id swarmcache.ObjectID, now time.Time) bool {
+	x := a.of(v, id)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	until := a.until[x]
+	left := until.Sub(now) // more than it can be: the clock was set
+	return left > 0 && left <= admittedFor
+}
+
+// mayHave reports whether v's client may have obj. If not, it is answered, or again says
+// to look again: obj is no more.
+func (p *Proxy) mayHave(v *visit, obj object) (admitted, again bool) {
+	ver := obj.Version()
+	if p.admissions.stand(v, ver.ID, p.cfg.Now()) {
+		return true, false
+	}
+	switch {
+	case onlyIfCached(v.r.Header):
+		p.refuse(v)
+		return false, false
+	case v.r.Method != http.MethodGet || ver.Validator == "" || v.probes == maxProbes:
+		p.bypass(v, policy.ReasonBypass)
+		return false, false
+	}
+	v.since = p.cache.Mark(v.route.Key)
+	asked := p.cfg.Now()
+	switch found, status := p.probe(v, &ver); found {
+	case stands:
+		p.admissions.note(v, ver.ID, asked)
+		v.probed = status
+		return true, false
+	case replaced:
+		v.probes++
+		if !p.learnt(v.r.Context(), obj) { // another node may have the new one
+			p.supersede(v, obj)
+		}
+		return false, true
+	}
+	p.bypass(v, policy.ReasonBypass)
+	return false, false
+}
+
+// finding is what a probe found.
+type finding int
+
+const (
+	nothing  finding = iota // it was refused, or failed
+	stands                  // the client may have it
+	replaced                // the client may have another version
+)
+
+// probe asks the origin for one byte of ver in the client's name.
+func (p *Proxy) probe(v *visit, ver *swarmcache.Version) (finding, int) {
+	ctx, cancel := context.WithTimeout(v.r.Context(), p.patienceProbe)
+	defer cancel()
+	res, err := p.origin.Source(v.route.FetchURL, v.req.Header).Get(ctx, layout.Range{To: 1}, ver.Validator)
+	if err != nil {
+		return nothing, 0
+	}
+	defer res.Body.Close() // unread: of a whole one byte is too much
+	answer := policy.Stored{Status: res.StatusCode, Header: res.Header, ResponseTime: p.cfg.Now()}
+	whole, length, ok := policy.Whole(answer)
+	if !ok {
+		return nothing, 0
+	}
+	switch policy.StrongValidator(whole.Header, answer.ResponseTime) {
+	case "":
+		return nothing, 0
+	case ver.Validator:
+	default:
+		return replaced, 0
+	}
+	if _, part := policy.PartOf(ver.Stored, ver.Length, answer); !part && (res.StatusCode == http.StatusPartialContent || length != ver.Length) {
+		return nothing, 0 // whatever that is
+	}
+	return stands, res.StatusCode
+}

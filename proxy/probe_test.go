@@ -1,0 +1,228 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"shatabdi/policy"
+)
+
+// vault is an origin that gives to whom it knows, by Authorization.
+type vault struct {
+	mu             sync.Mutex // guards the fields below
+	allowed        string     // all of them, in a row
+	body, tag      string
+	clock          *clock
+	odd            string // what it does when asked for one byte
+	probes, wholes int    // of those it knows
+}
+
+func (o *vault) set(f func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f()
+}
+
+func (o *vault) answer(w http.ResponseWriter, r *http.Request) {
+	o.mu.Lock()
+	who, body, odd, probe := r.Header.Get("Authorization"), o.body, "", r.Header.Get("Range") == "bytes=0-0"
+	known := who != "" && strings.Contains(o.allowed, who)
+	w.Header().Set("Etag", o.tag)
+	switch {
+	case known && probe:
+		o.probes++
+		odd = o.odd
+	case known && r.Method == http.MethodGet && r.Header.Get("Range") == "":
+		o.wholes++
+	}
+	o.mu.Unlock()
+	w.Header().Set("Date", o.clock.Now().UTC().Format(http.TimeFormat))
+	w.Header().Set("Cache-Control", "max-age=3600, stale-if-error=3600")
+	switch {
+	case !known:
+		w.Header().Del("Etag")
+		w.Header().Set("Www-Authenticate", "Basic")
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, "who are you?")
+		return
+	case odd == "whole":
+		r.Header.Del("Range")
+	case odd == "other":
+		w.Header().Set("Etag", `"other"`)
+		r.Header.Del("If-Range")
+	case odd == "longer":
+		body += "more"
+	case odd == "416", odd == "500", odd == "404":
+		w.WriteHeader(map[string]int{"416": 416, "500": 500, "404": 404}[odd])
+		return
+	case odd == "away":
+		o.set(func() { o.probes = 1 }) // net/http may try again
+		panic(http.ErrAbortHandler)
+	case odd == "silent":
+		<-r.Context().Done()
+		return
+	}
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body))
+}
+
+// Under `auth: probe` bytes are shared, and everybody gets what the origin would give.
+func TestAuthProbe(t *testing.T) {
+	for _, as := range []setting{{"one node", 1, false}, {"three nodes", 3, false}, allSmall} {
+		t.Run(as.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			o := &vault{clock: s.clock, body: "one", tag: `"1"`, allowed: "alice carol"}
+			url := serve(t, o.answer) + "/x"
+			cast := s.cast(as, policy.Rule{Auth: policy.Probe})
+			patience := func(d time.Duration) {
+				for _, n := range cast {
+					n.patienceProbe = d
+				}
+			}
+			patience(time.Minute)
+			// asks has a client ask a node. What it and the origin saw is the status, the
+			// body, nginx's word, how often the origin gave one byte and all.
+			asks := func(n int, who, want string, fields ...string) {
+				t.Helper()
+				if who != "" {
+					fields = append(fields, "Authorization: "+who)
+				}
+				o.set(func() { o.probes, o.wholes = 0, 0 })
+				node := cast[n%len(cast)]
+				res, body := node.get(url, fields...)
+				node.quiet(url, res.StatusCode == 200)
+				if res.Header.Get("Content-Type") == "text/plain; charset=utf-8" && res.StatusCode > 500 { // our own
+					body = "-"
+				}
+				got := fmt.Sprint(res.StatusCode, " ", body, " ", res.Header.Get("X-Cache-Status"))
+				o.set(func() { got += fmt.Sprint(" ", o.probes, " ", o.wholes) })
+				if got != want {
+					t.Errorf("%s, by node %d: %q, want %q; %v", who, n, got, want, res.Header)
+				}
+				status := strings.Join(res.Header["Cache-Status"], "")
+				if probed := strings.Contains(status, ";fwd=request;fwd-status=20") && strings.Contains(status, ";detail=auth-probe"); probed != (strings.HasSuffix(want, "REVALIDATED 1 0") || strings.HasSuffix(want, "REVALIDATED 2 0")) {
+					t.Errorf("%s: %s", want, status)
+				}
+			}
+			refused := "401 who are you? BYPASS 0 0"
+
+			asks(0, "alice", "200 one MISS 0 1")
+			asks(0, "alice", "200 one HIT 0 0") // the answer was a word too
+			for n := range cast {
+				asks(n, "bob", refused)
+				asks(n, "", refused)
+				asks(n, "carol", "200 one REVALIDATED 1 0")
+				asks(n, "carol", "200 one HIT 0 0")
+				asks(n, "bob", refused, "Cache-Control: max-stale")
+				asks(n, "bob", "504 -  0 0", "Cache-Control: only-if-cached")
+				asks(n, "carol", "200 one HIT 0 0", "Cache-Control: only-if-cached")
+				asks(n, "carol", "206 n HIT 0 0", "Range: bytes=1-1")
+			}
+			// The word ends.
+			o.set(func() { o.allowed = "alice" })
+			asks(0, "carol", "200 one HIT 0 0")
+			s.clock.pass(admittedFor)
+			for n := range cast {
+				asks(n, "carol", refused)
+			}
+			// Answers of all sorts. Whatever they are, the client gets what is right.
+			for _, odd := range []struct{ is, want string }{
+				{"whole", "200 one REVALIDATED 1 0"},
+				{"longer", "200 one BYPASS 1 1"},
+				{"404", "200 one BYPASS 1 1"},
+				{"416", "200 one BYPASS 1 1"},
+				{"500", "200 one BYPASS 1 1"},
+				{"away", "200 one BYPASS 1 1"},
+				{"silent", "200 one BYPASS 1 1"},
+			} {
+				o.set(func() { o.odd = odd.is })
+				if odd.is == "silent" {
+					patience(50 * time.Millisecond)
+				}
+				asks(0, "alice", odd.want)
+				patience(time.Minute)
+				s.clock.pass(admittedFor)
+			}
+			o.set(func() { o.odd = "" })
+			asks(0, "alice", "200 one REVALIDATED 1 0")
+			// A new version retires the old one for all; so does a part of another one.
+			s.clock.pass(admittedFor)
+			o.set(func() { o.body, o.tag = "two", `"2"` })
+			asks(1, "alice", "200 two MISS 1 1")
+			asks(0, "bob", refused)
+			s.clock.pass(admittedFor)
+			asks(0, "alice", map[int]string{1: "200 two REVALIDATED 1 0", 3: "200 two REVALIDATED 2 0"}[as.nodes]) // of the old one, and of what node 1 has
+			s.clock.pass(admittedFor)
+			o.set(func() { o.odd = "other" })
+			asks(0, "alice", "200 two MISS 1 1")
+			o.set(func() { o.odd = "" })
+			// What is stale is asked about by who may have it, and never served for an
+			// origin that fails to who may not.
+			s.clock.pass(2 * time.Hour)
+			asks(0, "bob", refused)
+			asks(0, "alice", "200 two REVALIDATED 1 1")
+			s.clock.pass(admittedFor)
+			for _, n := range cast {
+				res, err := n.client().Do(request(t, "HEAD", url, "Authorization: bob"))
+				if err != nil || res.StatusCode != http.StatusUnauthorized {
+					t.Errorf("HEAD: %v, %v", err, res)
+				}
+				for _, secret := range []string{"alice", "bob", "carol"} {
+					if strings.Contains(n.log.String(), secret) {
+						t.Errorf("%s is in the log", secret)
+					}
+				}
+				if all, err := n.cfg.Cache.List("", 100); err == nil {
+					for _, rec := range all {
+						if policy.ForOutsiders(rec.Version.Stored) || strings.Contains(fmt.Sprint(rec), "alice") {
+							t.Errorf("%+v", rec)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// Many clients at once, some of whom the origin does not know: each gets his own answer,
+// however their requests meet.
+func TestAuthProbeOfMany(t *testing.T) {
+	for _, as := range []setting{{"swarm", 1, false}, allSmall} {
+		t.Run(as.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			o := &vault{clock: s.clock, body: "secret", tag: `"1"`}
+			for i := 0; i < 8; i += 2 {
+				o.allowed += fmt.Sprintf("user-%d ", i)
+			}
+			url := serve(t, o.answer) + "/x"
+			cast := s.cast(as, policy.Rule{Auth: policy.Probe})
+			var wg sync.WaitGroup
+			for i := range 8 {
+				wg.Go(func() {
+					for range 4 {
+						res, err := cast[0].client().Do(request(t, "GET", url, fmt.Sprintf("Authorization: user-%d", i)))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						got, _ := io.ReadAll(res.Body)
+						res.Body.Close()
+						if want := map[bool]string{true: "secret", false: "who are you?"}[i%2 == 0]; string(got) != want {
+							t.Errorf("user-%d got %q (%s)", i, got, res.Header.Get("Cache-Status"))
+						}
+					}
+				})
+			}
+			wg.Wait()
+			for _, n := range cast {
+				n.quiet(url, true)
+			}
+		})
+	}
+}
