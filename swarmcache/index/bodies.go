@@ -25,8 +25,8 @@ const (
 	bodyTable = 1 << 20
 	// bodyInTree leaves all values to the log: the tree is read whole when it is opened.
 	bodyInTree = 128
-	// bodyLogFile bounds one file of the value log, and so a value.
-	bodyLogFile = 64 << 20
+	// bodyLogFile bounds one file of the value log; a value may have half of it.
+	bodyLogFile = 16 << 20
 )
 
 // BodiesOptions say where bodies are.

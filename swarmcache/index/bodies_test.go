@@ -87,22 +87,22 @@ func TestBodiesOutliveARestartAndACrash(t *testing.T) {
 
 // However much is put, no more disk is taken than was said; what is the latest stays.
 func TestBodiesAreBounded(t *testing.T) {
-	o := BodiesOptions{Dir: filepath.Join(t.TempDir(), "small"), Size: 32 << 20, Token: "1"}
+	o := BodiesOptions{Dir: filepath.Join(t.TempDir(), "small"), Size: 16 << 20, Token: "1"}
 	b := openBodies(t, o)
 	turns := 0
-	for i := range 130 {
-		if putBody(t, b, fmt.Sprint("k", i%100), 500_000) {
+	for i := range 75 {
+		if putBody(t, b, fmt.Sprint("k", i%60), 250_000) {
 			turns++
 		}
 		if taken := b.Taken(); taken > o.Size*9/8 {
 			t.Fatalf("%d: %d bytes are taken", i, taken)
 		}
-		if i == 60 {
+		if i == 40 {
 			b.Close()
 			b = openBodies(t, o)
 		}
 	}
-	if turns < 2 || !has(t, b, "k29", 500_000) || !has(t, b, "k25", 500_000) || has(t, b, "k31", 500_000) {
+	if turns < 2 || !has(t, b, "k14", 250_000) || !has(t, b, "k45", 250_000) || has(t, b, "k20", 250_000) {
 		t.Errorf("%d turns; the latest are not here, or the oldest are", turns)
 	}
 	if _, err := b.Put(map[string][]byte{"large": make([]byte, 9<<20)}); !errors.Is(err, swarmcache.ErrNoSpace) {
@@ -113,7 +113,7 @@ func TestBodiesAreBounded(t *testing.T) {
 	if got, _ := b.Get([]byte("k25")); string(got) != "new" {
 		t.Errorf("%.10q", got)
 	}
-	if err := b.Delete(false, []byte("k25")); err != nil || has(t, b, "k25", 500_000) {
+	if err := b.Delete(false, []byte("k25")); err != nil || has(t, b, "k25", 250_000) {
 		t.Errorf("deleted: %v", err)
 	}
 }
