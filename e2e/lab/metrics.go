@@ -43,6 +43,13 @@ func (n *Node) Metric(name string, labels ...string) float64 {
 	return n.Metrics().Sum(name, labels...)
 }
 
+// Leads reports whether the node says that it leads; who does not answer does not.
+func (n *Node) Leads() bool {
+	n.Machine.lab.Helper()
+	out, err := n.Machine.Try("curl", "-sf", adminURL+"/metrics")
+	return err == nil && Metrics(out).Sum("shatabdi_etcd_leader") == 1
+}
+
 // Metrics reads all of the member's metrics.
 func (e *Etcd) Metrics() Metrics {
 	e.Machine.lab.Helper()
