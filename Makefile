@@ -38,10 +38,10 @@ demo: ## three nodes, three wgets at once, one download from the origin
 test: ## the fast tests
 	go test $(PACKAGES)
 
-# The tags leave out what the static binary leaves out too: libraries in C. One
-# package at a time: under the detector two would starve each other of time.
+# The tags leave out what the static binary leaves out too: libraries in C. Two
+# packages at a time: each waits half of its time, more would starve each other.
 race: ## the fast tests under the race detector (needs gcc)
-	CGO_ENABLED=1 go test -race -p 1 -tags disable_libutp,nosqlite $(PACKAGES)
+	CGO_ENABLED=1 go test -race -p 2 -tags disable_libutp,nosqlite $(PACKAGES)
 
 lint: ## gofmt, vet, staticcheck, tidy go.mod
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: the files above need gofmt -w'; exit 1; }
