@@ -184,7 +184,7 @@ func playQuota(t *testing.T, operations int, limits ...int64) {
 	if p.read.Load() < int64(operations/2) {
 		t.Error("hardly anything was read")
 	}
-	known, err := swarmcache.KnownVolumes(r.index)
+	known, err := swarmcache.KnownVolumes(r.index, r.dir)
 	must(t, err)
 	found, err := swarmcache.Check(swarmcache.CheckConfig{Dir: r.dir, Volumes: known, Index: r.index, Deep: true})
 	if err != nil || len(found.Findings) > 0 {

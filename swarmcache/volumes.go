@@ -58,11 +58,16 @@ func (p whereabouts) at(dir string) string {
 	return ""
 }
 
-// OpenVolumes returns the volumes in dirs; new ones are made. One that was there
-// before and is not now is returned with why it is missing.
-func OpenVolumes(x Index, dirs []string) (all []Volume, err error) {
+// OpenVolumes returns the volumes in dirs, beside the home in dir; new ones are made.
+// One that was there before and is not now is returned with why it is missing.
+func OpenVolumes(x Index, dir string, dirs []string) (all []Volume, err error) {
 	if len(dirs) == 0 {
 		return nil, nil
+	}
+	for i, d := range dirs {
+		if err := apart(d, append([]string{dir}, dirs[:i]...)); err != nil {
+			return nil, err
+		}
 	}
 	home, err := homeOf(x)
 	if err != nil {
@@ -77,7 +82,7 @@ func OpenVolumes(x Index, dirs []string) (all []Volume, err error) {
 		var not *VolumeError
 		switch was := known.at(dir); {
 		case err == nil && slices.ContainsFunc(all, func(v Volume) bool { return v.ID == id }):
-			return nil, &VolumeError{dir, "is given twice", "give each volume once"}
+			return nil, &VolumeError{dir, "is a copy of another one", "give each volume once"}
 		case err == nil && was != id:
 			if was != "" {
 				known[was] = ""
@@ -111,13 +116,44 @@ func homeOf(x Index) (string, error) {
 	return string(b), err
 }
 
+// apart refuses a directory that others may not share: whose files are not of one
+// volume's objects are removed by it.
+func apart(dir string, others []string) error {
+	for _, other := range others {
+		if within(dir, other) || within(other, dir) {
+			return &VolumeError{dir, "is, holds or lies in " + other, "give each volume a directory apart from the others and from the data directory"}
+		}
+	}
+	return nil
+}
+
+// within reports whether dir is other or lies somewhere in it, under whatever names.
+func within(dir, other string) bool {
+	is, err := os.Stat(other)
+	if err != nil {
+		return false
+	}
+	if path, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = path
+	}
+	for dir, err = filepath.Abs(dir); err == nil; dir = filepath.Dir(dir) {
+		if st, err := os.Stat(dir); err == nil && os.SameFile(st, is) {
+			return true
+		}
+		if dir == filepath.Dir(dir) {
+			return false
+		}
+	}
+	return false
+}
+
 // identify returns the id of the volume in dir, where the one called was is expected;
 // empty: nobody was there before, and a new one is made.
 func identify(dir, home, was string) (id string, err error) {
 	m, err := readMarker(dir)
 	switch {
 	case err == nil && m.Home != home:
-		return "", &VolumeError{dir, "belongs to another data directory", "name the right directory, or remove " + filepath.Join(dir, markerName) + " from it to use it afresh"}
+		return "", &VolumeError{dir, "belongs to another data directory", "name the right directory, or remove " + markerName + " and objects from it to use it afresh"}
 	case err == nil:
 		return m.ID, nil
 	case was != "" && errors.Is(err, fs.ErrNotExist):
@@ -128,11 +164,28 @@ func identify(dir, home, was string) (id string, err error) {
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 		return "", &VolumeError{dir, "is no directory", "make it, or mount what belongs there"}
 	}
+	if what := inUse(dir); what != "" {
+		return "", &VolumeError{dir, "is somebody's already: there is " + what + " in it", "name an empty directory; what is in a new volume's objects would be removed"}
+	}
 	m = marker{ID: rand.Text(), Home: home}
 	if err := m.write(dir); err != nil {
 		return "", &VolumeError{dir, "cannot be written: " + err.Error(), "let uid " + fmt.Sprint(os.Geteuid()) + " write there"}
 	}
 	return m.ID, nil
+}
+
+// inUse is what a directory has that no new volume may have; empty: nothing.
+func inUse(dir string) string {
+	for _, name := range []string{"VERSION", "index"} { // of a data directory
+		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+	}
+	objects := filepath.Join(dir, "objects")
+	if l, err := os.ReadDir(objects); len(l) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return objects
+	}
+	return ""
 }
 
 func readMarker(dir string) (m marker, err error) {
@@ -161,7 +214,14 @@ func (m marker) write(dir string) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(name+".new", name)
+	if err := os.Rename(name+".new", name); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // here reports why a volume is not in its directory; nil: it is.
@@ -176,15 +236,23 @@ func (v Volume) here() error {
 	return err
 }
 
-// KnownVolumes are those of a catalogue, wherever they were last.
-func KnownVolumes(x Index) (all []Volume, err error) {
+// KnownVolumes are those of a catalogue whose home is in dir, wherever they were last.
+func KnownVolumes(x Index, dir string) (all []Volume, err error) {
 	known := whereabouts{}
 	if err := readSetting(x, settingVolumes, &known); err != nil {
 		return nil, err
 	}
-	for id, dir := range known {
-		v := volumeAt(id, dir, nil)
-		v.Missing = v.here()
+	for id, d := range known {
+		others := []string{dir}
+		for other, d := range known {
+			if other != id {
+				others = append(others, d)
+			}
+		}
+		v := volumeAt(id, d, apart(d, others))
+		if v.Missing == nil {
+			v.Missing = v.here()
+		}
 		all = append(all, v)
 	}
 	return all, nil

@@ -38,7 +38,7 @@ func newRack(t *testing.T, sizes ...int64) *rack {
 
 func (r *rack) config() swarmcache.Config {
 	r.t.Helper()
-	volumes, err := swarmcache.OpenVolumes(r.index, r.dirs)
+	volumes, err := swarmcache.OpenVolumes(r.index, r.dir, r.dirs)
 	must(r.t, err)
 	for i := range volumes {
 		volumes[i].Size = r.sizes[i+1]
@@ -60,7 +60,7 @@ func (r *rack) open() *swarmcache.Cache {
 
 func (r *rack) check(repair bool) []string {
 	r.t.Helper()
-	known, err := swarmcache.KnownVolumes(r.index)
+	known, err := swarmcache.KnownVolumes(r.index, r.dir)
 	must(r.t, err)
 	found, err := swarmcache.Check(swarmcache.CheckConfig{Dir: r.dir, Volumes: known, Index: r.index, Deep: true, Repair: repair})
 	must(r.t, err)
@@ -377,7 +377,7 @@ func TestVolumesAreKnownByTheirMarkers(t *testing.T) {
 	must(t, errors.Join(os.Mkdir(a, 0o700), os.Mkdir(b, 0o700)))
 	open := func(x swarmcache.Index, dirs ...string) ([]swarmcache.Volume, error) {
 		t.Helper()
-		return swarmcache.OpenVolumes(x, dirs)
+		return swarmcache.OpenVolumes(x, filepath.Join(dir, "home"), dirs)
 	}
 	refused := func(x swarmcache.Index, dirs ...string) {
 		t.Helper()
@@ -434,5 +434,43 @@ func TestVolumesAreKnownByTheirMarkers(t *testing.T) {
 	must(t, err)
 	if l[0].Missing != nil || l[0].ID == moved[0].ID {
 		t.Errorf("%+v", l)
+	}
+}
+
+// What is in a volume's objects and no record speaks of is removed: no volume may be
+// where somebody else has files, however its name is written.
+func TestVolumeIsNobodyElses(t *testing.T) {
+	dir := t.TempDir()
+	in := func(path string) string { return filepath.Join(dir, path) }
+	for _, d := range []string{"data/home/objects/ab", "mine/below", "other/objects/cd", "node/index", "stamped"} {
+		must(t, os.MkdirAll(in(d), 0o700))
+	}
+	must(t, errors.Join(
+		os.WriteFile(in("other/objects/cd/file"), nil, 0o600), os.WriteFile(in("stamped/VERSION"), nil, 0o600),
+		os.Symlink(in("data/home"), in("link")), os.Symlink(in("mine"), in("again"))))
+	for _, dirs := range [][]string{
+		{"data/home"}, {"link"}, {"data/home/objects"}, {"link/objects/ab"}, {"data"},
+		{"mine", "again"}, {"mine", "mine/below"}, {"mine/below", "again"}, {"other"}, {"node"}, {"stamped"},
+	} {
+		var all []string
+		for _, d := range dirs {
+			all = append(all, in(d))
+		}
+		var not *swarmcache.VolumeError
+		if _, err := swarmcache.OpenVolumes(cachetest.NewIndex(), in("data/home"), all); !errors.As(err, &not) || not.Hint == "" {
+			t.Errorf("%v: %v", dirs, err)
+		}
+		if _, err := os.Stat(filepath.Join(all[0], "VOLUME")); len(all) == 1 && !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%v was made a volume: %v", dirs, err)
+		}
+	}
+
+	// A check leaves alone what an earlier program took for one.
+	x := cachetest.NewIndex()
+	_, err := swarmcache.OpenVolumes(x, in("elsewhere"), []string{in("mine")})
+	must(t, err)
+	known, err := swarmcache.KnownVolumes(x, in("mine"))
+	if err != nil || len(known) != 1 || known[0].Missing == nil {
+		t.Errorf("%+v, %v", known, err)
 	}
 }

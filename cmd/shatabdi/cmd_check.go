@@ -93,7 +93,7 @@ func checkDataDir(path, forget string, deep, repair bool) (all swarmcache.Checke
 			return all, failure("name one by its directory or id, as the log of a start or this check tells it", "%v", err)
 		}
 	}
-	volumes, err := swarmcache.KnownVolumes(x)
+	volumes, err := swarmcache.KnownVolumes(x, path)
 	if err != nil {
 		return all, err
 	}

@@ -137,6 +137,7 @@ func TestProblems(t *testing.T) {
 		{name: "two upload limits", args: []string{"--uplink=1Gbit/s", "--upload-limit=4MiB/s"}, want: []string{"want one of them"}},
 		{name: "bits for bytes", args: []string{"--upload-limit=100"}, want: []string{"too slow"}},
 		{name: "no cache", args: []string{"--cache-size=0"}, want: []string{"mode: pass"}},
+		{name: "volume in the data directory", args: []string{"--data-dir=/srv/data", "--volume=/srv/data/objects"}, want: []string{"lies in data_dir"}},
 		{name: "small", env: []string{"SHATABDI_SMALL=perhaps"}, want: []string{`SHATABDI_SMALL: "perhaps"; want pass or cache`}},
 		{name: "endpoint without scheme", args: []string{"--etcd-endpoints=10.0.0.1:2379"}, want: []string{"want http:// or https://HOST:PORT"}},
 		{name: "endpoint with a password", args: []string{"--etcd-endpoints=tcp://u:secret@h:1"}, want: []string{"u:xxxxx@h"}},

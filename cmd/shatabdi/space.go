@@ -64,7 +64,7 @@ func (d *daemon) openVolumes(x swarmcache.Index) ([]swarmcache.Volume, error) {
 	for i, v := range d.cfg.Cache.Volumes {
 		dirs[i] = filepath.Clean(v.Dir)
 	}
-	volumes, err := swarmcache.OpenVolumes(x, dirs)
+	volumes, err := swarmcache.OpenVolumes(x, d.cfg.DataDir, dirs)
 	var not *swarmcache.VolumeError
 	if errors.As(err, &not) {
 		return nil, failure(not.Hint, "%v", err)

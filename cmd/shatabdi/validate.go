@@ -25,7 +25,7 @@ func (c *Config) Validate() []problem {
 	v.listeners(c)
 	v.proxy(c.Proxy)
 	v.peer(c.Peer)
-	v.cache(c.Cache)
+	v.cache(c.Cache, c.DataDir)
 	v.require(c.Cache.Replicas >= 0, "cache.replicas", "negative; want 0 (none are made) or more")
 	v.require(c.Cache.HealAfter >= 0, "cache.heal_after", "negative; want 0s or more")
 	v.require(c.Cache.HotEvery >= 0, "cache.hot_every", "negative; want 0s (never) or more")
@@ -137,10 +137,12 @@ func (v *validator) peer(p Peer) {
 	}
 }
 
-func (v *validator) cache(c Cache) {
+func (v *validator) cache(c Cache, data string) {
 	v.require(c.Size.Percent > 0 || c.Size.Bytes > 0, "cache.size", "nothing would fit; want a size such as 50GiB or 80%% (to keep nothing, set mode: pass)")
 	for i, d := range c.Volumes {
-		v.directory(fmt.Sprintf("cache.volumes[%d]", i), d.Dir)
+		key := fmt.Sprintf("cache.volumes[%d]", i)
+		v.directory(key, d.Dir)
+		v.require(!holds(d.Dir, data) && !holds(data, d.Dir), key, "%q is, holds or lies in data_dir; want a directory apart from it", d.Dir)
 	}
 	v.require(c.SwarmThreshold >= 0, "cache.swarm_threshold", "want a size such as 4MiB, or 0 for all")
 	v.require(c.MaxTransfers >= 0, "cache.max_transfers", "negative; want 0 (no limit) or more")
@@ -174,6 +176,12 @@ func (v *validator) directories(key string, dirs []string) {
 
 func (v *validator) directory(key, dir string) {
 	v.require(filepath.IsAbs(dir) && filepath.Clean(dir) != "/", key, "%q; want the absolute path of a directory below /", dir)
+}
+
+// holds reports whether a directory is another one or has it below, as far as their
+// names tell.
+func holds(dir, other string) bool {
+	return strings.HasPrefix(filepath.Clean(other)+"/", filepath.Clean(dir)+"/")
 }
 
 func (v *validator) warmup(w Warmup, schemes []string) {
