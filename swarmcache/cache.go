@@ -437,7 +437,7 @@ func (c *Cache) admitOnce(v Version) (_ *object, unwell bool, _ error) {
 	c.untilGone(v.ID) // its file has the same name
 	rec, known := Record{Version: v, Added: c.now().Unix()}, false
 	if c.has(v.ID) {
-		if r, err := c.recorded(v.ID); err == nil {
+		if r, err := c.recorded(v.ID); err == nil && !c.isAway(&r) {
 			rec, known = r, true
 		}
 		if !v.InfoHash.IsZero() {
@@ -520,10 +520,15 @@ func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, erro
 	o := &object{c: c, file: f, volume: at.ID, added: rec.Added, pinned: rec.Pinned, priority: rec.Priority, verified: rec.Verified, recorded: recorded}
 	f.onClose = func() {
 		c.mu.Lock()
-		defer c.mu.Unlock()
+		away := func() {}
 		if c.objects[v.ID] == o {
+			if !o.recorded { // another body is, and nobody would find this one
+				_, away = c.leaveLocked(v.ID)
+			}
 			delete(c.objects, v.ID)
 		}
+		c.mu.Unlock()
+		away()
 	}
 	c.mu.Lock()
 	here := c.entries[v.ID] != nil

@@ -136,3 +136,6 @@ func Flush(f *File) error {
 	_, err := f.snapshot()
 	return err
 }
+
+// Condemn has the cache forget an object that turned out to be wrong.
+func Condemn(o *Object) { o.o.condemn() }

@@ -61,7 +61,7 @@ func (c *Cache) Record(id ObjectID) (Record, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[id]
-	if e == nil {
+	if e == nil || e.volume.ID != r.Volume {
 		return Record{}, ErrNotFound
 	}
 	r.LastUsed = e.lastUsed / 1e9 // the catalogue's may be old

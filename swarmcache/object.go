@@ -213,9 +213,7 @@ func (o *object) seal() error {
 	if err := o.putLocked(Record{Complete: true, Hashes: o.file.Hashes(), Untold: true}); err != nil {
 		return err
 	}
-	if !o.file.Condemned() {
-		o.c.sealedNow(o.file.Version())
-	}
+	o.c.sealedNow(o)
 	return nil
 }
 
@@ -231,7 +229,7 @@ func (o *object) setUntold(untold bool) error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
 	rec, err := o.c.cfg.Index.Get(o.file.version.ID)
-	if errors.Is(err, ErrNotFound) || err == nil && (!rec.Complete || rec.Untold == untold) {
+	if errors.Is(err, ErrNotFound) || err == nil && (rec.Volume != o.volume || !rec.Complete || rec.Untold == untold) {
 		return nil
 	}
 	if err != nil {
@@ -261,7 +259,7 @@ func (o *object) rewriteLocked() error {
 		return nil // it will be entered with them
 	}
 	rec, err := o.c.cfg.Index.Get(o.file.version.ID)
-	if err != nil {
+	if err != nil || rec.Volume != o.volume {
 		return err
 	}
 	return o.putLocked(rec)
@@ -272,6 +270,13 @@ func (o *object) putLocked(r Record) error {
 	if o.file.Condemned() {
 		return nil
 	}
+	if a, away := o.c.absentee(o.file.version.Key, o.file.version.ID); away {
+		return o.putOver(a, r)
+	}
+	return o.writeLocked(r)
+}
+
+func (o *object) writeLocked(r Record) error {
 	r.Added, r.Pinned, r.Priority, r.Volume = o.added, o.pinned, o.priority, o.volume
 	r.Verified = o.verified
 	r.LastUsed = o.c.lastUsed(o.file.version.ID)
@@ -282,9 +287,17 @@ func (o *object) putLocked(r Record) error {
 	return err
 }
 
-// condemn makes the cache forget the object; its readers keep their bytes.
+// condemn makes the cache forget the object, unless it has another body in its place
+// already; its readers keep their bytes.
 func (o *object) condemn() {
-	o.c.forget(o.file.version.ID)
+	c, id := o.c, o.file.version.ID
+	c.mu.Lock()
+	away := func() {}
+	if c.objects[id] == o {
+		_, away = c.leaveLocked(id)
+	}
+	c.mu.Unlock()
+	away()
 }
 
 // Object is a handle on one version of an object that is here or coming.

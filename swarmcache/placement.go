@@ -3,7 +3,6 @@ package swarmcache
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"slices"
@@ -12,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"shatabdi/policy"
 )
 
 // volume is one of the cache's, with its books.
@@ -45,8 +42,12 @@ func (c *Cache) newVolume(v Volume) *volume {
 // place where a disk was mounted, nobody finds again.
 func (c *Cache) stillThere(v *volume) error {
 	err := v.here()
-	if err != nil {
+	switch {
+	case err == nil:
+	case isGone(err):
 		c.lose(v, err)
+	default:
+		v.see(err, c.log)
 	}
 	return err
 }
@@ -152,13 +153,14 @@ func (c *Cache) tiersLocked() (tiers [][]*volume) {
 
 // roomLocked chooses a volume for n more bytes, and what must go there for them: the
 // one with most room, and where none has enough, that of what is least likely to be
-// used again. on: it must be that one.
-func (c *Cache) roomLocked(n int64, on *volume) (v *volume, victims []ObjectID, ok bool) {
+// used again. on: it must be that one; not: any but that.
+func (c *Cache) roomLocked(n int64, on, not *volume) (v *volume, victims []ObjectID, ok bool) {
 	tiers := [][]*volume{{on}}
 	if on == nil {
 		tiers = c.tiersLocked()
 	}
 	for _, all := range tiers {
+		all = slices.DeleteFunc(all, func(v *volume) bool { return v == not || v.lost != nil })
 		if len(all) == 0 {
 			continue
 		}
@@ -248,6 +250,12 @@ func (c *Cache) bodyOf(r *Record) (path string, err error) {
 	return pathOf(v.Objects, r.Version.ID), nil
 }
 
+// isAway reports whether a record is not of the body that is here.
+func (c *Cache) isAway(r *Record) bool {
+	_, err := c.bodyOf(r)
+	return err != nil
+}
+
 // vanished is called when an object's file is not where it was: the object is gone,
 // or the whole volume.
 func (c *Cache) vanished(id ObjectID, why error) {
@@ -279,10 +287,11 @@ func (c *Cache) lose(v *volume, why error) {
 				o.file.condemned.Store(true) // nothing more is recorded of it
 			}
 			c.dropLocked(id, e)
-			c.awayLocked(absentee{e.key, id, o})
+			c.awayLocked(absentee{key: e.key, id: id, o: o})
 			sealed = append(sealed, e.infoHash)
 		}
 	}
+	c.loseUnsureLocked(v)
 	c.mu.Unlock()
 	c.log.Error("a volume is gone: its objects are not here until a start with it", "volume", v.Dir, "objects", len(sealed), "error", why)
 	for _, ih := range sealed {
@@ -290,83 +299,6 @@ func (c *Cache) lose(v *volume, why error) {
 			s.Withdraw(ih)
 		}
 	}
-}
-
-// absentee is an object that the catalogue has, on a volume that is missing. It is not
-// here, but must not come back after a purge.
-type absentee struct {
-	key policy.Key
-	id  ObjectID
-	o   *object // that was open when the volume went, or nil
-}
-
-func (c *Cache) awayLocked(a absentee) {
-	base := a.key.Base()
-	c.absentees[base] = append(c.absentees[base], a)
-}
-
-// backLocked notes that another body of an object is here: the catalogue will speak of
-// that one.
-func (c *Cache) backLocked(key policy.Key, id ObjectID) {
-	c.takeAwayLocked(key, func(a absentee) bool { return a.id == id })
-}
-
-func (c *Cache) takeAwayLocked(key policy.Key, which func(absentee) bool) (taken []absentee) {
-	base := key.Base()
-	c.absentees[base] = slices.DeleteFunc(c.absentees[base], func(a absentee) bool {
-		if which(a) {
-			taken = append(taken, a)
-			return true
-		}
-		return false
-	})
-	if len(c.absentees[base]) == 0 {
-		delete(c.absentees, base)
-	}
-	return taken
-}
-
-// forgetAway takes out of the catalogue what key selects, or of its variants what
-// which names, on volumes that are missing, and tells how much that was. Their files
-// belong to nothing when the volume comes back.
-func (c *Cache) forgetAway(key policy.Key, which func(absentee) bool) (n int, err error) {
-	l := &leaving{gone: make(chan struct{})}
-	c.mu.Lock()
-	taken := c.takeAwayLocked(key, which)
-	for _, a := range taken {
-		c.leaving[a.id] = l
-	}
-	c.mu.Unlock()
-	for _, a := range taken {
-		err = errors.Join(err, c.deleteAway(a))
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, a := range taken {
-		delete(c.leaving, a.id)
-		if err != nil {
-			c.awayLocked(a) // some of them are
-		}
-	}
-	close(l.gone)
-	return len(taken), err
-}
-
-func (c *Cache) deleteAway(a absentee) error {
-	if a.o != nil {
-		a.o.recording.Lock() // what was being recorded when the volume went goes too
-		defer a.o.recording.Unlock()
-	}
-	c.selecting.Lock()
-	defer c.selecting.Unlock()
-	if err := c.cfg.Index.Delete(a.id); err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("forget %s: %w", a.id, err)
-	}
-	return nil
-}
-
-func (c *Cache) forgetAwayAll(base policy.Key) (n int, err error) {
-	return c.forgetAway(base, func(a absentee) bool { return a.key == base || a.key.Base() == base })
 }
 
 // States of a volume.

@@ -136,28 +136,33 @@ func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
 func (c *Cache) purgeHere(key policy.Key) (had int, err error) {
 	c.Mark(key).Advance()
 	had = c.cfg.Purged(key)
-	n, err := c.forgetAwayAll(key)
-	had += n
 	for _, k := range c.variantsOf(key) {
-		if _, here := c.selected(k); here {
+		here, e := c.forgetHere(k)
+		if here {
 			had++
 		}
-		err = errors.Join(err, c.forgetKey(k))
+		err = errors.Join(err, e)
 	}
-	return had, err
+	n, away := c.forgetAway(key, ofAll(key)) // last: a volume may have gone meanwhile
+	return had + n, errors.Join(err, away)
 }
 
 // forgetKey forgets what key selects on this node, if anything, and what is being
 // spooled for it.
 func (c *Cache) forgetKey(key policy.Key) error {
+	_, err := c.forgetHere(key)
+	_, away := c.forgetAway(key, of(key))
+	return errors.Join(err, away)
+}
+
+// forgetHere is forgetKey but for what is on a missing volume.
+func (c *Cache) forgetHere(key policy.Key) (had bool, err error) {
 	c.spools.forget(key)
-	if id, ok := c.selected(key); ok {
-		if err := c.forget(id).wait(); err != nil {
-			return err
-		}
+	id, had := c.selected(key)
+	if had {
+		err = c.forget(id).wait()
 	}
-	_, err := c.forgetAway(key, func(a absentee) bool { return a.key == key })
-	return err
+	return had, err
 }
 
 // obey forgets what was purged since this node last heard of purges: at once for
@@ -307,9 +312,6 @@ func (c *Cache) obeyNow(p Purge) (all []gone) {
 // directory where this node published it, or the record of its fill, after the
 // purge had done so.
 func (c *Cache) obeyWholly(p Purge, all []gone) error {
-	if _, err := c.forgetAwayAll(p.Key); err != nil {
-		return err
-	}
 	for _, g := range all {
 		if g.stays != nil {
 			if err := c.expired(c.ctx, g); err != nil {
@@ -331,5 +333,11 @@ func (c *Cache) obeyWholly(p Purge, all []gone) error {
 			return err
 		}
 	}
-	return nil
+	// Last, as a volume may have gone meanwhile.
+	change := c.forgetAway
+	if p.Soft {
+		change = c.expireAway
+	}
+	_, err := change(p.Key, ofAll(p.Key))
+	return err
 }

@@ -18,7 +18,7 @@ func (c *Cache) Sealed(id ObjectID) (Version, []byte, error) {
 		return Version{}, nil, ErrNotFound
 	}
 	r, err := c.cfg.Index.Get(id)
-	if err == nil && (!r.Complete || len(r.Hashes) == 0 || r.Version.InfoHash.IsZero()) {
+	if err == nil && (c.isAway(&r) || !r.Complete || len(r.Hashes) == 0 || r.Version.InfoHash.IsZero()) {
 		err = ErrNotSealed
 	}
 	return r.Version, r.Hashes, err

@@ -32,6 +32,8 @@ func (c *Cache) SoftPurge(ctx context.Context, key policy.Key) (had int, err err
 	for _, g := range all {
 		err = errors.Join(err, c.expired(ctx, g))
 	}
+	n, away := c.expireAway(key, ofAll(key)) // last: a volume may have gone meanwhile
+	had, err = had+n, errors.Join(err, away)
 	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(key), Self: true})
 	return had, cmp.Or(err, told)
 }
@@ -93,6 +95,21 @@ func (c *Cache) expire(key policy.Key) (all []gone) {
 		all = append(all, gone{key: k, id: id, stays: &marked{o: o}})
 	}
 	return all
+}
+
+// expireAway marks absentees, in the catalogue: they are stale when they come back.
+func (c *Cache) expireAway(key policy.Key, which func(absentee) bool) (n int, err error) {
+	return c.changeAllAway(key, which, func(a absentee) error {
+		rec, err := c.cfg.Index.Get(a.id)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rec.Version.Stored.Invalid = true
+		return c.cfg.Index.Put(rec)
+	})
 }
 
 // marked is an object in memory, which stays there until that is recorded.

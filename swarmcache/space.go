@@ -53,7 +53,7 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 		} else if err != nil { // who knows
 			c.log.Error("an object cannot be reached", "object", v.ID, "error", err)
 			at.see(err, c.log)
-			c.awayLocked(absentee{key: v.Key, id: v.ID})
+			c.awayLocked(absentee{key: v.Key, id: v.ID, at: at, size: v.Length})
 			unsure[v.ID] = at
 			return true
 		}
@@ -193,12 +193,11 @@ func (c *Cache) reserve(v Version, on *volume, had int64) error {
 		c.mu.Unlock()
 		return nil
 	}
-	at, away, err := c.makeRoomLocked(v.Length-had, on)
+	at, away, err := c.makeRoomLocked(v.Length-had, on, c.unsureLocked(v.Key, v.ID))
 	if err == nil {
 		c.entries[v.ID] = &entry{key: v.Key, volume: at, size: v.Length, lastUsed: c.now().UnixNano(), asked: c.round}
 		c.evict.Add(v.ID, v.Length)
 		at.used += v.Length - had
-		c.backLocked(v.Key, v.ID)
 	}
 	c.mu.Unlock()
 	away()
@@ -209,7 +208,7 @@ func (c *Cache) reserve(v Version, on *volume, had int64) error {
 // one that it chooses, and waits for it.
 func (c *Cache) reserveMore(n int64, on *volume) (at *volume, err error) {
 	c.mu.Lock()
-	at, away, err := c.makeRoomLocked(n, on)
+	at, away, err := c.makeRoomLocked(n, on, nil)
 	if err == nil {
 		at.used += n
 	}
@@ -261,8 +260,8 @@ func (c *Cache) untilRoom() {
 
 // makeRoomLocked takes what must go for n more bytes out of the books. away, without
 // mu, has it removed.
-func (c *Cache) makeRoomLocked(n int64, on *volume) (at *volume, away func(), err error) {
-	at, victims, ok := c.roomLocked(n, on)
+func (c *Cache) makeRoomLocked(n int64, on, not *volume) (at *volume, away func(), err error) {
+	at, victims, ok := c.roomLocked(n, on, not)
 	if !ok {
 		return nil, func() {}, ErrNoSpace
 	}
@@ -296,12 +295,13 @@ func (e *entry) turn() int {
 	return lastTurn
 }
 
-// sealedNow notes that v is complete, and lets peers find it by its infohash.
-func (c *Cache) sealedNow(v Version) {
+// sealedNow notes that o is complete, and lets peers find it by its infohash.
+func (c *Cache) sealedNow(o *object) {
+	v := o.file.Version()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[v.ID]
-	if e == nil {
+	if e == nil || c.objects[v.ID] != o {
 		return
 	}
 	e.verified = c.now().Unix()
@@ -388,7 +388,7 @@ func (c *Cache) dropLocked(id ObjectID, e *entry) {
 // its space again, and may be chosen to go another time.
 func (c *Cache) remove(id ObjectID, e *entry) error {
 	c.selecting.Lock()
-	err := c.cfg.Index.Delete(id)
+	err := c.unrecord(id, e)
 	c.selecting.Unlock()
 	if errors.Is(err, ErrNotFound) {
 		err = nil

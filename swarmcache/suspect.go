@@ -139,6 +139,9 @@ func (o *object) retire(piece int) error {
 	c, id := o.c, o.file.version.ID
 	o.recording.Lock()
 	rec, err := c.cfg.Index.Get(id)
+	if err == nil && rec.Volume != o.volume {
+		err = ErrNotFound
+	}
 	if err == nil {
 		rec = rec.demoted([]int{piece})
 		rec.Suspect, rec.LastUsed, rec.Hashes = true, c.lastUsed(id), nil // those that stand stay
@@ -155,9 +158,10 @@ func (o *object) retire(piece int) error {
 	defer c.files.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.objects[id] == o {
-		delete(c.objects, id)
+	if c.objects[id] != o {
+		return nil // it has gone
 	}
+	delete(c.objects, id)
 	if e := c.entries[id]; e != nil {
 		e.verified = 0
 		if c.sealed[e.infoHash] == id {

@@ -97,17 +97,22 @@ func (c *Cache) readBack(ctx context.Context, id ObjectID, f func(piece []byte) 
 // Expire makes what key selects on this node stale: it is not used again before
 // the origin has confirmed it. It reports whether there was anything.
 func (c *Cache) Expire(key policy.Key) (had bool, err error) {
-	id, ok := c.selected(key)
-	if !ok {
-		return false, nil
-	}
 	c.Mark(key).Advance()
+	id, had := c.selected(key)
+	if had {
+		err = c.expireOne(id)
+	}
+	n, away := c.expireAway(key, of(key)) // last: a volume may have gone meanwhile
+	return had && err == nil || n > 0, errors.Join(err, away)
+}
+
+func (c *Cache) expireOne(id ObjectID) error {
 	o, err := c.look(id)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer o.file.Release()
 	s := o.file.Version().Stored
 	s.Invalid = true
-	return true, o.freshen(s)
+	return o.freshen(s)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 )
 
 // Object files are in the home, beside the catalogue, and on as many other volumes as
@@ -224,16 +225,24 @@ func (m marker) write(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// here reports why a volume is not in its directory; nil: it is.
+var errAnother = errors.New("another volume is in its place")
+
+// here reports why a volume is not in its directory, or cannot be asked; nil: it is.
 func (v Volume) here() error {
 	if v.ID == "" {
 		return nil // without its home a node has no catalogue either
 	}
 	m, err := readMarker(v.Dir)
 	if err == nil && m.ID != v.ID {
-		err = fmt.Errorf("another volume is in %s", v.Dir)
+		err = fmt.Errorf("%s: %w", v.Dir, errAnother)
 	}
 	return err
+}
+
+// isGone reports whether here said that the volume is not there, and not only that
+// nobody could look: for that a healthy one is not given up.
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, errAnother)
 }
 
 // KnownVolumes are those of a catalogue whose home is in dir, wherever they were last.

@@ -175,10 +175,9 @@ func TestVolumeIsMissingForARun(t *testing.T) {
 			t.Errorf("%s is here: %t", m.name, !want)
 		}
 	}
-	if here(c, again) {
-		t.Error("the old file is taken for the new one")
+	if !here(c, again) || !r.is(c, again) || r.on(c, again) != 1 {
+		t.Error("what was whole was given up for half of it")
 	}
-	fill(t, c, again).Close()
 	must(t, c.Close())
 	if found := r.check(false); len(found) > 0 {
 		t.Errorf("found %q", found)
@@ -472,5 +471,170 @@ func TestVolumeIsNobodyElses(t *testing.T) {
 	known, err := swarmcache.KnownVolumes(x, in("mine"))
 	if err != nil || len(known) != 1 || known[0].Missing == nil {
 		t.Errorf("%+v, %v", known, err)
+	}
+}
+
+// The bytes of what is on a missing volume come again. Until they are whole, the whole
+// body that is away is what the catalogue speaks of, whatever becomes of the new one.
+func TestMissingVolumeKeepsWhatComesAgain(t *testing.T) {
+	r := newRack(t, 8<<20, 64<<20)
+	all := numbered(5, 300<<10)
+	half, condemned, spooled, whole, evicted := all[0], all[1], all[2], all[3], all[4]
+	c := r.open()
+	for _, m := range all {
+		obj := fill(t, c, m)
+		must(t, c.SetPinned(obj.Version().ID, true))
+		obj.Close()
+		if r.on(c, m) != 1 {
+			t.Fatal("it is not where most room is")
+		}
+	}
+	must(t, c.Close())
+	r.unmount(0)
+	c = r.open()
+	fillHalf(t, c, half)
+	for m, leaves := range map[*memory]func(*swarmcache.Object){
+		&condemned: swarmcache.Condemn,
+		&evicted:   func(o *swarmcache.Object) { must(t, c.Forget(o.Version().ID)) },
+	} {
+		obj, err := c.Fill(t.Context(), m.version(), true, nil, m)
+		must(t, err)
+		leaves(obj)
+		obj.Close()
+	}
+	fill(t, c, whole).Close()
+	v := spooled.version()
+	v.Length = 0
+	s := c.Spool(v)
+	_, err := s.Write(spooled.data)
+	must(t, err)
+	files, err := filepath.Glob(filepath.Join(r.dir, "spool-*"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	must(t, os.Remove(files[0])) // so that it cannot be placed
+	if err := s.Commit(t.Context(), 1); err == nil {
+		t.Error("a spool is placed without its file")
+	}
+	must(t, c.Close())
+	if found := r.check(false); !slices.Equal(found, []string{swarmcache.FoundVolume}) {
+		t.Errorf("found %q", found)
+	}
+
+	r.mount(0)
+	c = r.open()
+	for _, m := range all {
+		if !r.is(c, m) || (r.on(c, m) == 0) != (m.name == whole.name) {
+			t.Errorf("%s is not where it should be", m.name)
+			continue
+		}
+		if rec, err := c.Selected(policy.Key(m.name)); err != nil || !rec.Complete || !rec.Pinned {
+			t.Errorf("%s: %+v, %v", m.name, rec, err)
+		}
+	}
+	must(t, c.Close())
+	if found := r.check(false); len(found) > 0 {
+		t.Errorf("found %q", found)
+	}
+}
+
+// A file that cannot be reached is left where it is, takes its space, and may be whole.
+func TestUnreachableFileIsLeftAlone(t *testing.T) {
+	r := newRack(t, 8<<20, 64<<20)
+	m := newMemory("x", 300<<10)
+	c := r.open()
+	obj := fill(t, c, m)
+	path := swarmcache.PathOf(obj)
+	obj.Close()
+	must(t, c.Close())
+	must(t, errors.Join(os.Rename(path, path+".kept"), os.Symlink(path, path))) // it leads nowhere
+	must(t, os.Rename(path+".kept", filepath.Join(r.dirs[0], "kept")))
+	c = r.open()
+	if v := c.Volumes()[1]; v.Bytes != 300<<10 {
+		t.Errorf("%+v", v)
+	}
+	fillHalf(t, c, m)
+	must(t, c.Close())
+	must(t, os.Rename(filepath.Join(r.dirs[0], "kept"), path))
+	c = r.open()
+	if !r.is(c, m) || r.on(c, m) != 1 {
+		t.Error("it is not where it was")
+	}
+	must(t, c.Close())
+}
+
+// A volume is not given up because nobody could look whether it is there.
+func TestVolumeOutlivesAnError(t *testing.T) {
+	r := newRack(t, 8<<20, 64<<20)
+	all := numbered(2, 300<<10)
+	c := r.open()
+	fill(t, c, all[0]).Close()
+	marker := filepath.Join(r.dirs[0], "VOLUME")
+	must(t, errors.Join(os.Rename(marker, marker+".kept"), os.Mkdir(marker, 0o700))) // it cannot be read
+	if _, err := c.Fill(t.Context(), all[1].version(), true, nil, all[1]); err == nil {
+		t.Error("something is made where the volume may not be")
+	}
+	if v := c.Volumes()[1]; v.State != swarmcache.VolumeWell || !r.is(c, all[0]) {
+		t.Errorf("%+v", v)
+	}
+	must(t, errors.Join(os.Remove(marker), os.Rename(marker+".kept", marker)))
+	fill(t, c, all[1]).Close()
+	if r.on(c, all[1]) != 1 {
+		t.Error("it is not used again")
+	}
+}
+
+// What is made stale while its volume is missing is stale when that comes back.
+func TestExpiryReachesMissingVolumes(t *testing.T) {
+	r := newRack(t, 8<<20, 64<<20)
+	all := numbered(3, 300<<10)
+	c := r.open()
+	for _, m := range all {
+		fill(t, c, m).Close()
+	}
+	must(t, c.Close())
+	r.unmount(0)
+	c = r.open()
+	if had, err := c.Expire(policy.Key(all[0].name)); err != nil || !had {
+		t.Errorf("expired: %t, %v", had, err)
+	}
+	if had, err := c.SoftPurge(t.Context(), policy.Key(all[1].name)); err != nil || had != 1 {
+		t.Errorf("purged %d, %v", had, err)
+	}
+	must(t, c.Close())
+	r.mount(0)
+	c = r.open()
+	for i, m := range all {
+		obj, err := c.Local(policy.Key(m.name), m)
+		must(t, err)
+		if obj.Version().Stored.Invalid != (i < 2) {
+			t.Errorf("%s: %+v", m.name, obj.Version().Stored)
+		}
+		obj.Close()
+	}
+}
+
+// Who still reads what went with its volume has no say in the body that comes in its place.
+func TestLostBodyIsOnItsOwn(t *testing.T) {
+	r := newRack(t, 8<<20, 64<<20)
+	all := numbered(2, 300<<10)
+	c := r.open()
+	old := fill(t, c, all[0])
+	defer old.Close()
+	r.unmount(0)
+	fill(t, c, all[1]).Close()
+	if c.Volumes()[1].State != swarmcache.VolumeMissing {
+		t.Fatal("that the volume is gone was not seen")
+	}
+	fill(t, c, all[0]).Close()
+	swarmcache.Condemn(old)
+	if !r.is(c, all[0]) || r.on(c, all[0]) != 0 {
+		t.Error("the new body went with the old one")
+	}
+	must(t, c.Close())
+	r.mount(0)
+	c = r.open()
+	if !r.is(c, all[0]) || r.on(c, all[0]) != 0 {
+		t.Error("the catalogue does not speak of the new one")
 	}
 }
