@@ -138,6 +138,13 @@ func PartOf(whole Stored, length int64, part Stored) (r httpheader.Range, ok boo
 	return got.Range, joined(whole.Header, "Content-Encoding") == joined(part.Header, "Content-Encoding")
 }
 
+// SameWhole reports whether again is a 200 with all of the very same representation
+// that whole is of, length bytes long: what PartOf is for a part.
+func SameWhole(whole Stored, length int64, again Stored) bool {
+	return again.Status == http.StatusOK && contentLength(again.Header) == length && sameStrong(whole, again) &&
+		joined(whole.Header, "Content-Encoding") == joined(again.Header, "Content-Encoding")
+}
+
 // sameStrong: an entity tag is compared with an entity tag only; a date counts
 // when it is strong, and neither has a tag.
 func sameStrong(a, b Stored) bool {

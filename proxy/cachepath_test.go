@@ -632,6 +632,25 @@ func TestBrokenFillIsContinuedFromTheOrigin(t *testing.T) {
 	})
 }
 
+// An origin that has no ranges gives all of it once more; the client gets what it lacks.
+func TestBrokenFillIsContinuedWithoutRanges(t *testing.T) {
+	o := newStore(t, body(200_000))
+	n, _ := broken(t, o, 70_000, swarmcache.ErrFillEnded)
+	o.answers(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "200000")
+		io.WriteString(w, o.body)
+	})
+	if _, got := n.get(o.url + "/x"); got != o.body {
+		t.Errorf("got %d bytes", len(got))
+	}
+	if _, got := n.get(o.url+"/x", "Range: bytes=60000-89999"); got != o.body[60_000:90_000] {
+		t.Errorf("got %d bytes", len(got))
+	}
+	if n.metric("shatabdi_resumes_total", "result=continued") != 2 {
+		t.Error("not counted")
+	}
+}
+
 func TestBrokenRangeIsContinuedToItsEnd(t *testing.T) {
 	o := newStore(t, body(200_000))
 	n, _ := broken(t, o, 70_000, io.ErrUnexpectedEOF)
@@ -671,8 +690,21 @@ func TestBrokenFillIsNeverMixed(t *testing.T) {
 				w.WriteHeader(206)
 			})
 		}},
-		{"no ranges", func(o *store, _ *fakeCache) {
+		{"no ranges, and no length", func(o *store, _ *fakeCache) {
 			o.answers(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, o.body) })
+		}},
+		{"no ranges, and another validator", func(o *store, _ *fakeCache) {
+			o.answers(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Etag", `"v2"`)
+				w.Header().Set("Content-Length", "200000")
+				io.WriteString(w, o.body)
+			})
+		}},
+		{"no ranges, and another length", func(o *store, _ *fakeCache) {
+			o.answers(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Length", "199999")
+				io.WriteString(w, o.body[1:])
+			})
 		}},
 		{"no strong validator", func(o *store, c *fakeCache) {
 			for _, obj := range c.objects {
