@@ -255,8 +255,8 @@ func (o *object) rewrite() error {
 }
 
 func (o *object) rewriteLocked() error {
-	if !o.recorded {
-		return nil // it will be entered with them
+	if !o.recorded || o.file.Condemned() {
+		return nil // it will be entered with them, or has gone
 	}
 	rec, err := o.c.cfg.Index.Get(o.file.version.ID)
 	if err != nil || rec.Volume != o.volume {
