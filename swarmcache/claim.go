@@ -66,7 +66,7 @@ func (t *transfer) claim(ctx context.Context, now time.Time) {
 		}
 		return
 	}
-	if t.c.leavesToOthers(t) {
+	if t.leavesToOthers(now) {
 		t.freeSeat()
 		return
 	}
@@ -462,7 +462,7 @@ func (t *transfer) extend(ctx context.Context, s *stream, now time.Time) {
 		s.grant(i + 1) // read over it: the body has no other way
 	case t.rec.Single:
 		t.ask(ctx, t.runFrom(i))
-	case !t.wanted(i), spare && t.c.leavesToOthers(t):
+	case !t.wanted(i), spare && t.leavesToOthers(now):
 		s.stop()
 	case sp.Landed || t.here(i):
 		s.stop()

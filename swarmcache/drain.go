@@ -1,6 +1,9 @@
 package swarmcache
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // errDraining is one of space: responses pass through.
 var errDraining = fmt.Errorf("%w: the node is draining", ErrNoSpace)
@@ -12,6 +15,22 @@ func (c *Cache) Drain(on bool) { c.draining.Store(on) }
 // Draining reports whether it does.
 func (c *Cache) Draining() bool { return c.draining.Load() }
 
-// leavesToOthers reports whether a fill's spans are for the others, because this
-// node drains and there are some.
-func (c *Cache) leavesToOthers(t *transfer) bool { return c.draining.Load() && len(t.nodes) > 0 }
+// patienceDrain is how long a node that drains goes without a new piece, here and at
+// its neighbours, before it fetches all the same: the others may drain as well, or want
+// something else.
+const patienceDrain = 3 * time.Second
+
+// leavesToOthers reports whether the fill's spans are for the others, because this
+// node drains and there are some. Once they have let it wait it is so no more.
+func (t *transfer) leavesToOthers(now time.Time) bool {
+	if !t.c.draining.Load() || t.forsaken {
+		return false
+	}
+	for _, m := range t.nodes {
+		if !m.Draining {
+			t.forsaken = now.Sub(t.alive) > max(patienceDrain, t.roundTime())
+			return !t.forsaken
+		}
+	}
+	return false
+}

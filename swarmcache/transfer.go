@@ -64,6 +64,7 @@ type transfer struct {
 	asked      bool              // somebody wanted bytes at some time
 	caught     bool              // all that stood on the board is known
 	listed     bool              // this node is listed on the board, and told who comes and goes
+	forsaken   bool              // while this node drained, others did not fetch what it needs
 	resuming   bool              // what an earlier run left is, or was, being hashed
 	background sync.WaitGroup
 	spanBook

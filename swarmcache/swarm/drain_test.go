@@ -44,3 +44,18 @@ func TestNodeDrainsInTheMiddle(t *testing.T) {
 		t.Errorf("the origin sent %.3f x the object", s.times())
 	}
 }
+
+// Of two that download one object both drain: somebody has to fetch the rest.
+func TestAllDrainInTheMiddle(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 8<<20)
+	s.limit = rate.NewLimiter(8<<20, 64<<10)
+	l := newLab(t, 2)
+	done := make(chan struct{})
+	go func() { defer close(done); l.all(t, s) }()
+	waitFor(t, func() bool { return s.times() > 0.15 })
+	for _, n := range l.nodes {
+		n.Drain(true)
+	}
+	<-done
+}
