@@ -336,7 +336,7 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 			}
 			return p.cluster.Mode()
 		},
-		Now: d.now, Ahead: func() time.Duration { return -p.clock.Read().Offset }, Origin: client,
+		Now: d.now, Ahead: p.clock.Ahead, Origin: client,
 		Allow: cfg.Proxy.Allow, AllowPurge: cfg.Proxy.AllowPurge, AllowPut: cfg.Proxy.AllowPut, ConnectPorts: ports, MaxRequestBody: int64(cfg.Proxy.MaxBody),
 		Logger: d.log.With("component", "proxy"), AccessLog: d.log.With("component", "access"), Registerer: d.reg,
 	})

@@ -113,6 +113,18 @@ func (c *Clock) readLocked(now moment) Reading {
 	return r
 }
 
+// knownWell is how well the cluster's time must be known to judge a Date by it.
+const knownWell = time.Second
+
+// Ahead is by how much this node's clock is ahead of the cluster's, to judge a Date by;
+// 0 where that is not known, or this clock was set since.
+func (c *Clock) Ahead() time.Duration {
+	if r := c.Read(); r.Doubt <= knownWell {
+		return -r.Offset
+	}
+	return 0
+}
+
 // LeaderChanged has the clock measured at once.
 func (c *Clock) LeaderChanged() {
 	select {

@@ -152,6 +152,12 @@ func TestAClockIsSet(t *testing.T) {
 		t.Errorf("measured %+v", r)
 	}
 
+	b.set.Store(0)
+	if ahead := b.Ahead(); ahead != 0 {
+		t.Errorf("set back, and still ahead by %v", ahead)
+	}
+	b.set.Store(int64(time.Minute))
+
 	was := a.Read().Scale
 	a.set.Store(int64(-time.Hour))
 	if r := a.Read(); r.Doubt < time.Hour {
