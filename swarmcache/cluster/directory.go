@@ -83,8 +83,15 @@ func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 				return swarmcache.ErrPoisoned
 			case old.ID == v.ID:
 				next = merge(*old, v)
-			case policy.Older(&v.Stored, &old.Stored):
-				return swarmcache.ErrStale
+			default:
+				was := factsFor(old, v.Scale)
+				if policy.Older(&v.Stored, &was) {
+					return swarmcache.ErrStale
+				}
+				next = v
+				if old.Scale != v.Scale && (old.Stored.Undated || v.Stored.Undated) && !policy.Older(&was, &v.Stored) {
+					next.Stored.Doubt = policy.Unknown // nobody can tell which of them is newer: the origin can
+				}
 			}
 			unchanged := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", rev)}
 			filled := old == nil && c.takesPart(v.ID)
@@ -152,10 +159,11 @@ func (c *Cluster) Withdraw(ctx context.Context, key policy.Key) error {
 // what is known of the bytes is never forgotten. Of the same facts those count whose
 // times are known best.
 func merge(old, v swarmcache.Version) swarmcache.Version {
+	was := factsFor(&old, v.Scale)
 	switch {
-	case policy.Older(&v.Stored, &old.Stored), sameFacts(&old.Stored, &v.Stored) && old.Stored.Doubt <= v.Stored.Doubt:
+	case policy.Older(&v.Stored, &was), sameFacts(&was, &v.Stored) && was.Doubt <= v.Stored.Doubt:
 		v.Stored, v.Scale = old.Stored, old.Scale
-	case !policy.Older(&old.Stored, &v.Stored): // what nobody has confirmed since
+	case !policy.Older(&was, &v.Stored): // what nobody has confirmed since
 		v.Stored.Invalid = v.Stored.Invalid || old.Stored.Invalid
 	}
 	if v.SHA256 == "" {
@@ -165,6 +173,16 @@ func merge(old, v swarmcache.Version) swarmcache.Version {
 		v.InfoHash = old.InfoHash
 	}
 	return v
+}
+
+// factsFor is what v tells, to be compared with times of a scale: its own of another
+// one mean nothing there.
+func factsFor(v *swarmcache.Version, scale string) policy.Stored {
+	s := v.Stored
+	if v.Scale != scale {
+		s.Doubt = policy.Unknown
+	}
+	return s
 }
 
 // sameFacts reports whether a and b tell of the same response.

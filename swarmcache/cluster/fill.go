@@ -84,7 +84,8 @@ func readEntry(r *clientv3.TxnResponse, i int) (entry, error) {
 // transaction.
 func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
 	recordKey, pointerKey := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key)
-	r.Version = c.versionThere(r.Version)
+	own := r.Version
+	r.Version = c.versionThere(own)
 	var mine *board
 	err := c.do(ctx, opOpen, func(ctx context.Context, client *clientv3.Client) error {
 		b := c.newBoard(r)
@@ -101,7 +102,12 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 			for _, i := range spans {
 				then = append(then, b.claim(swarmcache.SpanRecord{Span: i}, lease))
 			}
-			if old := next.running(); old == nil || !policy.Older(&r.Version.Stored, &old.Version.Stored) {
+			old, older := next.running(), false
+			if old != nil {
+				was := factsFor(&old.Version, r.Version.Scale)
+				older = policy.Older(&r.Version.Stored, &was)
+			}
+			if !older {
 				next.Record = &r
 				then = append(then, clientv3.OpPut(pointerKey, encode(next)))
 			}
@@ -149,7 +155,8 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 		return *c.fillHere(&r), nil, nil
 	}
 	c.partake(mine)
-	return *c.fillHere(&r), mine, nil
+	r.Version = own // as this node received it: its own clock it need not doubt
+	return r, mine, nil
 }
 
 // JoinFill takes part in a fill; ErrNotFound when its record is gone. It reads

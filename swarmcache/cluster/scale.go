@@ -23,14 +23,19 @@ func (c *Cluster) reading() clock.Reading {
 // matters little.
 func (c *Cluster) time() time.Time { return c.cfg.Now().Add(c.reading().Offset) }
 
-// versionThere is v as etcd keeps it.
+// versionThere is v as etcd keeps it. Where this node's clock was set since it counted
+// v's times, nobody knows which of the two was right.
 func (c *Cluster) versionThere(v swarmcache.Version) swarmcache.Version {
 	if c.cfg.Clock == nil {
 		return v
 	}
 	r := c.reading()
 	v.Scale = r.Scale
-	v.Stored = policy.Shifted(v.Stored, r.Offset, doubt(r), 0)
+	d := doubt(r)
+	if apart := (r.Offset + v.Stored.Ahead).Abs(); apart > d {
+		d = policy.Doubts(d, apart)
+	}
+	v.Stored = policy.Shifted(v.Stored, r.Offset, d, 0)
 	return v
 }
 

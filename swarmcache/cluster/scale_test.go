@@ -132,6 +132,76 @@ func TestTheMostRecentCountsBetweenClocks(t *testing.T) {
 	}
 }
 
+// Times of a scale that is over are not compared with those of the next: nothing is
+// older or newer by them, and their small doubts do not keep the record.
+func TestScalesAreNotCompared(t *testing.T) {
+	p := prefix()
+	a := joinSkewed(t, p, 1, 0, time.Millisecond)
+	now := time.Now()
+	publish := func(v swarmcache.Version, scale string, offset, doubt time.Duration) *swarmcache.Version {
+		t.Helper()
+		a.reading.Store(&clock.Reading{Scale: scale, Offset: offset, Doubt: doubt})
+		v.Stored.Ahead = -offset
+		noErr(t, a.Publish(t.Context(), v))
+		got, _, err := a.Lookup(t.Context(), v.Key)
+		noErr(t, err)
+		return got
+	}
+	same := a.received("http://o/same", `"1"`, now, true)
+	publish(same, "one", 0, time.Millisecond)
+	if v := publish(same, "two", 0, 50*time.Millisecond); v.Stored.Doubt == policy.Unknown {
+		t.Error("the record of the dead scale stays")
+	}
+	publish(a.received("http://o/undated", `"1"`, now.Add(-time.Minute), false), "one", 0, time.Millisecond)
+	newer := a.received("http://o/undated", `"2"`, now, false)
+	v := publish(newer, "two", -time.Hour, time.Millisecond)
+	if v.ID != newer.ID || v.Stored.Doubt != policy.Unknown {
+		t.Errorf("by times of two scales: %+v", v)
+	}
+	if v = publish(newer, "two", -time.Hour, time.Millisecond); v.Stored.Doubt == policy.Unknown {
+		t.Error("the same once more is still in doubt")
+	}
+	_, b, err := a.OpenFill(t.Context(), swarmcache.FillRecord{Version: a.received("http://o/fill", `"1"`, now, false), MaxSpan: 1, Opener: "x"})
+	noErr(t, err)
+	defer b.Leave(t.Context())
+	a.reading.Store(&clock.Reading{Scale: "three", Offset: -2 * time.Hour})
+	next := a.received("http://o/fill", `"2"`, now, false)
+	_, b, err = a.OpenFill(t.Context(), swarmcache.FillRecord{Version: next, MaxSpan: 1, Opener: "x"})
+	noErr(t, err)
+	defer b.Leave(t.Context())
+	if _, fill, err := a.Lookup(t.Context(), "http://o/fill"); err != nil || fill.Version.ID != next.ID {
+		t.Errorf("%v, the key leads to %+v", err, fill)
+	}
+}
+
+// What a node received itself it knows by its own clock, whatever it knows of others.
+func TestAnOpenersOwnTimes(t *testing.T) {
+	p := prefix()
+	for i, r := range []clock.Reading{{}, {Scale: "one", Offset: time.Minute, Doubt: time.Second}} {
+		a := joinSkewed(t, p, 1+i, 0, 0)
+		a.reading.Store(&r)
+		v := a.received(policy.Key("http://o/"+string(rune('a'+i))), `"1"`, time.Now(), true)
+		got, b, err := a.OpenFill(t.Context(), swarmcache.FillRecord{Version: v, MaxSpan: 1, Opener: "x"})
+		noErr(t, err)
+		defer b.Leave(t.Context())
+		if s := got.Version.Stored; s.Doubt != 0 || !s.ResponseTime.Equal(v.Stored.ResponseTime) || got.Version.Scale != "" {
+			t.Errorf("%+v: %+v", r, s)
+		}
+	}
+}
+
+// Whose clock was set since a response came does not know when it came.
+func TestAClockWasSetSince(t *testing.T) {
+	p := prefix()
+	a, b := joinSkewed(t, p, 1, 0, 0), joinSkewed(t, p, 2, 0, 0)
+	v := a.received("http://o/a", `"1"`, time.Now(), true) // when it was an hour behind, as it was told
+	v.Stored.Ahead = -time.Hour
+	noErr(t, a.Publish(t.Context(), v))
+	if got, _, err := b.Lookup(t.Context(), v.Key); err != nil || got.Stored.Doubt < time.Hour {
+		t.Errorf("%v, %+v", err, got)
+	}
+}
+
 // When something was purged is told in the time of who hears it.
 func TestPurgesBetweenClocks(t *testing.T) {
 	p := prefix()
