@@ -12,8 +12,9 @@ package clock
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ const (
 	// carriesOn is how well a new leader must know the scale that it goes on with.
 	carriesOn = time.Second
 
-	retryEvery = 250 * time.Millisecond
+	retryEvery = 250 * time.Millisecond // at first, and then twice as long each time
 	samples    = 4
 )
 
@@ -137,7 +138,7 @@ func (c *Clock) LeaderChanged() {
 func (c *Clock) Run(ctx context.Context) error {
 	ask := newAsker()
 	defer ask.rest()
-	for {
+	for retry := retryEvery; ; {
 		wait := c.cfg.Every
 		switch url, node, self := c.cfg.Leader(); {
 		case self:
@@ -148,7 +149,10 @@ func (c *Clock) Run(ctx context.Context) error {
 			c.follow()
 			if err := c.measure(ctx, ask, url, node); err != nil {
 				c.cfg.Logger.Debug("measure the clock", "leader", node, "error", err)
-				wait = min(wait, retryEvery)
+				wait = min(wait, retry/2+rand.N(retry))
+				retry = min(2*retry, c.cfg.Every)
+			} else {
+				retry = retryEvery
 			}
 			ask.rest()
 		}
@@ -156,6 +160,7 @@ func (c *Clock) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-c.news:
+			retry = retryEvery
 		case <-time.After(wait):
 		}
 	}
@@ -172,7 +177,7 @@ func (c *Clock) lead() {
 	case c.leads && r.Doubt <= c.known.Doubt+setBy:
 		return
 	case c.leads || r.Scale == "" || r.Doubt > carriesOn:
-		r = Reading{Scale: rand.Text()}
+		r = Reading{Scale: crand.Text()}
 		c.cfg.Logger.Info("this node's clock is the cluster's", "scale", r.Scale)
 	}
 	c.known, c.from, c.at, c.leads = r, c.cfg.Node, now, true

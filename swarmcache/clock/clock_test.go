@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -258,4 +259,34 @@ func TestRunMeasures(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// Who cannot be asked is asked less and less often, until another node leads.
+func TestAskingInVainGetsRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c := New(Config{Node: "b", Every: time.Minute, Leader: func() (string, string, bool) {
+			asked++
+			return "nowhere://a/announce", "a", false
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if asked > 40 {
+			t.Errorf("asked %d times in ten minutes", asked)
+		}
+		was := asked
+		c.LeaderChanged()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if asked < was+2 {
+			t.Errorf("another leads, and was asked %d times in a second", asked-was)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
