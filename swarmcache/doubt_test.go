@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -302,5 +303,23 @@ func TestRetriesAreNotBeingInTouch(t *testing.T) {
 	must(t, err)
 	if string(was) != string(now) || d.index.Writes() != writes {
 		t.Errorf("%d writes: %s, was %s", d.index.Writes()-writes, now, was)
+	}
+}
+
+// What came when the clock showed more than now is of no known age, and must be confirmed.
+func TestTheClockWasSetBack(t *testing.T) {
+	d := newDoubter(t, nothing)
+	for _, tt := range []struct {
+		back time.Duration
+		want bool
+	}{{0, false}, {time.Hour, true}} {
+		d.ahead.Store(int64(time.Hour))
+		rec, err := d.Put(t.Context(), "f", keyOf, strings.NewReader(tt.back.String()))
+		must(t, err)
+		d.ahead.Add(-int64(tt.back))
+		d.start(0)
+		if rec, err = d.Record(rec.Version.ID); err != nil || rec.Version.Stored.Invalid != tt.want {
+			t.Errorf("back by %v: invalid %t, %v", tt.back, rec.Version.Stored.Invalid, err)
+		}
 	}
 }

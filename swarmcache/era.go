@@ -227,11 +227,15 @@ func (c *Cache) stale(distrusts uint32) {
 	c.distrusts.Store(distrusts)
 }
 
-// recorded returns what the catalogue knows of an object.
+// recorded returns what the catalogue knows of an object. What came after now, as this
+// node's clock counted then, is of an age that nobody knows: the clock was set back.
 func (c *Cache) recorded(id ObjectID) (Record, error) {
 	r, err := c.cfg.Index.Get(id)
 	if r.Distrusts != c.distrusts.Load() {
 		r.Version.Stored.Invalid = true
+	}
+	if s := &r.Version.Stored; s.ResponseTime.Add(-s.Doubt).After(c.now()) {
+		s.Invalid = true
 	}
 	return r, err
 }
