@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	"shatabdi/policy"
@@ -82,7 +83,7 @@ func (p *Proxy) putAt(x *exchange) {
 	key := func(u *url.URL) policy.Key {
 		return p.rules().Route(policy.Request{Method: http.MethodGet, URL: u}).Key
 	}
-	_, created, err := p.cache.PutAt(x.r.Context(), at, key, at.Precondition(x.r.Header), x.r.Body)
+	_, created, err := p.cache.PutAt(x.r.Context(), at, key, at.Precondition(x.r.Header), swarmcache.Unstalled(x.w, x.r.Body, swarmcache.StallPut))
 	if err != nil {
 		p.fail(x, putFailed(err))
 		return
@@ -106,8 +107,10 @@ func putFailed(err error) error {
 		status = http.StatusUnprocessableEntity
 	case errors.Is(err, swarmcache.ErrNoSpace):
 		status, kind = http.StatusInsufficientStorage, "proxy_internal_error"
-	case errors.Is(err, swarmcache.ErrUnavailable):
+	case errors.Is(err, swarmcache.ErrUnavailable), errors.Is(err, swarmcache.ErrBeingPut):
 		status, kind = http.StatusServiceUnavailable, "destination_unavailable"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		status = http.StatusRequestTimeout
 	default:
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"shatabdi/policy"
 )
@@ -16,7 +17,38 @@ var (
 	ErrOtherBytes = errors.New("the bytes have another SHA-256")
 	// ErrPrecondition: what a request demands of what is there does not hold.
 	ErrPrecondition = errors.New("the precondition does not hold")
+	// ErrBeingPut: somebody else is creating it, and takes long. Try again later.
+	ErrBeingPut = errors.New("it is being put there")
 )
+
+const (
+	// StallPut is how long the body of a PUT may send nothing: others that want to
+	// create the same wait for it.
+	StallPut = 30 * time.Second
+	// patiencePlace is how long they do.
+	patiencePlace = 30 * time.Second
+)
+
+// Unstalled is the body of the request that w answers, for as long as no read of it
+// takes longer than stall; then it is os.ErrDeadlineExceeded.
+func Unstalled(w http.ResponseWriter, body io.Reader, stall time.Duration) io.Reader {
+	return &unstalled{http.NewResponseController(w), body, stall}
+}
+
+type unstalled struct {
+	conn  *http.ResponseController
+	body  io.Reader
+	stall time.Duration
+}
+
+func (u *unstalled) Read(b []byte) (int, error) {
+	u.conn.SetReadDeadline(time.Now().Add(u.stall)) // what cannot have one has none
+	n, err := u.body.Read(b)
+	if err != nil {
+		u.conn.SetReadDeadline(time.Time{}) // the server looks whether the client is there
+	}
+	return n, err
+}
 
 // Place is where something is put: the path of a PutURL.
 type Place struct {
@@ -63,7 +95,8 @@ func (p Place) Precondition(h http.Header) (holds func(exists bool) bool) {
 // be asked. With a precondition it must be: holds is told whether there is something,
 // before a byte is read, and ErrPrecondition is what its no means. Of several that
 // create the same at once, on whichever nodes, one finds nothing there, and the others
-// wait for what comes of it.
+// wait for what comes of it; if that takes long, ErrBeingPut. While the directory was
+// not told of it others cannot find it there: ErrUnavailable, though it is here.
 func (c *Cache) PutAt(ctx context.Context, at Place, key func(*url.URL) policy.Key, holds func(exists bool) bool, r io.Reader) (rec Record, created bool, err error) {
 	exists, release, err := c.claimPlace(ctx, key(PutURL(at.SHA256, at.Name)), holds != nil)
 	if err != nil {
@@ -78,6 +111,9 @@ func (c *Cache) PutAt(ctx context.Context, at Place, key func(*url.URL) policy.K
 		err = c.SetPinned(rec.Version.ID, true)
 		rec.Pinned = err == nil
 	}
+	if err == nil && holds != nil && !exists && rec.Untold {
+		err = ErrUnavailable
+	}
 	return rec, !exists, err
 }
 
@@ -88,6 +124,8 @@ func (c *Cache) claimPlace(ctx context.Context, key policy.Key, sure bool) (exis
 	if r, err := c.Selected(key); err == nil && r.Complete {
 		return true, release, nil
 	}
+	wait, cancel := context.WithTimeout(ctx, patiencePlace)
+	defer cancel()
 	for {
 		_, _, err := c.cfg.Directory.Lookup(ctx, key)
 		switch {
@@ -96,12 +134,15 @@ func (c *Cache) claimPlace(ctx context.Context, key policy.Key, sure bool) (exis
 		case !errors.Is(err, ErrNotFound):
 			return false, nil, err
 		}
-		claimed, _, err := c.cfg.Directory.ClaimFirst(ctx, key)
+		claimed, _, err := c.cfg.Directory.ClaimFirst(wait, key)
 		if held := (*ClaimedError)(nil); !errors.As(err, &held) {
 			return false, claimed, err
 		}
-		if err := ctx.Err(); err != nil {
-			return false, nil, err
+		switch {
+		case ctx.Err() != nil:
+			return false, nil, ctx.Err()
+		case wait.Err() != nil:
+			return false, nil, ErrBeingPut
 		}
 	}
 }

@@ -2,12 +2,19 @@ package swarmcache_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cachetest"
@@ -86,5 +93,59 @@ func TestPutAtItsPlace(t *testing.T) {
 	_, created, err = d.PutAt(t.Context(), at, keyOf, exists, hello())
 	if err != nil || created {
 		t.Errorf("it is here: created %t, %v", created, err)
+	}
+}
+
+// telling does something when it is read.
+type telling struct {
+	io.Reader
+	do func()
+}
+
+func (r telling) Read(b []byte) (int, error) {
+	r.do()
+	return r.Reader.Read(b)
+}
+
+// Who created something that others cannot find there cannot say so: they would too.
+func TestCreatedAndUntold(t *testing.T) {
+	d := newDoubter(t, nothing)
+	at := swarmcache.Place{SHA256: sumOfHello, Name: "f", Pin: true}
+	body := telling{strings.NewReader("hello"), func() { d.all.SetAvailable(false) }}
+	rec, _, err := d.PutAt(t.Context(), at, keyOf, func(exists bool) bool { return !exists }, body)
+	if !errors.Is(err, swarmcache.ErrUnavailable) || !rec.Complete || !rec.Pinned {
+		t.Errorf("%+v, %v", rec, err)
+	}
+}
+
+// Who creates something slowly holds up others for a while, not for ever.
+func TestBeingPut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoubter(t, nothing)
+		defer d.Close()
+		at := swarmcache.Place{SHA256: sumOfHello, Name: "f"}
+		release, _, err := d.all.Node(swarmcache.Node{ID: "slow"}).ClaimFirst(t.Context(), keyOf(swarmcache.PutURL(at.SHA256, at.Name)))
+		must(t, err)
+		defer release()
+		if _, _, err := d.PutAt(t.Context(), at, keyOf, func(bool) bool { return true }, failing{}); !errors.Is(err, swarmcache.ErrBeingPut) {
+			t.Error(err)
+		}
+	})
+}
+
+// A body that sends nothing more ends.
+func TestUnstalled(t *testing.T) {
+	ended := make(chan error, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, swarmcache.Unstalled(w, r.Body, 100*time.Millisecond))
+		ended <- err
+	}))
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	must(t, err)
+	defer conn.Close()
+	fmt.Fprintf(conn, "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nx")
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
 	"syscall"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -33,6 +34,10 @@ func problem(err error) error {
 		return err
 	case errors.Is(err, swarmcache.ErrNotFound):
 		return huma.Error404NotFound("this node has no such object")
+	case errors.Is(err, swarmcache.ErrBeingPut):
+		return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable(err.Error()), http.Header{"Retry-After": {"5"}})
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return huma.NewError(http.StatusRequestTimeout, "the body stalled")
 	case errors.Is(err, swarmcache.ErrUnavailable), errors.Is(err, download.ErrTooMany):
 		return huma.Error503ServiceUnavailable(err.Error())
 	case errors.Is(err, swarmcache.ErrNotLeading):

@@ -28,8 +28,8 @@ type placing struct {
 // Resolve implements huma.Resolver: a body may be of any length, and a field of
 // several lines.
 func (p *placing) Resolve(ctx huma.Context) []error {
-	r, _ := humago.Unwrap(ctx)
-	p.fields, p.body = r.Header, ctx.BodyReader()
+	r, w := humago.Unwrap(ctx)
+	p.fields, p.body = r.Header, swarmcache.Unstalled(w, ctx.BodyReader(), swarmcache.StallPut)
 	p.kind, _, _ = mime.ParseMediaType(ctx.Header("Content-Type"))
 	return nil
 }
