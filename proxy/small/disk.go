@@ -9,12 +9,13 @@ import (
 	"fmt"
 	"hash/crc32"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
@@ -37,20 +38,25 @@ type Store interface {
 // the variants, and each body has a key of its own.
 //
 // Nothing is found there that was forgotten or replaced: who takes an object out of
-// memory first makes the marks of its key past, then takes it from the disk; who puts
-// one there, or brings one back, looks at the mark in the end.
+// memory first makes the marks of its key past, then takes it from the disk, then makes
+// them past again; who puts one there, or has looked what there is, looks at the mark in
+// the end.
 type disk struct {
 	Store
 	c      *Cache
 	run    string // this one
 	heard  func() bool
+	now    func() time.Time
 	log    *slog.Logger
 	marks  swarmcache.Epochs
 	queue  chan *Object
 	queued atomic.Int64 // bytes of bodies in the queue
+	bodies singleflight.Group
 
-	mu    sync.Mutex // orders changes; Cache.mu is taken under it, never the other way round
-	loose bool       // something was deleted and not flushed yet; guarded by mu
+	mu    sync.Mutex   // orders changes; Cache.mu is taken under it, never the other way round
+	loose bool         // something was deleted and not flushed yet; guarded by mu
+	turns atomic.Int64 // how often what was kept has become old; changed under mu
+	again int64        // for how many of them what is wanted was put again; Run's
 
 	hits                      prometheus.Counter
 	written, dropped, refused prometheus.Counter
@@ -71,7 +77,7 @@ func newDisk(c *Cache, cfg Config) *disk {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "shatabdi", Name: name, Help: help})
 	}
 	d := &disk{
-		Store: cfg.Store, c: c, run: rand.Text(), heard: cfg.Heard, log: cfg.Logger, queue: make(chan *Object, 4<<10),
+		Store: cfg.Store, c: c, run: rand.Text(), heard: cfg.Heard, now: cfg.Now, log: cfg.Logger, queue: make(chan *Object, 4<<10),
 		hits:    count("small_disk_hits_total", "Small objects that came back from the disk into memory."),
 		written: count("small_disk_written_total", "Small objects that were written to the disk."),
 		dropped: count("small_disk_dropped_total", "Small objects that were not written to the disk, as too many came."),
@@ -79,6 +85,9 @@ func newDisk(c *Cache, cfg Config) *disk {
 	}
 	if d.heard == nil {
 		d.heard = func() bool { return true }
+	}
+	if d.now == nil {
+		d.now = time.Now
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
@@ -90,12 +99,6 @@ func newDisk(c *Cache, cfg Config) *disk {
 			}, func() float64 { return float64(d.Taken()) }))
 	}
 	return d
-}
-
-// pass makes the marks of key past, and returns the present one.
-func (d *disk) pass(key policy.Key) swarmcache.Mark {
-	d.marks.Mark(key).Advance()
-	return d.marks.Mark(key)
 }
 
 func shelfKey(key policy.Key) []byte {
@@ -118,43 +121,49 @@ func (d *disk) shelf(key policy.Key) (vs []variant) {
 	return vs
 }
 
-// find brings back into memory what answers a request. Where nothing does it may be
-// one of the other variants.
-func (d *disk) find(key policy.Key, h http.Header, rules *policy.Caching, other bool) (o *Object, selected bool) {
+// look notes what of key is on the disk only.
+func (d *disk) look(key policy.Key) *variants {
 	mark := d.marks.Mark(key)
-	vs := d.shelf(key)
-	if len(vs) == 0 {
-		return nil, false
+	shelf := d.shelf(key)
+	if _, here := d.c.entries.GetIfPresent(key); !here && len(shelf) == 0 {
+		return nil
 	}
-	stored := make([]policy.Stored, len(vs))
-	for i, v := range vs {
-		stored[i] = v.Version.Stored
-	}
-	i := rules.Select(h, stored)
-	switch selected = i >= 0; {
-	case selected:
-	case other:
-		i = len(vs) - 1
-	default:
-		return nil, false
-	}
-	o, err := d.read(vs[i])
-	if err != nil {
-		if !errors.Is(err, swarmcache.ErrNotFound) {
-			d.log.Warn("a small object on the disk is damaged, and removed", "key", key, "error", err)
+	return d.c.look(key, shelf, mark)
+}
+
+// bring brings v, which lay behind what saw has, back into memory. Many may want that at
+// once, and it is read once. nil: it is not there any more, or there is no space.
+func (d *disk) bring(saw *variants, v variant) *Object {
+	o, _, _ := d.bodies.Do(v.Body, func() (any, error) {
+		key := v.Version.Key
+		if e, ok := d.c.entries.GetEntryQuietly(key); ok {
+			if o := e.Value.same(&v.Version.Stored); o != nil { // the one before brought it
+				return o, nil
+			}
 		}
-		d.drop(key, false, func(v variant) bool { return v.Body == vs[i].Body })
-		return nil, false
-	}
-	o.mark = mark
-	if o = d.c.comesBack(o); o == nil {
-		return nil, false
-	}
-	d.hits.Inc()
-	return o, selected
+		if !d.c.Reserve(v.Version.Length) {
+			return (*Object)(nil), nil
+		}
+		defer d.c.Release(v.Version.Length)
+		o, err := d.read(v)
+		if err != nil {
+			if !errors.Is(err, swarmcache.ErrNotFound) {
+				d.log.Warn("a small object on the disk is damaged, and removed", "key", key, "error", err)
+			}
+			d.drop(key, false, func(other variant) bool { return other.Body == v.Body })
+			d.c.pass(key)
+			return (*Object)(nil), nil
+		}
+		if o = d.c.comesBack(o, saw, v); o != nil {
+			d.hits.Inc()
+		}
+		return o, nil
+	})
+	return o.(*Object)
 }
 
 func (d *disk) read(v variant) (*Object, error) {
+	turn := d.turns.Load()
 	body := []byte{}
 	if v.Version.Length > 0 {
 		var err error
@@ -165,11 +174,13 @@ func (d *disk) read(v variant) (*Object, error) {
 	if int64(len(body)) != v.Version.Length || crc32.Checksum(body, castagnoli) != v.Sum {
 		return nil, fmt.Errorf("%d bytes are not the %d that were written", len(body), v.Version.Length)
 	}
-	if v.Run != d.run && !d.heard() {
-		v.Version.Stored.Invalid = true // it may have been purged: ask its origin
+	switch {
+	case v.Run != d.run && !d.heard(), // it may have been purged
+		v.Version.Stored.ResponseTime.After(d.now()): // the clock was set back: it has no age
+		v.Version.Stored.Invalid = true // ask its origin
 	}
 	o := newObject(d.c, v.Version)
-	o.data, o.kept = body, v.Body
+	o.data, o.kept, o.turn = body, v.Body, turn
 	o.done.Store(true)
 	return o, nil
 }
@@ -213,62 +224,85 @@ func (c *Cache) Run(ctx context.Context) error {
 
 func (d *disk) write(o *Object) {
 	defer d.queued.Add(-o.weight)
-	turned, err := d.writeShelf(o)
-	if err != nil {
+	if err := d.writeShelf(o); err != nil {
 		d.refused.Inc()
 		d.log.Debug("a small object is not kept on the disk", "key", o.version.Key, "error", err)
 		d.dropVariant(o)
 	}
-	if !turned {
+	if !d.turned() {
 		return
 	}
 	// What is in memory is wanted, and may lie among what goes next.
 	for _, vs := range d.c.entries.All() {
-		for _, o := range vs {
+		for _, o := range vs.here {
 			if !o.Complete() {
 				continue
 			}
-			o.aged.Store(true)
-			if again, err := d.writeShelf(o); again || err != nil {
+			if err := d.writeShelf(o); err != nil || d.turned() {
 				return
 			}
 		}
 	}
 }
 
-// writeShelf puts o on its shelf, with its body if that is not there.
-func (d *disk) writeShelf(o *Object) (turned bool, err error) {
+// turned reports whether what was kept has become old since it was last asked.
+func (d *disk) turned() bool {
+	was := d.again
+	d.again = d.turns.Load()
+	return d.again != was
+}
+
+// writeShelf puts o on its shelf, with its body if that is not there, or old.
+func (d *disk) writeShelf(o *Object) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.c.holds(o) && o.mark.Past() { // removed or replaced, and not only evicted
-		return false, nil
+	now := d.c.present(o)
+	if now == nil { // removed or replaced, and not only evicted
+		d.dropLocked(o.version.Key, false, o.was)
+		return nil
 	}
+	o = now
 	key, s := o.version.Key, o.stored.Load()
-	values := map[string][]byte{}
-	if o.kept == "" || o.aged.Swap(false) {
-		name := rand.Text()
+	values, name := map[string][]byte{}, o.kept
+	if name == "" || o.turn != d.turns.Load() {
+		name = rand.Text()
 		if len(o.data) > 0 {
 			values[string(bodyKey(name))] = o.data
 		}
-		o.kept = name
 	}
 	vs := slices.DeleteFunc(d.shelf(key), func(v variant) bool { return policy.SameVariant(s, &v.Version.Stored) })
 	if len(vs) >= maxVariants {
 		vs = vs[1:]
 	}
-	vs = append(vs, variant{Version: o.Version(), Body: o.kept, Sum: crc32.Checksum(o.data, castagnoli), Run: d.run})
+	v := o.version
+	v.Stored = *s
+	vs = append(vs, variant{Version: v, Body: name, Sum: crc32.Checksum(o.data, castagnoli), Run: d.run})
+	o.kept = ""
+	if err := d.putLocked(key, vs, values); err != nil {
+		return err
+	}
+	o.kept, o.turn = name, d.turns.Load()
+	d.written.Inc()
+	d.c.lookAgain(o)
+	return nil
+}
+
+// putLocked puts a shelf, and values with it.
+func (d *disk) putLocked(key policy.Key, vs []variant, values map[string][]byte) error {
 	shelf, err := json.Marshal(vs)
 	if err != nil {
-		return false, err
+		return err
 	}
 	values[string(shelfKey(key))] = shelf
-	if turned, err = d.Put(values); err != nil {
-		o.kept = ""
-		return turned, err
+	turned, err := d.Put(values)
+	if turned {
+		d.turns.Add(1)
 	}
-	d.written.Inc()
-	return turned, nil
+	return err
 }
+
+// was reports whether v is o, as it is on the disk.
+func (o *Object) was(v variant) bool { return v.Version.ID == o.version.ID }
 
 // dropVariant takes from the disk what selects the same as o.
 func (d *disk) dropVariant(o *Object) {
@@ -281,6 +315,10 @@ func (d *disk) dropVariant(o *Object) {
 func (d *disk) drop(key policy.Key, flush bool, goes func(variant) bool) (had int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.dropLocked(key, flush, goes)
+}
+
+func (d *disk) dropLocked(key policy.Key, flush bool, goes func(variant) bool) (had int) {
 	vs := d.shelf(key)
 	var keys [][]byte
 	rest := slices.DeleteFunc(slices.Clone(vs), func(v variant) bool {
@@ -293,22 +331,18 @@ func (d *disk) drop(key policy.Key, flush bool, goes func(variant) bool) (had in
 	switch {
 	case len(rest) == len(vs) && !(flush && d.loose):
 		return 0
-	case len(rest) == 0 || !d.putShelf(key, rest):
+	case len(rest) == 0 || d.putLocked(key, rest, map[string][]byte{}) != nil:
 		keys = append(keys, shelfKey(key))
 	}
 	d.loose = !flush
 	if err := d.Delete(flush, keys...); err != nil {
 		d.log.Error("small objects on the disk cannot be removed; none is used any more", "error", err)
 	}
-	return len(vs) - len(rest)
-}
-
-func (d *disk) putShelf(key policy.Key, vs []variant) bool {
-	shelf, err := json.Marshal(vs)
-	if err == nil {
-		_, err = d.Put(map[string][]byte{string(shelfKey(key)): shelf})
+	if e, ok := d.c.entries.GetEntryQuietly(key); ok {
+		e.Value.unkept()
 	}
-	return err == nil
+	d.c.pass(key)
+	return len(vs) - len(rest)
 }
 
 // clear forgets everything. Make all marks past before.
@@ -317,5 +351,17 @@ func (d *disk) clear() {
 	defer d.mu.Unlock()
 	if err := d.Clear(); err != nil {
 		d.log.Error("small objects on the disk cannot be removed; none is used any more", "error", err)
+	}
+	for _, vs := range d.c.entries.All() { // what came meanwhile
+		vs.unkept()
+	}
+	d.marks.AdvanceAll()
+}
+
+// unkept notes that the bodies of those that are here may be gone from the disk. It
+// needs disk.mu.
+func (vs *variants) unkept() {
+	for _, o := range vs.here {
+		o.kept = ""
 	}
 }

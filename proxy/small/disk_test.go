@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -252,4 +253,192 @@ func TestDiskConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 	s.settled()
+}
+
+// unvalidated is a version with a weak entity tag, as most are that are coded on the fly.
+func unvalidated(key policy.Key, language string) swarmcache.Version {
+	v := version(key, 0, language)
+	v.Validator = ""
+	v.Stored.Header.Set("Etag", `W/"1"`)
+	return v
+}
+
+// evicted is as if memory had no space for anything.
+func (s *shelves) evicted() {
+	s.settled()
+	s.entries.InvalidateAll()
+}
+
+func (s *shelves) find(key policy.Key, language string) *Object {
+	s.t.Helper()
+	o, ok := s.Find(key, asking(language), &rules)
+	if !ok {
+		s.t.Fatalf("%s in %q is not there", key, language)
+	}
+	return o
+}
+
+// One response may be several objects: one from before it was evicted, that a request
+// still holds, and one that came back. What the origin says holds for all of them.
+func TestDiskOneResponseAsTwoObjects(t *testing.T) {
+	for name, version := range map[string]func(policy.Key, string) swarmcache.Version{
+		"strong": func(key policy.Key, language string) swarmcache.Version { return version(key, 0, language) },
+		"weak":   unvalidated,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShelves(t)
+			for _, language := range []string{"de", "fr"} {
+				if err := s.Put(version("k", language), []byte(language), epochs.Mark("k")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			was := s.find("k", "de")
+			s.evicted()
+			fresh := was.Version().Stored
+			fresh.Header = fresh.Header.Clone()
+			fresh.Header.Set("Age", "5")
+			was.Refresh(t.Context(), fresh)
+			for range 2 {
+				if s.find("k", "de").Version().Stored.Header.Get("Age") != "5" {
+					t.Error("what is known of it is lost")
+				}
+				s.evicted()
+			}
+			if s.find("k", "de") == was {
+				t.Fatal("it was not evicted")
+			}
+			outdated := was.Version().Stored
+			outdated.Invalid = true
+			was.Refresh(t.Context(), outdated)
+			if !s.find("k", "de").Version().Stored.Invalid {
+				t.Error("one that came back before is served as it was")
+			}
+			s.evicted()
+			if !s.find("k", "de").Version().Stored.Invalid {
+				t.Error("one that comes back is served as it was")
+			}
+			s.evicted()
+			s.find("k", "de")
+			was.Withdraw(t.Context())
+			s.want("k", "de", "other")
+			s.want("k", "fr", "fr")
+			s.crash()
+			s.want("k", "de", "other")
+			s.want("k", "fr", "fr")
+		})
+	}
+}
+
+// RFC 9111 §4.1: the most recent of those that answer, wherever they are.
+func TestDiskVariantsCompete(t *testing.T) {
+	s := newShelves(t)
+	put(t, s.Cache, "k", "for all", "")
+	put(t, s.Cache, "k", "de", "de")
+	for range 2 {
+		s.want("k", "en", "for all")
+		s.want("k", "de", "de")
+		s.evicted()
+		s.want("k", "en", "for all")
+		s.want("k", "de", "de")
+		s.settled()
+		s.restart()
+		s.want("k", "en", "for all") // and this alone is in memory then
+		put(t, s.Cache, "k", "fr", "fr")
+		s.want("k", "de", "de")
+	}
+	s.evicted()
+	s.want("k", "en", "for all")
+	s.find("k", "de").Withdraw(t.Context())
+	s.want("k", "de", "for all")
+}
+
+// slow is a disk that reads bodies when it may.
+type slow struct {
+	*index.Bodies
+	reads atomic.Int32
+	may   chan struct{}
+}
+
+func (s *slow) Get(key []byte) ([]byte, error) {
+	if strings.HasPrefix(string(key), "b/") {
+		s.reads.Add(1)
+		<-s.may
+	}
+	return s.Bodies.Get(key)
+}
+
+// However many want what is on the disk, it is read once.
+func TestDiskReadsOnce(t *testing.T) {
+	const clients = 50
+	s := newShelves(t)
+	put(t, s.Cache, "k", "body", "")
+	s.evicted()
+	disk := &slow{Bodies: s.store, may: make(chan struct{})}
+	s.disk.Store = disk
+	var wg, about sync.WaitGroup
+	about.Add(clients)
+	for range clients {
+		wg.Go(func() {
+			about.Done()
+			s.want("k", "", "body")
+		})
+	}
+	about.Wait()
+	for deadline := time.Now().Add(30 * time.Second); disk.reads.Load() == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if got := s.Coming(); got != 4 {
+		t.Errorf("%d bytes are on their way", got)
+	}
+	close(disk.may)
+	wg.Wait()
+	if n := disk.reads.Load(); n != 1 || s.Coming() != 0 {
+		t.Errorf("it was read %d times; %d bytes are on their way", n, s.Coming())
+	}
+}
+
+// What is not to be used without asking is not so found again, even if the next moment
+// is the node's last.
+func TestDiskOutdatedBeforeItIsWritten(t *testing.T) {
+	s := newShelves(t)
+	put(t, s.Cache, "k", "body", "")
+	s.settled()
+	c := New(Config{Size: 1 << 20, Store: s.store}) // nothing is written: nobody runs it
+	o, _ := c.Find("k", nil, &rules)
+	outdated := o.Version().Stored
+	outdated.Invalid = true
+	o.Refresh(t.Context(), outdated)
+	s.crash()
+	s.want("k", "", "-")
+}
+
+// What was written when the clock was ahead has no age.
+func TestDiskOfAnotherTime(t *testing.T) {
+	s := newShelves(t)
+	put(t, s.Cache, "k", "body", "")
+	s.evicted()
+	s.disk.now = func() time.Time { return time.Now().Add(-time.Hour) }
+	if o := s.find("k", ""); !o.Version().Stored.Invalid {
+		t.Error("it is taken for fresh")
+	}
+}
+
+// A body that went from the disk while its object was in memory is written again.
+func TestDiskBodyGoes(t *testing.T) {
+	s := newShelves(t)
+	for name, goes := range map[string]func(*Object){
+		"dropped":      s.disk.dropVariant,
+		"cleared":      func(*Object) { s.disk.clear() },
+		"turned twice": func(*Object) { s.disk.turns.Add(2); s.store.Clear() },
+	} {
+		put(t, s.Cache, "k", "body", "")
+		s.settled()
+		o := s.find("k", "")
+		goes(o)
+		o.Refresh(t.Context(), o.Version().Stored)
+		s.evicted()
+		if got := found(s.Cache, "k", nil); got != "body" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
 }

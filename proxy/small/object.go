@@ -21,9 +21,9 @@ type Object struct {
 	stored  atomic.Pointer[policy.Stored]
 	weight  int64
 	done    atomic.Bool     // the body is here; then data does not change
-	mark    swarmcache.Mark // of the disk, from when it came into memory
+	mark    swarmcache.Mark // of the disk, from when it came into memory; guarded by c.mu
 	kept    string          // its body's name on the disk; guarded by disk.mu
-	aged    atomic.Bool     // that may go soon
+	turn    int64           // of the disk, when that was last there; guarded by disk.mu
 
 	mu      sync.Mutex // guards the fields below
 	grown   *sync.Cond // there is more of data, or err
@@ -33,7 +33,7 @@ type Object struct {
 }
 
 func newObject(c *Cache, v swarmcache.Version) *Object {
-	if v.Validator == "" {
+	if v.Validator == "" && v.Nonce == "" { // it keeps the one that it had on the disk
 		v.Nonce = rand.Text()
 	}
 	v.Identify()
@@ -81,9 +81,14 @@ func (nopCloser) Close() error { return nil }
 
 // Refresh takes over new freshness facts.
 func (o *Object) Refresh(_ context.Context, s policy.Stored) error {
-	o.stored.Store(&s)
-	if o.c.disk != nil && o.Complete() {
-		o.c.disk.save(o)
+	now := o.c.refresh(o, &s)
+	if d := o.c.disk; d != nil && o.Complete() {
+		if now == nil || s.Invalid { // nobody may find it as it was, whatever happens
+			d.drop(o.version.Key, false, o.was)
+		}
+		if now != nil {
+			d.save(now)
+		}
 	}
 	return nil
 }
@@ -157,7 +162,7 @@ func (o *Object) take(b []byte) (whole bool) {
 }
 
 func (o *Object) fail(err error) error {
-	o.c.remove(o)
+	o.c.removeHere(o.version.Key, func(other *Object) bool { return other == o })
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.err = err

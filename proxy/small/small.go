@@ -10,12 +10,11 @@ package small
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 	"github.com/maypok86/otter/v2/stats"
@@ -51,23 +50,20 @@ type Config struct {
 	// Heard waits a moment, and reports, whether this node knows what was purged while
 	// it was away. nil: it does.
 	Heard  func() bool
-	Logger *slog.Logger // nil: silent
+	Now    func() time.Time // this machine's clock; nil: time.Now
+	Logger *slog.Logger     // nil: silent
 }
 
 // Cache holds small objects, several variants to a key. A nil one holds none.
 type Cache struct {
 	size    int64
-	entries *otter.Cache[policy.Key, variants]
+	entries *otter.Cache[policy.Key, *variants]
 	coming  atomic.Int64 // bytes of bodies on their way
 
 	mu sync.Mutex // orders changes of entries; finding needs no lock
 
 	disk *disk // nil: none
 }
-
-// variants are what one key selects, the newest last. A slice is never changed,
-// but replaced.
-type variants []*Object
 
 // New returns an empty cache.
 func New(cfg Config) *Cache {
@@ -76,7 +72,7 @@ func New(cfg Config) *Cache {
 		Namespace: "shatabdi", Name: "small_evictions_total",
 		Help: "Keys whose small objects made room for others.",
 	})
-	c.entries = otter.Must(&otter.Options[policy.Key, variants]{
+	c.entries = otter.Must(&otter.Options[policy.Key, *variants]{
 		MaximumWeight: uint64(cfg.Size), Weigher: weight, StatsRecorder: &recorder{evictions: evictions},
 	})
 	if cfg.Registerer != nil {
@@ -103,22 +99,6 @@ type recorder struct {
 }
 
 func (r *recorder) RecordEviction(uint32) { r.evictions.Inc() }
-
-// weight is that of the variants that are here. It is nothing while all are on
-// their way: what weighs nothing is not evicted, and those who wait for it are to
-// find it. See settle.
-func weight(key policy.Key, vs variants) uint32 {
-	n, whole := int64(len(key)), false
-	for _, o := range vs {
-		if o.Complete() {
-			n, whole = n+o.weight, true
-		}
-	}
-	if !whole {
-		return 0
-	}
-	return uint32(min(n, 1<<32-1))
-}
 
 // Takes reports whether a body of that many bytes could be kept. One that is
 // larger than a quarter of the cache would cost too many others their place.
@@ -153,32 +133,29 @@ func (c *Cache) Find(key policy.Key, h http.Header, rules *policy.Caching) (o *O
 	if c == nil {
 		return nil, false
 	}
-	o, selected = c.inMemory(key, h, rules)
-	if selected || c.disk == nil {
-		return o, selected
+	vs, _ := c.entries.GetIfPresent(key)
+	if c.disk != nil && !vs.current() {
+		vs = c.disk.look(key)
 	}
-	if kept, selected := c.disk.find(key, h, rules, o == nil); kept != nil {
-		return kept, selected
-	}
-	return o, false
-}
-
-func (c *Cache) inMemory(key policy.Key, h http.Header, rules *policy.Caching) (o *Object, selected bool) {
-	vs, ok := c.entries.GetIfPresent(key)
-	if !ok {
+	switch {
+	case vs == nil || len(vs.here)+len(vs.behind) == 0:
 		return nil, false
+	case len(vs.here) == 1 && len(vs.behind) == 0:
+		return vs.here[0], rules.SelectedBy(*vs.here[0].stored.Load(), h)
 	}
-	if len(vs) == 1 {
-		return vs[0], rules.SelectedBy(*vs[0].stored.Load(), h)
+	i := rules.Select(h, vs.stored())
+	switch selected = i >= 0; {
+	case selected:
+	case len(vs.here) > 0:
+		i = len(vs.here) - 1
+	default:
+		i = len(vs.behind) - 1
 	}
-	stored := make([]policy.Stored, len(vs))
-	for i, o := range vs {
-		stored[i] = *o.stored.Load()
+	if i < len(vs.here) {
+		return vs.here[i], selected
 	}
-	if i := rules.Select(h, stored); i >= 0 {
-		return vs[i], true
-	}
-	return vs[len(vs)-1], false
+	o = c.disk.bring(vs, vs.behind[i-len(vs.here)])
+	return o, selected && o != nil
 }
 
 // Open keeps a response whose body is about to come: v.Length bytes, by Fill.
@@ -221,80 +198,11 @@ func (c *Cache) enter(o *Object, since swarmcache.Mark) error {
 	return err
 }
 
-func (c *Cache) remember(o *Object, since swarmcache.Mark) error {
-	key, s := o.version.Key, o.stored.Load()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if since.Past() {
-		return fmt.Errorf("%s: %w", key, ErrForgotten)
-	}
-	old, _ := c.entries.GetIfPresent(key)
-	vs := make(variants, 0, len(old)+1)
-	for _, other := range old {
-		switch st := other.stored.Load(); {
-		case !policy.SameVariant(s, st):
-			vs = append(vs, other)
-		case policy.Older(s, st):
-			return fmt.Errorf("%s: %w", key, ErrOutdated)
-		}
-	}
-	if c.disk != nil {
-		o.mark = c.disk.pass(key)
-	}
-	c.addLocked(vs, o)
-	return nil
-}
-
-func (c *Cache) addLocked(vs variants, o *Object) {
-	if len(vs) == maxVariants {
-		vs = vs[1:]
-	}
-	c.entries.Set(o.version.Key, append(vs, o))
-}
-
-// comesBack puts o, from the disk, beside the other variants, and returns what is in
-// memory now; nil: it was forgotten meanwhile.
-func (c *Cache) comesBack(o *Object) *Object {
-	s := o.stored.Load()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if o.mark.Past() {
-		return nil
-	}
-	vs, _ := c.entries.GetIfPresent(o.version.Key)
-	for _, other := range vs {
-		if policy.SameVariant(s, other.stored.Load()) {
-			return other
-		}
-	}
-	c.addLocked(slices.Clone(vs), o)
-	return o
-}
-
-// holds reports whether o is in memory.
-func (c *Cache) holds(o *Object) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.entries.GetEntryQuietly(o.version.Key)
-	return ok && slices.Contains(e.Value, o)
-}
-
 // settle lets o weigh what it weighs, now that it is whole.
 func (c *Cache) settle(o *Object) {
 	if c.weigh(o) && c.disk != nil {
 		c.disk.save(o)
 	}
-}
-
-func (c *Cache) weigh(o *Object) (here bool) {
-	key := o.version.Key
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	vs, _ := c.entries.GetIfPresent(key)
-	if here = slices.Contains(vs, o); here {
-		c.entries.Set(key, vs)
-	}
-	return here
 }
 
 // Forget removes everything that key selects, and tells how many objects that were.
@@ -313,11 +221,11 @@ func (c *Cache) Forget(key policy.Key) (had int) {
 func (c *Cache) forget(key policy.Key) (had int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.disk != nil {
-		c.disk.pass(key)
+	if vs, here := c.entries.Invalidate(key); here {
+		had = len(vs.here)
 	}
-	vs, _ := c.entries.Invalidate(key)
-	return len(vs)
+	c.passLocked(key)
+	return had
 }
 
 // ForgetAll removes everything. Advance all marks before.
@@ -334,42 +242,22 @@ func (c *Cache) ForgetAll() {
 func (c *Cache) forgetAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.entries.InvalidateAll()
 	if c.disk != nil {
 		c.disk.marks.AdvanceAll()
 	}
-	c.entries.InvalidateAll()
 }
 
-// remove removes one object.
+// remove removes o, whatever it has become meanwhile: what came back from the disk, or
+// has taken its place.
 func (c *Cache) remove(o *Object) {
-	c.removeHere(o)
+	s := o.stored.Load()
+	c.removeHere(o.version.Key, func(other *Object) bool {
+		return other.version.ID == o.version.ID || policy.SameVariant(s, other.stored.Load())
+	})
 	if c.disk != nil {
-		c.disk.drop(o.version.Key, false, func(v variant) bool { return v.Version.ID == o.version.ID })
-	}
-}
-
-func (c *Cache) removeHere(o *Object) {
-	key := o.version.Key
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.disk != nil {
-		c.disk.pass(key)
-	}
-	old, ok := c.entries.GetIfPresent(key)
-	if !ok {
-		return
-	}
-	vs := make(variants, 0, len(old))
-	for _, other := range old {
-		if other != o {
-			vs = append(vs, other)
-		}
-	}
-	switch len(vs) {
-	case len(old):
-	case 0:
-		c.entries.Invalidate(key)
-	default:
-		c.entries.Set(key, vs)
+		c.disk.drop(o.version.Key, false, func(v variant) bool {
+			return o.was(v) || policy.SameVariant(s, &v.Version.Stored)
+		})
 	}
 }
