@@ -33,7 +33,7 @@ func (d *daemon) openSmall(p *parts) error {
 	if cfg.Small != SmallCache {
 		return nil
 	}
-	c := small.Config{Size: int64(cfg.SmallMemory), Registerer: d.reg, Logger: d.log, Heard: func() bool { return p.cache.Heard() }}
+	c := small.Config{Size: int64(cfg.SmallMemory), Registerer: d.reg, Logger: d.log, Now: d.now, Heard: func() bool { return p.cache.Heard() }}
 	if store != nil {
 		c.Store = store
 		d.stack.push("small objects on the disk", func(context.Context) error { return store.Close() })
@@ -47,7 +47,7 @@ func (d *daemon) openSmallDisk(p *parts, on bool) (*index.Bodies, error) {
 	dir := filepath.Join(d.cfg.DataDir, "small")
 	token, err := p.index.Setting(smallToken)
 	if err != nil && !errors.Is(err, swarmcache.ErrNotFound) {
-		return nil, err
+		return nil, errors.Join(err, p.index.SetSetting(smallToken, nil))
 	}
 	if !on {
 		if len(token) == 0 {
@@ -61,16 +61,20 @@ func (d *daemon) openSmallDisk(p *parts, on bool) (*index.Bodies, error) {
 			return nil, err
 		}
 	}
-	var free syscall.Statfs_t
-	if err := syscall.Statfs(d.cfg.DataDir, &free); err != nil {
-		return nil, err
-	}
-	store, err := index.OpenBodies(index.BodiesOptions{
-		Dir: dir, Size: int64(d.cfg.Cache.SmallDisk), Free: d.cfg.Cache.MinFree.Of(int64(free.Blocks) * free.Bsize),
-		Token: string(token), Logger: d.log,
-	})
+	store, err := d.openBodies(dir, string(token))
 	if err != nil { // what is purged in this run it will not know
 		return nil, errors.Join(err, p.index.SetSetting(smallToken, nil))
 	}
 	return store, nil
+}
+
+func (d *daemon) openBodies(dir, token string) (*index.Bodies, error) {
+	var free syscall.Statfs_t
+	if err := syscall.Statfs(d.cfg.DataDir, &free); err != nil {
+		return nil, err
+	}
+	return index.OpenBodies(index.BodiesOptions{
+		Dir: dir, Size: int64(d.cfg.Cache.SmallDisk), Free: d.cfg.Cache.MinFree.Of(int64(free.Blocks) * free.Bsize),
+		Token: token, Logger: d.log,
+	})
 }
