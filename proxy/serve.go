@@ -52,11 +52,9 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 	if reply.Status == 0 {
 		reply = policy.Respond(metPreconditions(v.req), &s, ver.Length)
 	}
-	if phase, _ := phaseOf(v.r); !isSmall(obj) || phase == goesOn {
-		if err := p.sends(v, editionOf(s, ver.Length), reply.Status, firstByte(reply)); err != nil {
-			p.fail(v.exchange, err)
-			return
-		}
+	if err := p.sends(v, editionOf(s, ver.Length), reply.Status, partOf(reply, ver.Length)); err != nil {
+		p.fail(v.exchange, err)
+		return
 	}
 	h := v.w.Header()
 	clear(h)
@@ -144,15 +142,15 @@ func (v *visit) whole(status int, length int64, send func()) {
 	}
 }
 
-// firstByte is where the body of a reply begins; -1: in several places.
-func firstByte(reply policy.Reply) int64 {
+// partOf is what the body of a reply is of an object; from -1 on: several parts.
+func partOf(reply policy.Reply, length int64) httpheader.Range {
 	switch len(reply.Ranges) {
 	case 0:
-		return 0
+		return httpheader.Range{To: length}
 	case 1:
-		return reply.Ranges[0].From
+		return reply.Ranges[0]
 	}
-	return -1
+	return httpheader.Range{From: -1}
 }
 
 // metPreconditions is req without the conditions that the origin alone can judge.

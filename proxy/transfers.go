@@ -21,7 +21,9 @@ import (
 // as if the request had an If-Match: all three then end with an error.
 //
 // A client is an address and a User-Agent. Two that share both may be taken for one;
-// who starts anew is believed to have given up what broke off before.
+// who starts anew is believed to have given up what broke off before. And it is not
+// only downloads that ask for ranges: who reads here and there in an object is to be
+// left in peace. So a range is refused only where a download that broke off would go on.
 
 // transfers are what clients have begun to read, and do not have yet.
 type transfers struct {
@@ -41,14 +43,17 @@ const hasMax = 256
 // inSockets is how much of what was sent may not have reached a client that went.
 const inSockets = 8 << 20
 
-// transferLife is how long a client has to go on with what broke off.
+// transferLife is how long a client has to go on with what broke off: until the next
+// morning. It may be long, as little is refused by mistake.
 const transferLife = 24 * time.Hour
 
 // transfer is one version on its way to one client, by one request or by several.
 type transfer struct {
 	of      edition
+	variant policy.Stored // what selects it, and no more of that
 	running int
 	has     []httpheader.Range // of what was sent; in order, apart from each other
+	cut     []httpheader.Range // of that, answers that broke off, or may have without a sign: nobody named their end
 	last    time.Time          // that something was sent
 }
 
@@ -58,23 +63,54 @@ func (t *transfer) mayEndAt(pos int64, now time.Time) bool {
 	switch {
 	case t.running > 0:
 		return true
-	case now.Sub(t.last) > transferLife:
+	case now.Sub(t.last) > transferLife, pos >= t.of.length:
 		return false
-	case len(t.has) == 1 && t.has[0].From == 0 && t.has[0].To >= t.of.length: // by all that is known here
-		return t.of.length-inSockets <= pos && pos < t.of.length
+	case t.complete():
+		return t.of.length-inSockets <= pos
 	}
-	return true
+	return ends(t.has, pos, 0) || ends(t.cut, pos, t.of.length) || ends(slices.DeleteFunc(slices.Clone(t.has), few), pos, t.of.length)
+}
+
+// few reports whether those bytes may have been read by somebody who reads here and
+// there. Of more than that, a program that was killed may have saved any beginning.
+func few(r httpheader.Range) bool { return r.From > 0 && r.Len() <= inSockets }
+
+// goesOnAt reports whether t is likely to go on at pos.
+func (t *transfer) goesOnAt(pos int64) bool {
+	return !t.complete() && (ends(t.has, pos, 0) || ends(t.cut, pos, inSockets))
+}
+
+// complete, by all that is known here.
+func (t *transfer) complete() bool {
+	return len(t.has) == 1 && t.has[0].From == 0 && t.has[0].To >= t.of.length
+}
+
+// ends reports whether one of those ranges ends at pos, or not more than slack after it.
+func ends(ranges []httpheader.Range, pos, slack int64) bool {
+	return slices.ContainsFunc(ranges, func(r httpheader.Range) bool { return r.From < pos && pos <= r.To && r.To-pos <= slack })
 }
 
 // edition is what tells a client's versions of an object apart: what it could see.
 type edition struct {
 	length        int64 // -1: unknown
 	tag, modified string
+	vary          []string
 }
 
 func editionOf(s policy.Stored, length int64) edition {
-	return edition{length, s.Header.Get("Etag"), s.Header.Get("Last-Modified")}
+	return edition{length, s.Header.Get("Etag"), s.Header.Get("Last-Modified"), s.Header["Vary"]}
 }
+
+// selects is what makes v get the variant that e is.
+func (v *visit) selects(e edition) (s policy.Stored) {
+	if selecting, ok := v.route.Cache.Selecting(v.req.Header, e.vary); ok && len(e.vary) > 0 {
+		s.Header, s.Selecting = http.Header{"Vary": e.vary}, selecting
+	}
+	return s
+}
+
+// mayWant reports whether v asks for the variant that t is of, in whatever version.
+func (v *visit) mayWant(t *transfer) bool { return v.route.Cache.SelectedBy(t.variant, v.req.Header) }
 
 // isNot reports whether e and other are surely not the same. Without an entity tag
 // (a 416 needs none) and a date the length has to do.
@@ -104,10 +140,10 @@ const (
 // phaseOf tells that, and the first byte that r is about.
 func phaseOf(r *http.Request) (p phase, from int64) {
 	h := r.Header
-	if len(h["If-Range"])+len(h["If-Match"])+len(h["If-Unmodified-Since"]) > 0 {
+	if r.Method == http.MethodHead || len(h["If-Range"])+len(h["If-Match"])+len(h["If-Unmodified-Since"]) > 0 {
 		return apart, 0
 	}
-	if len(h["Range"]) == 0 || r.Method == http.MethodHead {
+	if len(h["Range"]) == 0 {
 		return anew, 0
 	}
 	first, _, _ := strings.Cut(strings.ToLower(h.Get("Range")), "-")
@@ -121,10 +157,15 @@ func phaseOf(r *http.Request) (p phase, from int64) {
 	return goesOn, from
 }
 
-// sends notes that v is about to be answered with bytes of e from an offset on (-1:
-// several ranges), if status says so. It returns an error if v goes on with another
-// version.
-func (p *Proxy) sends(v *visit, e edition, status int, from int64) error {
+// namesEnd reports whether r asks for no more than it says.
+func namesEnd(r *http.Request) bool {
+	_, end, _ := strings.Cut(r.Header.Get("Range"), "-")
+	return end != ""
+}
+
+// sends notes that v is about to be answered with part of e (from -1 on: with several),
+// if status says so. It returns an error if v goes on with another version.
+func (p *Proxy) sends(v *visit, e edition, status int, part httpheader.Range) error {
 	body := status == http.StatusOK || status == http.StatusPartialContent
 	if v.inside != nil || v.behind || !body && status != http.StatusRequestedRangeNotSatisfiable {
 		return nil
@@ -136,51 +177,62 @@ func (p *Proxy) sends(v *visit, e edition, status int, from int64) error {
 	now := p.cfg.Now()
 	v.sent.end(0, now) // nothing came of an answer that was about to be sent
 	v.sent = sending{}
-	return p.transfers.sends(v, ip.String()+" "+v.r.UserAgent()+" "+string(v.route.Key), e, body && from >= 0, from, now)
+	who := ip.String() + " " + v.r.UserAgent() + " " + string(v.route.Key)
+	return p.transfers.sends(v, who, e, body && part.From >= 0, part, now)
 }
 
 // passes is sends for an answer of the origin's that is passed on.
 func (p *Proxy) passes(v *visit, res *http.Response) error {
-	length, from := policy.WholeLength(policy.Stored{Status: res.StatusCode, Header: res.Header}), int64(0)
+	length := policy.WholeLength(policy.Stored{Status: res.StatusCode, Header: res.Header})
+	part := httpheader.Range{To: length}
 	switch res.StatusCode {
 	case http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
-		length, from = -1, -1
+		length, part.From = -1, -1
 		if c, ok := httpheader.ParseContentRange(res.Header.Get("Content-Range")); ok {
-			length, from = c.Length, c.Range.From
+			length, part = c.Length, c.Range
 		}
 	}
-	if err := p.sends(v, editionOf(policy.Stored{Header: res.Header}, length), res.StatusCode, from); err != nil {
+	if err := p.sends(v, editionOf(policy.Stored{Header: res.Header}, length), res.StatusCode, part); err != nil {
 		return instead(func() { p.fail(v.exchange, err) })
 	}
 	return nil
 }
 
-func (t *transfers) sends(v *visit, who string, e edition, body bool, from int64, now time.Time) error {
-	at := maphash.String(t.seed, who)
+func (t *transfers) sends(v *visit, who string, e edition, body bool, part httpheader.Range, now time.Time) error {
 	phase, asked := phaseOf(v.r)
+	if phase == apart {
+		return nil
+	}
+	at := maphash.String(t.seed, who)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := t.ofLocked(at)
 	switch phase {
-	case apart:
-		return nil
 	case anew:
-		all = slices.DeleteFunc(all, func(t *transfer) bool { return t.running == 0 })
+		all = slices.DeleteFunc(slices.Clone(all), func(t *transfer) bool { return t.running == 0 && v.mayWant(t) })
 	case goesOn:
-		for _, other := range all {
-			if other.of.isNot(e) && other.mayEndAt(asked, now) {
-				return errOtherVersion
+		likely, other := false, false
+		for _, t := range all {
+			switch {
+			case !v.mayWant(t):
+			case !t.of.isNot(e):
+				likely = likely || t.goesOnAt(asked)
+			default:
+				other = other || t.mayEndAt(asked, now)
 			}
+		}
+		if other && !likely {
+			return errOtherVersion
 		}
 	}
 	if body && v.r.Method == http.MethodGet && e.length >= max(1, v.route.Threshold) {
-		i := slices.IndexFunc(all, func(t *transfer) bool { return !t.of.isNot(e) })
+		i := slices.IndexFunc(all, func(t *transfer) bool { return !t.of.isNot(e) && v.mayWant(t) })
 		if i < 0 {
-			i, all = len(all), append(all, &transfer{of: e})
+			i, all = len(all), append(all, &transfer{of: e, variant: v.selects(e)})
 		}
 		all[i].running++
 		all[i].last = now
-		v.sent = sending{t, all[i], from}
+		v.sent = sending{t, all[i], part, namesEnd(v.r)}
 	}
 	t.keepLocked(at, all)
 	return nil
@@ -211,8 +263,9 @@ func (t *transfers) keepLocked(at uint64, all []*transfer) {
 // sending is an answer on its way; the zero one is none of a transfer's.
 type sending struct {
 	*transfers
-	of   *transfer
-	from int64
+	of     *transfer
+	part   httpheader.Range
+	closed bool // the client named an end
 }
 
 // end notes that n bytes were sent, and that was all of the answer.
@@ -225,8 +278,12 @@ func (s sending) end(n int64, now time.Time) {
 	x := s.of
 	x.running--
 	x.last = now
+	got := httpheader.Range{From: s.part.From, To: s.part.From + n}
 	if len(x.has) < hasMax { // else it will never have proved complete
-		x.has = join(x.has, httpheader.Range{From: s.from, To: s.from + n})
+		x.has = join(x.has, got)
+	}
+	if len(x.cut) < hasMax && !(s.closed && n == s.part.Len()) {
+		x.cut = join(x.cut, got)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"shatabdi/policy"
 	"shatabdi/policy/httpheader"
 )
 
@@ -75,6 +76,7 @@ func TestNoTransferIsOfTwoVersions(t *testing.T) {
 			}
 			n.begins(url, "wget")
 			o.becomes(is, `"2"`)
+			n.do(request(t, "HEAD", url, "User-Agent: wget")) // as curl -I: it begins nothing
 			if c.then != nil {
 				c.then(n, url)
 			}
@@ -189,6 +191,10 @@ func TestPhaseOfARequest(t *testing.T) {
 		if got, _ := phaseOf(r); got != want {
 			t.Errorf("%q: %v, want %v", fields, got, want)
 		}
+		r.Method = "HEAD"
+		if got, _ := phaseOf(r); got != apart {
+			t.Errorf("HEAD, %q: %v", fields, got)
+		}
 	}
 }
 
@@ -228,7 +234,7 @@ func TestTransfersAreBounded(t *testing.T) {
 	v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/")}}
 	e := edition{length: 100, tag: `"1"`}
 	for i := range 3 * transfersMax {
-		if err := ts.sends(v, fmt.Sprint(i), e, true, 0, time.Now()); err != nil {
+		if err := ts.sends(v, fmt.Sprint(i), e, true, httpheader.Range{To: 100}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		v.sent.end(50, time.Now())
@@ -238,15 +244,103 @@ func TestTransfersAreBounded(t *testing.T) {
 	}
 	v.r.Header.Set("Range", "bytes=50-")
 	other := edition{length: 100, tag: `"2"`}
-	if err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, 50, time.Now()); err == nil {
+	if err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, httpheader.Range{From: 50, To: 100}, time.Now()); err == nil {
 		t.Error("the latest is forgotten")
 	}
 	late := time.Now().Add(transferLife + time.Second)
-	if err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, 50, late); err != nil {
+	if err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, httpheader.Range{From: 50, To: 100}, late); err != nil {
 		t.Error("a day later:", err)
 	}
 	v.sent.end(1, late)
 	if all := ts.ofLocked(0); !slices.Equal(all, nil) {
 		t.Errorf("%v", all)
+	}
+}
+
+// answered is one answer of which n bytes were sent.
+type answered struct {
+	version  int
+	fields   string // of the request
+	from, to int64
+	n        int64 // -1: it runs still
+}
+
+// Which ranges are refused once the object has changed: those with which a download
+// goes on that broke off, and no others.
+func TestRangesOfAChangedObject(t *testing.T) {
+	const mb = 1 << 20
+	get := func(version int, n int64) answered { return answered{version, "", 0, 100 * mb, n} }
+	part := func(version int, from, to int64) answered {
+		return answered{version, fmt.Sprintf("Range: bytes=%d-%d", from, to-1), from, to, to - from}
+	}
+	for name, c := range map[string]struct {
+		before []answered
+		refuse []int64 // in MiB, what is asked for of version 2
+		answer []int64
+	}{
+		"a download broke off":       {[]answered{get(1, 50*mb)}, []int64{1, 42, 45, 50}, []int64{51, 90}},
+		"its last bytes may be lost": {[]answered{get(1, 100*mb)}, []int64{92, 99}, []int64{50, 91, 100}},
+		"in segments": {
+			[]answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, 10 * mb}},
+			[]int64{5, 15, 20, 45, 50}, []int64{40, 60},
+		},
+		"in pieces":                    {[]answered{part(1, 0, 2*mb), part(1, 2*mb, 4*mb)}, []int64{2, 3, 4}, []int64{5}},
+		"read here and there":          {[]answered{part(1, 96*mb, 100*mb), part(1, 50*mb, 52*mb)}, []int64{52}, []int64{40, 50, 51, 96, 98, 99}},
+		"and the new one too":          {[]answered{part(1, 50*mb, 52*mb), part(2, 50*mb, 52*mb)}, nil, []int64{50, 52}},
+		"given up":                     {[]answered{get(1, 50*mb), get(2, 100*mb)}, nil, []int64{20, 50}},
+		"another is slow":              {[]answered{get(1, -1)}, []int64{1, 50, 99}, nil},
+		"another is slow, this is not": {[]answered{get(1, -1), get(2, 50*mb)}, []int64{20, 60}, []int64{45, 50}},
+	} {
+		for _, asked := range slices.Concat(c.refuse, c.answer) {
+			ts, now := newTransfers(), time.Now()
+			for _, b := range c.before {
+				v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/")}}
+				if b.fields != "" {
+					v.r = request(t, "GET", "http://x/", b.fields)
+				}
+				e := edition{length: 100 * mb, tag: fmt.Sprint(b.version)}
+				if err := ts.sends(v, "x", e, true, httpheader.Range{From: b.from, To: b.to}, now); err != nil {
+					t.Fatalf("%s: %+v: %v", name, b, err)
+				}
+				if b.n >= 0 {
+					v.sent.end(b.n, now)
+				}
+			}
+			v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/", fmt.Sprintf("Range: bytes=%d-", asked*mb))}}
+			err := ts.sends(v, "x", edition{length: 100 * mb, tag: "2"}, true, httpheader.Range{From: asked * mb, To: 100 * mb}, now)
+			if want := slices.Contains(c.refuse, asked); (err != nil) != want {
+				t.Errorf("%s: %d MiB: %v, want it refused: %v", name, asked, err, want)
+			}
+		}
+	}
+}
+
+// One client's variants are objects of their own.
+func TestTransfersOfVariants(t *testing.T) {
+	ts, now := newTransfers(), time.Now()
+	visitOf := func(fields ...string) *visit {
+		r := request(t, "GET", "http://x/", fields...)
+		return &visit{exchange: &exchange{r: r}, req: policy.Request{Header: r.Header}}
+	}
+	send := func(v *visit, tag string, from int64) error {
+		return ts.sends(v, "x", edition{length: 100, tag: tag, vary: []string{"Accept-Language"}}, true, httpheader.Range{From: from, To: 100}, now)
+	}
+	v := visitOf("Accept-Language: de")
+	if err := send(v, "de", 0); err != nil {
+		t.Fatal(err)
+	}
+	v.sent.end(50, now)
+	v = visitOf("Accept-Language: fr", "Range: bytes=50-")
+	if err := send(v, "fr", 50); err != nil {
+		t.Error("another variant:", err)
+	}
+	v.sent.end(50, now)
+	v = visitOf("Accept-Language: fr")
+	if err := send(v, "fr", 0); err != nil {
+		t.Fatal(err)
+	}
+	v.sent.end(50, now)
+	if err := send(visitOf("Accept-Language: de", "Range: bytes=50-"), "de again", 50); err == nil {
+		t.Error("a variant begun anew made this one forgotten")
 	}
 }
