@@ -178,6 +178,7 @@ func (c *Cache) enterEraLocked(now Era) {
 		o.Forgot = true
 		c.log.Warn("the directory has lost what it was told", "was", o.Era, "is", now)
 	}
+	o.Moved = o.Moved || o.Era != (Era{}) && now.Cluster != o.Era.Cluster
 	if !now.continues(o.Era) {
 		o.Obeyed, o.own, o.begun = nil, nil, nil // those of another cluster are nobody's business here
 	}
@@ -186,14 +187,15 @@ func (c *Cache) enterEraLocked(now Era) {
 
 // missedPurges reports whether this node cannot know what was purged: it was away
 // for longer than purges stand, or for long while the directory lost its data, or it
-// comes from another cluster.
+// comes from another cluster: that one took the place of its own proves little, where
+// many are called alike.
 func (c *Cache) missedPurges(now Era) bool {
 	o := &c.obeyed
 	if o.Touch.IsZero() {
 		return false
 	}
 	away, other := c.now().Sub(o.Touch), now != (Era{}) && o.Era != (Era{}) && now != o.Era
-	return away >= PurgesStand-time.Hour || other && (away >= awayLong || !now.continues(o.Era))
+	return away >= PurgesStand-time.Hour || other && (away >= awayLong || now.Cluster != o.Era.Cluster)
 }
 
 // distrust makes everything that is stored stale where purges may have been missed.
@@ -241,11 +243,13 @@ func (c *Cache) recorded(id ObjectID) (Record, error) {
 }
 
 // tellAll has the directory told of everything that is complete here, as it has lost
-// that. A crash does not make this node forget that it owes it.
-func (c *Cache) tellAll() error {
+// that. A crash does not make this node forget that it owes it. Where it is another
+// cluster's, that is only what was put, and the same everywhere: the rest is told when
+// the origin that they have there has confirmed it.
+func (c *Cache) tellAll(moved bool) error {
 	var ids []ObjectID
 	err := c.cfg.Index.Each(func(r Record) bool {
-		if r.Complete && !r.Untold {
+		if r.Complete && !r.Untold && (!moved || isPut(r.Version)) {
 			ids = append(ids, r.Version.ID)
 		}
 		return true

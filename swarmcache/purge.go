@@ -77,6 +77,7 @@ type obedience struct {
 	Touch    time.Time             `json:"touch"`
 	Era      Era                   `json:"era,omitzero"`     // of the directory that ordered them
 	Forgot   bool                  `json:"forgot,omitempty"` // it has lost what it was told of what is stored here
+	Moved    bool                  `json:"moved,omitempty"`  // and is that of another cluster
 	// Distrusts is how often purges may have been missed.
 	Distrusts uint32 `json:"distrusts,omitempty"`
 }
@@ -209,7 +210,7 @@ func (c *Cache) obeyOn() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for c.ctx.Err() == nil {
-		standing, told, era, forgot := o.standing, o.told, o.Era, o.Forgot
+		standing, told, era, forgot, moved := o.standing, o.told, o.Era, o.Forgot, o.Moved
 		obeyed, begun, last := []Purge(nil), maps.Clone(o.begun), slices.Clone(o.Obeyed)
 		o.mu.Unlock()
 		lost, again := c.standAgain(era, last, standing)
@@ -225,14 +226,14 @@ func (c *Cache) obeyOn() {
 			obeyed = append(obeyed, p)
 		}
 		if forgot && again == nil { // purges first
-			again = c.tellAll()
+			again = c.tellAll(moved)
 			forgot = again != nil
 		}
 		o.mu.Lock()
 		if o.Era != era {
 			continue // what was told since is of another directory, as it were
 		}
-		o.Forgot = forgot
+		o.Forgot, o.Moved = forgot, moved && forgot
 		for _, p := range obeyed {
 			delete(o.begun, p.ID)
 			o.own = slices.DeleteFunc(o.own, func(id string) bool { return id == p.ID })

@@ -82,7 +82,8 @@ func (c *Cluster) adopt(known, got record, now Moment, rev int64) {
 	c.mu.Unlock()
 	switch {
 	case known.ID != "" && known.ID == got.After && known.ID != got.ID:
-		c.log.Warn("etcd was wiped, and a new cluster is in the place of this node's: it belongs to that one now", "was", known.ID, "is", got.ID)
+		c.log.Warn("etcd seems to have been wiped: a new cluster is in the place of this node's, which belongs to that one now, and has all it stored confirmed by its origins before use; "+
+			"if it does not belong there, stop it and start it in the right place with --etcd-cluster-id", "was", known.ID, "is", got.ID, "should_be", "--etcd-cluster-id "+known.ID)
 	case known.ID != "" && known.ID != got.ID:
 		c.log.Info("this node was alone, and moves to another cluster", "was", known.ID, "is", got.ID)
 	case known.Epoch != 0 && known.Epoch != got.Epoch:
