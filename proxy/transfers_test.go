@@ -15,6 +15,7 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/policy/httpheader"
+	"shatabdi/proxy/small"
 )
 
 const half = large / 2
@@ -342,5 +343,28 @@ func TestTransfersOfVariants(t *testing.T) {
 	v.sent.end(50, now)
 	if err := send(visitOf("Accept-Language: de", "Range: bytes=50-"), "de again", 50); err == nil {
 		t.Error("a variant begun anew made this one forgotten")
+	}
+}
+
+// Who has begun anew has given up what broke off before, also where what it gets is
+// small and in memory.
+func TestTransferGivenUpForASmallOne(t *testing.T) {
+	was := body(large)
+	o := newStore(t, was)
+	o.set("Cache-Control", "max-age=0")
+	n, _ := startReal(t, newDisk(t))
+	n.small = small.New(small.Config{Size: 1 << 20})
+	url := o.url + "/x.bin"
+	n.begins(url, "wget")
+	o.becomes("small", `"2"`)
+	for range 2 {
+		if res, got := n.get(url, "User-Agent: wget"); got != "small" {
+			t.Fatalf("%s, %.20q", res.Status, got)
+		}
+	}
+	o.becomes(inverted(was), `"3"`)
+	res, got := n.get(url, "User-Agent: wget", fmt.Sprintf("Range: bytes=%d-", half))
+	if res.StatusCode != 206 || got != inverted(was)[half:] {
+		t.Errorf("%s with %d bytes", res.Status, len(got))
 	}
 }
