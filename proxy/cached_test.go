@@ -35,7 +35,7 @@ func newDisk(t *testing.T) *disk {
 
 // startReal runs a proxy on a real cache with a threshold of 256 KiB. stop ends
 // both; it is called at the end of the test anyway.
-func startReal(t *testing.T, d *disk) (n *node, stop func()) {
+func startReal(t *testing.T, d *disk, with ...func(*Config)) (n *node, stop func()) {
 	t.Helper()
 	self := swarmcache.Node{ID: "node-1"}
 	c, err := swarmcache.Open(swarmcache.Config{
@@ -48,8 +48,11 @@ func startReal(t *testing.T, d *disk) (n *node, stop func()) {
 	stop = sync.OnceFunc(func() { c.Close() })
 	t.Cleanup(stop)
 	rules := &policy.Rules{Default: policy.Defaults{Threshold: 256 * policy.KiB}}
-	n = start(t, Config{Cache: c, Rules: func() *policy.Rules { return rules }}, origin.Config{})
-	return n, stop
+	cfg := Config{Cache: c, Rules: func() *policy.Rules { return rules }}
+	for _, f := range with {
+		f(&cfg)
+	}
+	return start(t, cfg, origin.Config{}), stop
 }
 
 // sum reads a body through n and returns its digest and length.

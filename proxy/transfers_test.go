@@ -352,8 +352,7 @@ func TestTransferGivenUpForASmallOne(t *testing.T) {
 	was := body(large)
 	o := newStore(t, was)
 	o.set("Cache-Control", "max-age=0")
-	n, _ := startReal(t, newDisk(t))
-	n.small = small.New(small.Config{Size: 1 << 20})
+	n, _ := startReal(t, newDisk(t), func(c *Config) { c.Small = small.New(small.Config{Size: 1 << 20}) })
 	url := o.url + "/x.bin"
 	n.begins(url, "wget")
 	o.becomes("small", `"2"`)
