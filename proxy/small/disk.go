@@ -39,8 +39,8 @@ type Store interface {
 //
 // Nothing is found there that was forgotten or replaced: who takes an object out of
 // memory first makes the marks of its key past, then takes it from the disk, then makes
-// them past again; who puts one there, or has looked what there is, looks at the mark in
-// the end.
+// them past again and takes out of memory what has come back meanwhile; who puts one
+// there, or has looked what there is, looks at the mark in the end.
 type disk struct {
 	Store
 	c      *Cache
@@ -150,7 +150,7 @@ func (d *disk) bring(saw *variants, v variant) *Object {
 			if !errors.Is(err, swarmcache.ErrNotFound) {
 				d.log.Warn("a small object on the disk is damaged, and removed", "key", key, "error", err)
 			}
-			d.drop(key, false, func(other variant) bool { return other.Body == v.Body })
+			d.drop(key, false, func(other variant) bool { return other.Body == v.Body }, nothing)
 			d.c.pass(key)
 			return (*Object)(nil), nil
 		}
@@ -258,7 +258,7 @@ func (d *disk) writeShelf(o *Object) error {
 	defer d.mu.Unlock()
 	now := d.c.present(o)
 	if now == nil { // removed or replaced, and not only evicted
-		d.dropLocked(o.version.Key, false, o.was)
+		d.dropLocked(o.version.Key, false, o.was, nothing)
 		return nil
 	}
 	o = now
@@ -307,18 +307,21 @@ func (o *Object) was(v variant) bool { return v.Version.ID == o.version.ID }
 // dropVariant takes from the disk what selects the same as o.
 func (d *disk) dropVariant(o *Object) {
 	s := o.stored.Load()
-	d.drop(o.version.Key, false, func(v variant) bool { return policy.SameVariant(s, &v.Version.Stored) })
+	d.drop(o.version.Key, false, func(v variant) bool { return policy.SameVariant(s, &v.Version.Stored) }, nothing)
 }
 
 // drop takes variants of a key from the disk, and tells how many there were. Make the
-// marks of the key past before.
-func (d *disk) drop(key policy.Key, flush bool, goes func(variant) bool) (had int) {
+// marks of the key past before, and take from memory afterwards what came back until
+// then: nothing does while after is called.
+func (d *disk) drop(key policy.Key, flush bool, goes func(variant) bool, after func()) (had int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.dropLocked(key, flush, goes)
+	return d.dropLocked(key, flush, goes, after)
 }
 
-func (d *disk) dropLocked(key policy.Key, flush bool, goes func(variant) bool) (had int) {
+func nothing() {}
+
+func (d *disk) dropLocked(key policy.Key, flush bool, goes func(variant) bool, after func()) (had int) {
 	vs := d.shelf(key)
 	var keys [][]byte
 	rest := slices.DeleteFunc(slices.Clone(vs), func(v variant) bool {
@@ -342,6 +345,7 @@ func (d *disk) dropLocked(key policy.Key, flush bool, goes func(variant) bool) (
 		e.Value.unkept()
 	}
 	d.c.pass(key)
+	after()
 	return len(vs) - len(rest)
 }
 
@@ -352,10 +356,7 @@ func (d *disk) clear() {
 	if err := d.Clear(); err != nil {
 		d.log.Error("small objects on the disk cannot be removed; none is used any more", "error", err)
 	}
-	for _, vs := range d.c.entries.All() { // what came meanwhile
-		vs.unkept()
-	}
-	d.marks.AdvanceAll()
+	d.c.forgetAll() // what came back meanwhile
 }
 
 // unkept notes that the bodies of those that are here may be gone from the disk. It

@@ -428,7 +428,6 @@ func TestDiskBodyGoes(t *testing.T) {
 	s := newShelves(t)
 	for name, goes := range map[string]func(*Object){
 		"dropped":      s.disk.dropVariant,
-		"cleared":      func(*Object) { s.disk.clear() },
 		"turned twice": func(*Object) { s.disk.turns.Add(2); s.store.Clear() },
 	} {
 		put(t, s.Cache, "k", "body", "")
@@ -439,6 +438,49 @@ func TestDiskBodyGoes(t *testing.T) {
 		s.evicted()
 		if got := found(s.Cache, "k", nil); got != "body" {
 			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// found finds k each time before something is taken from the disk.
+type foundMeanwhile struct {
+	Store
+	find func()
+}
+
+func (f *foundMeanwhile) Delete(flush bool, keys ...[]byte) error {
+	f.find()
+	return f.Store.Delete(flush, keys...)
+}
+
+func (f *foundMeanwhile) Clear() error {
+	f.find()
+	return f.Store.Clear()
+}
+
+// What comes back from the disk while it is being forgotten does not stay.
+func TestNothingComesBackMeanwhile(t *testing.T) {
+	s := newShelves(t)
+	for name, goes := range map[string]func(*Object){
+		"purged":     func(*Object) { s.Forget("k") },
+		"distrusted": func(*Object) { s.ForgetAll() },
+		"withdrawn":  func(o *Object) { o.Withdraw(t.Context()) },
+		"invalid": func(o *Object) {
+			s := o.Version().Stored
+			s.Invalid = true
+			o.Refresh(t.Context(), s)
+		},
+	} {
+		put(t, s.Cache, "k", "body", "")
+		s.settled()
+		o := s.find("k", "")
+		s.evicted()
+		disk := s.disk.Store
+		s.disk.Store = &foundMeanwhile{disk, func() { s.Find("k", nil, &rules) }}
+		goes(o)
+		s.disk.Store = disk
+		if now, _ := s.Find("k", nil, &rules); now != nil && !now.Version().Stored.Invalid {
+			t.Errorf("%s: it is back", name)
 		}
 	}
 }

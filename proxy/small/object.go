@@ -84,7 +84,9 @@ func (o *Object) Refresh(_ context.Context, s policy.Stored) error {
 	now := o.c.refresh(o, &s)
 	if d := o.c.disk; d != nil && o.Complete() {
 		if now == nil || s.Invalid { // nobody may find it as it was, whatever happens
-			d.drop(o.version.Key, false, o.was)
+			d.drop(o.version.Key, false, o.was, func() {
+				o.c.removeHere(o.version.Key, func(other *Object) bool { return other != now && other.version.ID == o.version.ID })
+			})
 		}
 		if now != nil {
 			d.save(now)

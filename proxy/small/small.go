@@ -213,7 +213,7 @@ func (c *Cache) Forget(key policy.Key) (had int) {
 	}
 	had = c.forget(key)
 	if c.disk != nil {
-		had = max(had, c.disk.drop(key, true, func(variant) bool { return true }))
+		had = max(had, c.disk.drop(key, true, func(variant) bool { return true }, func() { c.forget(key) }))
 	}
 	return had
 }
@@ -251,13 +251,16 @@ func (c *Cache) forgetAll() {
 // remove removes o, whatever it has become meanwhile: what came back from the disk, or
 // has taken its place.
 func (c *Cache) remove(o *Object) {
-	s := o.stored.Load()
-	c.removeHere(o.version.Key, func(other *Object) bool {
-		return other.version.ID == o.version.ID || policy.SameVariant(s, other.stored.Load())
-	})
-	if c.disk != nil {
-		c.disk.drop(o.version.Key, false, func(v variant) bool {
-			return o.was(v) || policy.SameVariant(s, &v.Version.Stored)
+	key, s := o.version.Key, o.stored.Load()
+	fromMemory := func() {
+		c.removeHere(key, func(other *Object) bool {
+			return other.version.ID == o.version.ID || policy.SameVariant(s, other.stored.Load())
 		})
+	}
+	fromMemory()
+	if c.disk != nil {
+		c.disk.drop(key, false, func(v variant) bool {
+			return o.was(v) || policy.SameVariant(s, &v.Version.Stored)
+		}, fromMemory)
 	}
 }
