@@ -108,7 +108,7 @@ func (p *Proxy) answer(v *visit, obj object) (again bool) {
 	ver := obj.Version()
 	v.route = p.rules().AtResponse(v.route, ver.Stored.Status, ver.Stored.Header, ver.Length)
 	d := v.route.Cache.Decide(v.req, &ver.Stored, p.cfg.Now())
-	if guarded := v.route.Store.Probe || ver.Stored.Guarded; guarded && d.Action != policy.Refuse && d.Action != policy.Bypass {
+	if guarded := v.route.Store.Probe || ver.Stored.Guarded; guarded && d.Action != policy.Refuse && d.Action != policy.Bypass && d.Reason != policy.ReasonVaryMiss {
 		if admitted, again := p.mayHave(v, obj); !admitted {
 			return again
 		}

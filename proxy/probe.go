@@ -173,6 +173,9 @@ func (p *Proxy) probe(v *visit, ver *swarmcache.Version) (finding, int) {
 		return nothing, 0
 	case ver.Validator:
 	default:
+		if res.Header.Get("Content-Type") != ver.Stored.Header.Get("Content-Type") {
+			return nothing, 0 // a page to log in at, say: whoever sees one takes nothing from others
+		}
 		return replaced, 0
 	}
 	if _, part := policy.PartOf(ver.Stored, ver.Length, answer); !part && (res.StatusCode == http.StatusPartialContent || length != ver.Length) {
