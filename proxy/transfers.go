@@ -75,10 +75,9 @@ func (t *transfer) mayEndAt(pos int64, now time.Time) bool {
 // there. Of more than that, a program that was killed may have saved any beginning.
 func few(r httpheader.Range) bool { return r.From > 0 && r.Len() <= inSockets }
 
-// goesOnAt reports whether t is likely to go on at pos.
-func (t *transfer) goesOnAt(pos int64) bool {
-	return !t.complete() && (ends(t.has, pos, 0) || ends(t.cut, pos, inSockets))
-}
+// goesOnAt reports whether t is likely to go on at pos: there and nowhere else, lest
+// the rest of one of two downloads that broke off becomes that of the other.
+func (t *transfer) goesOnAt(pos int64) bool { return !t.complete() && ends(t.has, pos, 0) }
 
 // complete, by all that is known here.
 func (t *transfer) complete() bool {
