@@ -86,6 +86,10 @@ func (c *Cache) awayOf(key policy.Key, which func(absentee) bool) (all []absente
 	return all
 }
 
+func (c *Cache) isAwayLocked(v Version) bool {
+	return slices.ContainsFunc(c.absentees[v.Key.Base()], func(a absentee) bool { return a.id == v.ID })
+}
+
 // absentee returns the absentee of that id.
 func (c *Cache) absentee(key policy.Key, id ObjectID) (a absentee, away bool) {
 	all := c.awayOf(key, func(a absentee) bool { return a.id == id })

@@ -522,7 +522,7 @@ func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, erro
 		c.mu.Lock()
 		away := func() {}
 		if c.objects[v.ID] == o {
-			if !o.recorded { // another body is, and nobody would find this one
+			if !o.recorded && c.isAwayLocked(v) { // another body is, and nobody would find this one
 				_, away = c.leaveLocked(v.ID)
 			}
 			delete(c.objects, v.ID)

@@ -44,8 +44,8 @@ type unstalled struct {
 func (u *unstalled) Read(b []byte) (int, error) {
 	u.conn.SetReadDeadline(time.Now().Add(u.stall)) // what cannot have one has none
 	n, err := u.body.Read(b)
-	if err != nil {
-		u.conn.SetReadDeadline(time.Time{}) // the server looks whether the client is there
+	if err == io.EOF { // after anything else the server need not wait for the rest
+		u.conn.SetReadDeadline(time.Time{}) // it looks whether the client is there
 	}
 	return n, err
 }

@@ -166,6 +166,7 @@ func merge(old, v swarmcache.Version) swarmcache.Version {
 	case !policy.Older(&was, &v.Stored): // what nobody has confirmed since
 		v.Stored.Invalid = v.Stored.Invalid || old.Stored.Invalid
 	}
+	v.Stored.Guarded = v.Stored.Guarded || old.Stored.Guarded // only a purge lets everybody have it
 	if v.SHA256 == "" {
 		v.SHA256 = old.SHA256
 	}
