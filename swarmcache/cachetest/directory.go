@@ -410,7 +410,11 @@ func merge(old, v swarmcache.Version) swarmcache.Version {
 	case date(old).After(date(v)):
 		v.Stored = old.Stored
 	case !date(v).After(date(old)):
-		v.Stored.Invalid = v.Stored.Invalid || old.Stored.Invalid
+		invalid := v.Stored.Invalid || old.Stored.Invalid
+		if old.Stored.ResponseTime.After(v.Stored.ResponseTime) {
+			v.Stored = old.Stored
+		}
+		v.Stored.Invalid = invalid
 	}
 	if v.SHA256 == "" {
 		v.SHA256 = old.SHA256

@@ -28,6 +28,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"PublishedVersionIsFoundByAll", published},
 		{"OlderDateNeverReplacesNewer", olderDate},
 		{"RefreshKeepsWhatIsKnownOfTheBytes", refreshKeeps},
+		{"OfOneSecondTheLaterCounts", sameSecond},
 		{"WithdrawnKeySelectsNothing", withdrawn},
 		{"PurgesReachThoseWhoFollowAndThoseWhoCome", purges},
 		{"SoftPurgesTakeNothing", softPurges},

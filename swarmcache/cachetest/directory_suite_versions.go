@@ -86,6 +86,23 @@ func refreshKeeps(t *testing.T, l lab) {
 	}
 }
 
+// Who publishes late what came earlier in the same second takes nothing back.
+func sameSecond(t *testing.T, l lab) {
+	a, b := l.node(1), l.node(2)
+	first := version("http://o/a", `"1"`, noon)
+	first.Stored.Header.Set("Age", "7200")
+	then := version("http://o/a", `"1"`, noon)
+	then.Stored.ResponseTime = noon.Add(100 * time.Millisecond)
+	for _, v := range []swarmcache.Version{first, then, first} {
+		noErr(t, b.Publish(l.ctx, v))
+	}
+	got, _, err := a.Lookup(l.ctx, first.Key)
+	noErr(t, err)
+	if got.Stored.Header.Get("Age") != "" {
+		t.Error("what came first stands")
+	}
+}
+
 func withdrawn(t *testing.T, l lab) {
 	d := l.node(1)
 	v := version("http://o/a", `"1"`, noon)

@@ -155,16 +155,20 @@ func (c *Cluster) Withdraw(ctx context.Context, key policy.Key) error {
 	})
 }
 
-// merge refreshes the facts of a version: the more recent response counts, and
-// what is known of the bytes is never forgotten. Of the same facts those count whose
-// times are known best.
+// merge refreshes the facts of a version: the more recent response counts, of two of a
+// second the one that came later, and what is known of the bytes is never forgotten. Of
+// the same facts those count whose times are known best.
 func merge(old, v swarmcache.Version) swarmcache.Version {
 	was := factsFor(&old, v.Scale)
 	switch {
 	case policy.Older(&v.Stored, &was), sameFacts(&was, &v.Stored) && was.Doubt <= v.Stored.Doubt:
 		v.Stored, v.Scale = old.Stored, old.Scale
-	case !policy.Older(&was, &v.Stored): // what nobody has confirmed since
-		v.Stored.Invalid = v.Stored.Invalid || old.Stored.Invalid
+	case !policy.Older(&was, &v.Stored):
+		invalid := v.Stored.Invalid || old.Stored.Invalid // nobody has confirmed it since
+		if cameBefore(&v.Stored, &was) {
+			v.Stored, v.Scale = old.Stored, old.Scale
+		}
+		v.Stored.Invalid = invalid
 	}
 	v.Stored.Guarded = v.Stored.Guarded || old.Stored.Guarded // only a purge lets everybody have it
 	if v.SHA256 == "" {
@@ -174,6 +178,11 @@ func merge(old, v swarmcache.Version) swarmcache.Version {
 		v.InfoHash = old.InfoHash
 	}
 	return v
+}
+
+// cameBefore reports whether a certainly came before b did.
+func cameBefore(a, b *policy.Stored) bool {
+	return b.ResponseTime.Sub(a.ResponseTime) > policy.Doubts(a.Doubt, b.Doubt)
 }
 
 // factsFor is what v tells, to be compared with times of a scale: its own of another
