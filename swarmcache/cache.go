@@ -571,7 +571,10 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 	if errors.Is(err, ErrPoisoned) {
 		obj.o.mismatch()
 	}
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrStale) {
+	if errors.Is(err, ErrStale) {
+		return obj.o.unconfirmed(v)
+	}
+	if errors.Is(err, ErrUnavailable) {
 		return nil
 	}
 	return err
@@ -622,17 +625,21 @@ func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
 	return err
 }
 
-// publish tells the directory of a complete object, unless it knows.
-func (c *Cache) publish(ctx context.Context, v Version) error {
+// publish tells the directory of a complete object, unless it knows. What the directory
+// does not take, because it knows better, is for the origin to confirm.
+func (c *Cache) publish(ctx context.Context, o *object) error {
+	v := o.file.Version()
 	have, _, err := c.cfg.Directory.Lookup(ctx, v.Key)
 	if err == nil && have != nil && have.ID == v.ID && !have.InfoHash.IsZero() {
 		return c.keep(ctx, v)
 	}
 	err = c.cfg.Directory.Publish(ctx, v)
-	if errors.Is(err, ErrStale) || errors.Is(err, ErrPoisoned) { // see compare
+	switch {
+	case errors.Is(err, ErrStale):
+		return o.unconfirmed(v)
+	case errors.Is(err, ErrPoisoned): // see compare
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	return c.keep(ctx, v)
@@ -669,7 +676,7 @@ func (c *Cache) publishStored(id ObjectID) error {
 		return nil // it must not come back
 	}
 	defer o.file.Release()
-	if err := c.publish(c.ctx, o.file.Version()); err != nil {
+	if err := c.publish(c.ctx, o); err != nil {
 		return err
 	}
 	o.told()

@@ -51,7 +51,7 @@ func (t *transfer) publish(ctx context.Context, wait time.Duration) {
 		if t.file.Condemned() {
 			return
 		}
-		if t.c.publish(ctx, t.file.Version()) == nil {
+		if t.c.publish(ctx, t.o) == nil {
 			t.o.told()
 			t.c.recheck(t.file)
 			return

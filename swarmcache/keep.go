@@ -82,13 +82,13 @@ func (c *Cache) wanted(v Version, pinned bool) int {
 	if c.cfg.Replicas != nil {
 		n = c.cfg.Replicas(v)
 	}
-	if pinned || isPut(v) {
+	if pinned || IsPut(v) {
 		n = max(n, c.cfg.PinnedReplicas)
 	}
 	return n
 }
 
-func isPut(v Version) bool {
+func IsPut(v Version) bool {
 	u, err := url.Parse(v.URL)
 	return err == nil && u.Host == PutHost
 }

@@ -247,6 +247,20 @@ func (o *object) freshen(s policy.Stored) error {
 	return o.rewrite()
 }
 
+// unconfirmed makes v stale here until its origin has confirmed it, unless that was done
+// meanwhile. What was put has none.
+func (o *object) unconfirmed(v Version) error {
+	o.file.mu.Lock()
+	s := &o.file.version.Stored
+	same := s.ResponseTime.Equal(v.Stored.ResponseTime) && !IsPut(v)
+	s.Invalid = s.Invalid || same
+	o.file.mu.Unlock()
+	if !same {
+		return nil
+	}
+	return o.rewrite()
+}
+
 // rewrite records the object again because its version's facts changed.
 func (o *object) rewrite() error {
 	o.recording.Lock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
@@ -51,5 +52,62 @@ func TestCompletedWhileTheDirectoryWasAway(t *testing.T) {
 	}
 	if n := dir.Counts().Publishes - before; n != 1 {
 		t.Errorf("%d objects published again, want 1", n)
+	}
+}
+
+// What the directory was not told of others change without a purge. It is the origin's
+// to confirm when it is told: what came to this node alone, and what was overheard.
+func TestChangedBeforeItWasTold(t *testing.T) {
+	dir, index, objects := cachetest.NewDirectory(), cachetest.NewIndex(), t.TempDir()
+	self, other := swarmcache.Node{ID: "me"}, dir.Node(swarmcache.Node{ID: "other"})
+	start := func() *swarmcache.Cache {
+		c, err := swarmcache.Open(swarmcache.Config{
+			Dir: objects, Index: index.Reopen(), Directory: dir.Node(self), Node: self,
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		})
+		must(t, err)
+		return c
+	}
+	change := func(m memory) {
+		told, err := other.Invalidate(t.Context(), swarmcache.Purge{ID: m.name, Key: policy.Key(m.name), At: time.Now()})
+		must(t, err)
+		if told {
+			t.Errorf("the directory knew of %s", m.name)
+		}
+	}
+	believed := func(c *swarmcache.Cache, m memory) bool {
+		obj, err := c.Local(policy.Key(m.name), m)
+		must(t, err)
+		defer obj.Close()
+		return !obj.Version().Stored.Invalid
+	}
+	changed, kept, overheard := newMemory("changed", 300_000), newMemory("kept", 300_000), newMemory("overheard", 300_000)
+	c := start()
+	dir.SetAvailable(false)
+	fill(t, c, changed).Close()
+	fill(t, c, kept).Close()
+	c.Close()
+	dir.SetAvailable(true)
+	change(changed)
+	c = start()
+	defer c.Close()
+	eventually(t, func() bool { return c.Untold() == 0 })
+	if believed(c, changed) || !believed(c, kept) {
+		t.Errorf("believed: changed %t, kept %t", believed(c, changed), believed(c, kept))
+	}
+
+	s := c.Spool(overheard.version())
+	_, err := s.Write(overheard.data)
+	must(t, err)
+	change(overheard)
+	must(t, s.Commit(t.Context(), 0))
+	eventually(t, func() bool { return !believed(c, overheard) })
+
+	obj, err := c.Local(policy.Key(changed.name), changed)
+	must(t, err)
+	defer obj.Close()
+	must(t, c.Refresh(t.Context(), obj, changed.version().Stored)) // by the origin, now
+	if _, _, err := other.Lookup(t.Context(), policy.Key(changed.name)); err != nil || !believed(c, changed) {
+		t.Errorf("confirmed: %v, believed %t", err, believed(c, changed))
 	}
 }

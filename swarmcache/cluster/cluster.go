@@ -110,6 +110,7 @@ type Cluster struct {
 	health  health
 	wires   wires
 	debts   debts
+	changed owedChanges
 	slots   slots
 	uses    uses
 	leading leading
