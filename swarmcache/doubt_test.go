@@ -92,6 +92,7 @@ func (d *doubter) start(away time.Duration) {
 // tell has it told, and waits until it has heard.
 func (d *doubter) tell(s swarmcache.Standing) {
 	d.directory.say <- s
+	s.Afresh = false
 	d.directory.say <- s
 }
 
