@@ -19,8 +19,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"shatabdi/swarmcache/api"
 )
 
@@ -185,14 +183,13 @@ func (d *doctor) disk() {
 		d.judge("disk: space", err, "", "")
 		return
 	}
-	free := humanize.IBytes(st.Bavail*uint64(st.Bsize)) + " free"
-	switch size, err := cacheSize(d.cfg.Cache, dir, filepath.Join(d.cfg.DataDir, "objects")); {
+	switch v, err := lookAt(dir, filepath.Join(d.cfg.DataDir, "objects")); {
 	case err != nil:
 		d.find("disk: space", warning, err.Error(), "")
-	case size < int64(d.cfg.Cache.SwarmThreshold):
-		d.find("disk: space", fault, free+": no room for objects", "free some, or change cache.size and cache.min_free")
+	case v.room(d.cfg.Cache) < int64(d.cfg.Cache.SwarmThreshold):
+		d.find("disk: space", fault, v.noRoom(d.cfg.Cache), roomHint)
 	default:
-		d.find("disk: space", soundness, fmt.Sprintf("%s, objects may take %s", free, humanize.IBytes(uint64(size))), "")
+		d.find("disk: space", soundness, fmt.Sprintf("%s free, objects may take %s", size(v.available), size(v.room(d.cfg.Cache))), "")
 	}
 	if st.Files > 0 && st.Ffree < 1000 {
 		d.find("disk: inodes", fault, fmt.Sprintf("%d left", st.Ffree), "")

@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("CONFIGS", configs)
 			e.Setenv("SHELL", "/bin/sh")
+			e.Setenv("SHATABDI_CACHE_MIN_FREE", "1MiB") // and not a share of the disk, which may be almost full
 			e.Setenv("GORACE", "atexit_sleep_ms=50") // the race detector waits a second at each exit
 			answers := filepath.Join(e.WorkDir, ".answers")
 			e.Setenv(answersVariable, answers)

@@ -236,16 +236,17 @@ func (d *daemon) startTracker(p *parts, l net.Listener) *tracker.Tracker {
 func (d *daemon) openCache(p *parts) error {
 	cfg, dir := d.cfg, d.cfg.DataDir
 	objects := filepath.Join(dir, "objects")
-	size, err := cacheSize(cfg.Cache, dir, objects)
+	home, err := lookAt(dir, objects)
 	if err != nil {
 		return err
 	}
+	size := home.room(cfg.Cache)
 	volumes, err := d.openVolumes(p.index)
 	if err != nil {
 		return err
 	}
 	if largest(size, volumes) < int64(cfg.Cache.SwarmThreshold) {
-		d.log.Warn("there is no room for objects, all responses pass through", "data_dir", dir, "cache_size", cfg.Cache.Size, "min_free", cfg.Cache.MinFree)
+		d.log.Warn("there is no room for objects, all responses pass through", "data_dir", dir, "why", home.noRoom(cfg.Cache), "hint", roomHint)
 	}
 	if err := d.openSmall(p); err != nil {
 		return err

@@ -30,6 +30,7 @@ type logLine struct{ Msg, Listener, Addr string }
 func startProcess(t *testing.T, c Config, more ...string) *process {
 	t.Helper()
 	args := []string{"serve", "--data-dir", c.DataDir, "--drain-timeout", c.DrainTimeout.String(),
+		"--cache-size", c.Cache.Size.String(), "--cache-min-free", c.Cache.MinFree.String(),
 		"--proxy-listen", c.Proxy.Listen, "--admin-listen", c.Admin.Listen,
 		"--tracker-listen", c.Tracker.Listen, "--peer-listen", c.Peer.Listen,
 		"--etcd-listen-client", c.Etcd.ListenClient[0], "--etcd-listen-peer", c.Etcd.ListenPeer[0]}

@@ -23,6 +23,7 @@ func testConfig(t *testing.T) Config {
 	c := DefaultConfig()
 	c.DataDir = filepath.Join(t.TempDir(), "data")
 	c.DrainTimeout = 5 * time.Second
+	c.Cache.Size, c.Cache.MinFree = Share{Bytes: 1 << 30}, Share{Bytes: 1 << 20} // whatever share of the disk is free
 	for _, addr := range []*string{&c.Proxy.Listen, &c.Admin.Listen, &c.Tracker.Listen, &c.Peer.Listen} {
 		*addr = "127.0.0.1:0"
 	}

@@ -18,26 +18,35 @@ type volume struct {
 	ours             int64 // taken by objects
 }
 
-// cacheSize is how many bytes objects may take: the configured share, and no
-// more than leaves min_free to others. It looks once, at the start: a volume
-// that others fill later is met by the disk's own "no space".
-func cacheSize(c Cache, dir, objects string) (int64, error) {
+// lookAt measures the volume of dir, where objects are.
+func lookAt(dir, objects string) (volume, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("size of the volume of %s: %w", dir, err)
+		return volume{}, fmt.Errorf("size of the volume of %s: %w", dir, err)
 	}
 	ours, err := taken(objects)
 	if err != nil {
-		return 0, fmt.Errorf("size of the objects: %w", err)
+		return volume{}, fmt.Errorf("size of the objects: %w", err)
 	}
 	unit := st.Bsize
-	return volume{int64(st.Blocks) * unit, int64(st.Bavail) * unit, ours}.room(c), nil
+	return volume{int64(st.Blocks) * unit, int64(st.Bavail) * unit, ours}, nil
 }
 
-// room is never 0, which would mean no bound: into one byte nothing fits.
+// room is how many bytes objects may take: the configured share, and no more than
+// leaves min_free to others. It is found once, at the start: a volume that others
+// fill later is met by the disk's own "no space". It is never 0, which would mean
+// no bound: into one byte nothing fits.
 func (v volume) room(c Cache) int64 {
 	return max(1, min(c.Size.Of(v.total), v.available+v.ours-c.MinFree.Of(v.total)))
 }
+
+// noRoom says why objects may not take what one of them needs.
+func (v volume) noRoom(c Cache) string {
+	return fmt.Sprintf("%s free, %s of it for others (cache.min_free is %s), objects may take %s (cache.size is %s): no room for one of %s",
+		size(v.available), size(min(v.available, c.MinFree.Of(v.total))), c.MinFree, size(v.room(c)), c.Size, size(int64(c.SwarmThreshold)))
+}
+
+const roomHint = "free some and start the daemon again, or lower cache.min_free (--cache-min-free), or raise cache.size"
 
 // taken is what the files under dir occupy; sparse ones are smaller than long.
 func taken(dir string) (n int64, err error) {
@@ -77,7 +86,9 @@ func (d *daemon) openVolumes(x swarmcache.Index) ([]swarmcache.Volume, error) {
 		v, cache := &volumes[i], d.cfg.Cache
 		cache.Size = cmp.Or(cache.Volumes[i].Size, cache.Size)
 		if v.Missing == nil {
-			v.Size, v.Missing = cacheSize(cache, v.Dir, v.Objects)
+			var disk volume
+			disk, v.Missing = lookAt(v.Dir, v.Objects)
+			v.Size = disk.room(cache)
 		}
 		if v.Missing != nil {
 			continue // the cache tells of it

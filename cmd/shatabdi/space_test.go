@@ -59,7 +59,7 @@ func TestSparseObjectsCountForWhatTheyOccupy(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 	c := DefaultConfig().Cache
-	if n, err := cacheSize(c, dir, dir); err != nil || n < 1 {
-		t.Errorf("%d, %v", n, err)
+	if v, err := lookAt(dir, dir); err != nil || v.room(c) < 1 {
+		t.Errorf("%+v, %v", v, err)
 	}
 }

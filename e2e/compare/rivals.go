@@ -100,6 +100,7 @@ func (s *stage) shatabdi(nodes int, flags ...string) (proxies []string, err erro
 		name, proxy, admin := fmt.Sprint("shatabdi-", i+1), freeAddr(), freeAddr()
 		args := append([]string{"bin/shatabdi", "serve", "--data-dir", filepath.Join(s.dir, name),
 			"--proxy-listen", proxy, "--admin-listen", admin, "--tracker-listen", freeAddr(), "--peer-listen", freeAddr(),
+			"--cache-size", "64GiB", "--cache-min-free", "16MiB",
 			"--advertise", "127.0.0.1", "--allow-destination", "127.0.0.0/8"}, flags...)
 		if i == 0 {
 			args = append(args, "--etcd-listen-client", etcd, "--etcd-listen-peer", "http://"+freeAddr())

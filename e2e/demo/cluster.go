@@ -89,6 +89,7 @@ func startNode(binary, dir string, flags []string) (*node, error) {
 	defer log.Close() // the child has its own
 	n.cmd = exec.Command(binary, append([]string{"serve",
 		"--data-dir", dir,
+		"--cache-size", "1GiB", "--cache-min-free", "16MiB", // whatever share of the disk is free
 		"--proxy-listen", proxy,
 		"--admin-listen", admin,
 		"--tracker-listen", freeAddr(),

@@ -109,8 +109,8 @@ const (
 	adminURL = "http://127.0.0.1:3180"
 )
 
-// Shatabdi starts a node with its default settings and these flags, and waits
-// until it is ready. Without --etcd-endpoints it embeds an etcd that the others
+// Shatabdi starts a node with its default settings and these flags, room for objects
+// whatever share of the disk is free, and waits until it is ready. Without --etcd-endpoints it embeds an etcd that the others
 // may use by EtcdURL.
 func (m *Machine) Shatabdi(flags ...string) *Node {
 	m.lab.Helper()
@@ -125,6 +125,7 @@ func (m *Machine) ShatabdiUnready(flags ...string) *Node {
 	n := &Node{DataDir: filepath.Join(m.Dir, "data")}
 	n.args = append([]string{m.lab.Binary(), "serve",
 		"--data-dir", n.DataDir,
+		"--cache-size", "64GiB", "--cache-min-free", "16MiB",
 		"--tracker-listen", m.IP + ":6969",
 		"--peer-listen", m.IP + ":42069",
 		"--advertise", m.IP}, flags...)
