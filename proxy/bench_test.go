@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -17,7 +16,6 @@ import (
 	"shatabdi/proxy/origin"
 	"shatabdi/proxy/small"
 	"shatabdi/swarmcache"
-	"shatabdi/swarmcache/cachetest"
 )
 
 // benchmark downloads path again and again, directly or through a proxy.
@@ -33,16 +31,7 @@ func benchmark(b *testing.B, size int, cached, direct bool, fields ...string) {
 	cfg := Config{Origin: origin.New(origin.Config{AllowDestinations: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})}
 	defer cfg.Origin.Close()
 	if cached {
-		self := swarmcache.Node{ID: "n"}
-		c, err := swarmcache.Open(swarmcache.Config{
-			Dir: b.TempDir(), Index: cachetest.NewIndex(), Directory: cachetest.NewDirectory().Node(self), Node: self,
-			Logger: slog.New(slog.DiscardHandler),
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer c.Close()
-		cfg.Cache = c
+		cfg.Cache = newDisk(b).open(b, 0)
 	}
 	p, err := New(cfg)
 	if err != nil {
@@ -95,16 +84,7 @@ func BenchmarkRangeHit(b *testing.B) {
 
 // smallHit is a proxy with one small object, and a request that it answers.
 func smallHit(b *testing.B) (*Proxy, *http.Request) {
-	self := swarmcache.Node{ID: "n"}
-	c, err := swarmcache.Open(swarmcache.Config{
-		Dir: b.TempDir(), Index: cachetest.NewIndex(), Directory: cachetest.NewDirectory().Node(self), Node: self,
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { c.Close() })
-	p, err := New(Config{Cache: c, Small: small.New(small.Config{Size: 64 << 20}), Origin: origin.New(origin.Config{})})
+	p, err := New(Config{Cache: newDisk(b).open(b, 0), Small: small.New(small.Config{Size: 64 << 20}), Origin: origin.New(origin.Config{})})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -190,19 +170,10 @@ func largeHit(b *testing.B, size int) (*Proxy, *http.Request) {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 	}))
 	b.Cleanup(o.Close)
-	self := swarmcache.Node{ID: "n"}
-	c, err := swarmcache.Open(swarmcache.Config{
-		Dir: b.TempDir(), Index: cachetest.NewIndex(), Directory: cachetest.NewDirectory().Node(self), Node: self,
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { c.Close() })
 	client := origin.New(origin.Config{AllowDestinations: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	b.Cleanup(client.Close)
 	rules := &policy.Rules{Default: policy.Defaults{Threshold: 1}}
-	p, err := New(Config{Cache: c, Origin: client, Rules: func() *policy.Rules { return rules }})
+	p, err := New(Config{Cache: newDisk(b).open(b, 0), Origin: client, Rules: func() *policy.Rules { return rules }})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -29,30 +29,36 @@ type disk struct {
 	directory *cachetest.Directories
 }
 
-func newDisk(t *testing.T) *disk {
+func newDisk(t testing.TB) *disk {
 	return &disk{t.TempDir(), cachetest.NewIndex(), cachetest.NewDirectory()}
+}
+
+// open opens the cache that is on the disk, with size bytes for objects; 0: any number.
+func (d *disk) open(t testing.TB, size int64) *swarmcache.Cache {
+	t.Helper()
+	self := swarmcache.Node{ID: "node-1"}
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: d.dir, Index: d.index, Directory: d.directory.Node(self), Node: self, Size: size,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
 // startReal runs a proxy on a real cache with a threshold of 256 KiB. stop ends
 // both; it is called at the end of the test anyway.
 func startReal(t *testing.T, d *disk, with ...func(*Config)) (n *node, stop func()) {
 	t.Helper()
-	self := swarmcache.Node{ID: "node-1"}
-	c, err := swarmcache.Open(swarmcache.Config{
-		Dir: d.dir, Index: d.index, Directory: d.directory.Node(self), Node: self,
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop = sync.OnceFunc(func() { c.Close() })
-	t.Cleanup(stop)
+	c := d.open(t, 0)
 	rules := &policy.Rules{Default: policy.Defaults{Threshold: 256 * policy.KiB}}
 	cfg := Config{Cache: c, Rules: func() *policy.Rules { return rules }}
 	for _, f := range with {
 		f(&cfg)
 	}
-	return start(t, cfg, origin.Config{}), stop
+	return start(t, cfg, origin.Config{}), func() { c.Close() }
 }
 
 // sum reads a body through n and returns its digest and length.
@@ -293,16 +299,7 @@ func TestRealDirectoryAway(t *testing.T) {
 
 func TestRealNoSpace(t *testing.T) {
 	o, d := newStore(t, body(large)), newDisk(t)
-	self := swarmcache.Node{ID: "node-1"}
-	c, err := swarmcache.Open(swarmcache.Config{
-		Dir: d.dir, Index: d.index, Directory: d.directory.Node(self), Node: self, Size: 1 << 20,
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	n := start(t, Config{Cache: c}, origin.Config{})
+	n := start(t, Config{Cache: d.open(t, 1<<20)}, origin.Config{})
 	if _, got := n.sum(o.url + "/x"); got != digest(o.body) {
 		t.Error("a full cache costs the client its bytes")
 	}
