@@ -17,6 +17,8 @@ type Route struct {
 	Rule int
 
 	Key Key // empty for URLs that are not http or https
+	// Rekeyed: the rules make the key another than that of the URL.
+	Rekeyed bool
 	// FetchURL is where to fetch from: the request's URL, by https if a rule
 	// upgrades it, without fragment and userinfo. A fresh copy.
 	FetchURL *url.URL
@@ -47,6 +49,7 @@ func (r *Rules) Route(req Request) Route {
 	known := isWeb(rt.FetchURL) || rt.sourced
 	if known {
 		rt.Key = KeyOf(rt.FetchURL, early.key)
+		rt.Rekeyed = early.upgrade || !early.key.isZero()
 		rt.Store.SharedQuery = sharedQuery(rt.FetchURL, early.key)
 	}
 	r.settle(&rt)

@@ -39,6 +39,8 @@ type visit struct {
 	probes int // that were answered about versions which are no more
 	probed int // the status by which the origin has admitted it; 0: it did so before
 
+	trouble trouble // why what is stale has to do
+
 	waits     int                 // questions of others that it has waited for
 	collapsed cacheStatus         // what to say then
 	alone     swarmcache.ObjectID // about which it waits for nobody any more
@@ -75,6 +77,14 @@ func (v *visit) source(p *Proxy) swarmcache.Origin {
 		v.from = p.origin.Source(v.route.FetchURL, v.req.Header)
 	}
 	return v.from
+}
+
+// ownKey is the key where a rule makes it another than the URL.
+func (v *visit) ownKey() policy.Key {
+	if v.route.Rekeyed {
+		return v.route.Key
+	}
+	return ""
 }
 
 // known lets those go on who wait for what v learns from the origin.
@@ -142,7 +152,7 @@ func hasPreconditions(h http.Header) bool {
 }
 
 func (p *Proxy) refuse(v *visit) {
-	p.fail(v.exchange, refused(http.StatusGatewayTimeout, "http_request_denied", "only-if-cached was asked for, and it is not"))
+	p.fail(v.exchange, refused(http.StatusGatewayTimeout, "proxy_internal_response", "only-if-cached was asked for, and it is not"))
 }
 
 // claimRounds bounds how often a request waits for somebody else's first GET.
@@ -281,7 +291,7 @@ func (p *Proxy) lookUp(v *visit, told bool) (object, error) {
 func (p *Proxy) bypass(v *visit, reason string) {
 	v.outcome = outcomeBypass
 	v.respond = func(res *http.Response) error {
-		p.cacheStatus(res.Header, cacheStatus{CacheStatus: policy.CacheStatus{Word: "BYPASS", Fwd: reason, FwdStatus: res.StatusCode}})
+		p.cacheStatus(res.Header, cacheStatus{CacheStatus: policy.CacheStatus{Word: "BYPASS", Fwd: reason, FwdStatus: res.StatusCode}, key: v.ownKey()})
 		return p.passes(v, res)
 	}
 	p.pass(v.exchange)

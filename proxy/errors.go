@@ -27,6 +27,8 @@ var answers = map[origin.Kind]struct {
 	origin.KindTerminated:    {502, "the origin closed the connection without an answer", "try again"},
 	origin.KindHeaderTimeout: {504, "the origin did not answer in time", "try again later"},
 	origin.KindHeaderSize:    {502, "the header of the origin's answer is too large", ""},
+	origin.KindStalled:       {504, "the origin stopped in the middle of its answer", "try again later"},
+	origin.KindCoding:        {502, "the origin's answer is in a transfer coding that is not known here", ""},
 	origin.KindIncomplete:    {502, "the origin's answer ended early", "try again"},
 	origin.KindProtocol:      {502, "the origin's answer is not valid HTTP", "does another protocol live on that port?"},
 	origin.KindTLS:           {502, "no TLS connection to the origin", "does the origin speak https on that port?"},
@@ -69,7 +71,7 @@ func (p *Proxy) fail(x *exchange, err error) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Proxy-Status", p.proxyStatus(kind))
+	p.proxyStatus(h, troubleOf(err))
 	if status == http.StatusMethodNotAllowed {
 		h.Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT")
 	}

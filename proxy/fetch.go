@@ -67,7 +67,7 @@ func (v *visit) wantsWhole(p *Proxy) bool {
 // verdict decides what becomes of the origin's answer. It returns nil to pass it on.
 func (p *Proxy) verdict(f *fetching, old object, d policy.Verdict, received policy.Stored, res *http.Response) error {
 	v := f.visit
-	status := cacheStatus{CacheStatus: d.Forwarded(policy.TakeAnswer, res.StatusCode)}
+	status := cacheStatus{CacheStatus: d.Forwarded(policy.TakeAnswer, res.StatusCode), key: v.ownKey()}
 	length := policy.WholeLength(received)
 	route := p.rules().AtResponse(v.route, res.StatusCode, res.Header, length)
 	store := route.Store

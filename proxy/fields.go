@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/dunglas/httpsfv"
 
 	"shatabdi/policy"
+	"shatabdi/proxy/origin"
 )
 
 // cacheStatus is our member of Cache-Status (RFC 9211 §2).
@@ -16,6 +18,20 @@ type cacheStatus struct {
 	policy.CacheStatus
 	stored    bool
 	collapsed bool
+	key       policy.Key // where it is not the URL that says it; may be empty
+}
+
+// besideStatus is of a request that the cache has not seen.
+func besideStatus(route policy.Route, status int) cacheStatus {
+	d := policy.Verdict{Action: policy.Bypass, Reason: policy.ReasonBypass}
+	if route.Reason == policy.ReasonMethod {
+		d.Reason = policy.ReasonMethod
+	}
+	s := cacheStatus{CacheStatus: d.Forwarded(policy.TakeAnswer, status)}
+	if s.Fwd == policy.ReasonBypass && route.Kind == policy.Pass {
+		s.Detail = route.Reason
+	}
+	return s
 }
 
 // cacheStatus adds what the cache did to the header of a response: our member
@@ -42,16 +58,64 @@ func (p *Proxy) cacheStatus(h http.Header, s cacheStatus) {
 	if s.collapsed {
 		field = append(field, ";collapsed"...)
 	}
+	if s.key != "" {
+		if key, err := httpsfv.Marshal(httpsfv.NewItem(string(s.key))); err == nil { // beyond ASCII it cannot be said
+			token("key", key)
+		}
+	}
 	token("detail", s.Detail)
-	h["Cache-Status"] = append(h["Cache-Status"][:len(h["Cache-Status"]):len(h["Cache-Status"])], string(field))
+	addMember(h, "Cache-Status", string(field))
 }
 
-// proxyStatus is a Proxy-Status field (RFC 9209 §2).
-func (p *Proxy) proxyStatus(kind string) string {
+// addMember adds ours to the members of caches and proxies nearer to the origin.
+func addMember(h http.Header, name, member string) {
+	h[name] = append(h[name][:len(h[name]):len(h[name])], member)
+}
+
+// trouble is what was wrong between us and the origin; the zero one: nothing.
+type trouble struct {
+	error    string // an error type of RFC 9209 §2.3
+	nextHop  string // who was asked
+	received int    // the status of what was not passed on
+	details  string
+}
+
+// troubleOf is what an error means, as its client may know it.
+func troubleOf(err error) (t trouble) {
+	var hint string
+	_, t.error, t.details, hint = explain(err)
+	var of *origin.Error
+	var ours *refusal
+	switch {
+	case errors.As(err, &ours):
+		t.details = hint
+	case errors.As(err, &of):
+		t.nextHop = of.Host
+	}
+	return t
+}
+
+// proxyStatus adds our member of Proxy-Status (RFC 9209 §2), where there is
+// something to say.
+func (p *Proxy) proxyStatus(h http.Header, t trouble) {
+	if t == (trouble{}) {
+		return
+	}
 	item := httpsfv.NewItem(p.name)
-	item.Params.Add("error", httpsfv.Token(kind))
-	s, _ := httpsfv.Marshal(httpsfv.List{item})
-	return s
+	if t.error != "" {
+		item.Params.Add("error", httpsfv.Token(t.error))
+	}
+	for _, param := range [...]struct{ name, value string }{{"next-hop", t.nextHop}, {"details", t.details}} {
+		if _, err := httpsfv.Marshal(httpsfv.NewItem(param.value)); err == nil && param.value != "" { // beyond ASCII it cannot be said
+			item.Params.Add(param.name, param.value)
+		}
+	}
+	if t.received != 0 {
+		item.Params.Add("received-status", int64(t.received))
+	}
+	if member, err := httpsfv.Marshal(httpsfv.List{item}); err == nil {
+		addMember(h, "Proxy-Status", member)
+	}
 }
 
 // wantsSHA256 reports whether a request asks for the SHA-256 of the

@@ -202,20 +202,28 @@ func (p *Proxy) follow(x *exchange) {
 	case route.Kind == policy.Swarm && !p.passing() && !rangeSigned(x.r.Header, x.r.URL):
 		p.cached(x, req, route)
 	default:
-		x.respond = func(res *http.Response) error {
-			// The fields of the answer speak of where it came from, the client of
-			// where it asked.
-			asked := policy.Request{Method: x.r.Method, URL: x.url}
-			for i, u := range policy.Invalidated(asked, res.StatusCode, res.Header) {
-				if i == 0 {
-					u = x.r.URL
-				}
-				p.invalidate(x.r.Context(), u, x.r.Header)
-			}
-			return nil
-		}
-		p.pass(x)
+		p.beside(x, route)
 	}
+}
+
+// beside passes what the cache cannot answer, and hears what that changes.
+func (p *Proxy) beside(x *exchange, route policy.Route) {
+	x.respond = func(res *http.Response) error {
+		// The fields of the answer speak of where it came from, the client of
+		// where it asked.
+		asked := policy.Request{Method: x.r.Method, URL: x.url}
+		for i, u := range policy.Invalidated(asked, res.StatusCode, res.Header) {
+			if i == 0 {
+				u = x.r.URL
+			}
+			p.invalidate(x.r.Context(), u, x.r.Header)
+		}
+		if !p.passing() { // else there is no cache that could say something
+			p.cacheStatus(res.Header, besideStatus(route, res.StatusCode))
+		}
+		return nil
+	}
+	p.pass(x)
 }
 
 // passing reports whether caching is turned off.

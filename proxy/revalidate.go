@@ -23,6 +23,7 @@ type question struct {
 	confirmed bool            // what is stored stands, for everybody
 	failure   policy.Failures // why there is no answer
 	err       error           // what to say then; nil where the origin said it
+	trouble   trouble         // and of a stale answer
 }
 
 // questions are those that this node asks now, at most one about each object.
@@ -91,7 +92,7 @@ func (p *Proxy) ask(v *visit, obj object, d policy.Verdict) (again bool) {
 		p.serve(v, obj, ver.Stored, v.collapsed)
 		return false
 	case q.failure != 0 && v.route.Cache.StaleOn(q.failure, v.req, &ver.Stored, p.cfg.Now()):
-		v.outcome = outcomeStale
+		v.outcome, v.trouble = outcomeStale, q.trouble
 		status := cacheStatus{CacheStatus: d.Forwarded(policy.TakeStale, 0), collapsed: true}
 		p.serve(v, obj, ver.Stored, status)
 		return false
@@ -135,8 +136,9 @@ func (p *Proxy) judge(v *visit, old object, d policy.Verdict, answer policy.Stor
 			p.fetch(v, old, d)
 		})
 	case policy.TakeStale:
+		v.trouble = trouble{received: answer.Status, nextHop: v.route.FetchURL.Host}
 		if v.asks != nil {
-			v.asks.failure = policy.FailureOf(answer.Status)
+			v.asks.failure, v.asks.trouble = policy.FailureOf(answer.Status), v.trouble
 		}
 		return instead(func() {
 			v.outcome = outcomeStale
@@ -212,8 +214,9 @@ func (p *Proxy) record(v *visit, obj object, s policy.Stored) {
 // is permitted (RFC 9111 §4.2.4).
 func (p *Proxy) originFailed(v *visit, old object, d policy.Verdict, err error) bool {
 	failure := failureOf(err)
+	v.trouble = troubleOf(err)
 	if v.asks != nil && failure != 0 {
-		v.asks.failure, v.asks.err = failure, err
+		v.asks.failure, v.asks.err, v.asks.trouble = failure, err, v.trouble
 	}
 	v.known()
 	if old == nil || failure == 0 {

@@ -62,7 +62,9 @@ func (p *Proxy) serve(v *visit, obj object, s policy.Stored, status cacheStatus)
 	if h.Get("Content-Encoding") == "" && h.Get("Repr-Digest") == "" && wantsSHA256(v.r.Header) {
 		reprDigest(h, ver.SHA256)
 	}
+	status.key = v.ownKey()
 	p.cacheStatus(h, status)
+	p.proxyStatus(h, v.trouble)
 	asked := status.Fwd != "" && !status.collapsed && status.Word != "STALE"
 	if !asked || h.Get("Age") != "" { // RFC 9111 §4, §5.1
 		h.Set("Age", strconv.FormatInt(int64(policy.CurrentAge(s, p.cfg.Now())/time.Second), 10))
@@ -192,7 +194,7 @@ func (v *visit) bypassed(p *Proxy) {
 	v.respond = func(res *http.Response) error {
 		p.cacheStatus(res.Header, cacheStatus{CacheStatus: policy.CacheStatus{
 			Word: "MISS", Fwd: policy.ReasonURIMiss, FwdStatus: res.StatusCode, Detail: "unavailable",
-		}})
+		}, key: v.ownKey()})
 		return p.passes(v, res)
 	}
 	p.send(v.exchange, v.r)

@@ -17,12 +17,19 @@ import (
 func main() {
 	match := flag.String("run", "", "only scenarios whose name matches this `regexp`")
 	proxy := flag.String("proxy", "", "ask these `ADDRS` instead, each request the next of them, and print what is wrong")
+	on := flag.String("on", "", "only systems whose name matches this `regexp`")
 	flag.Parse()
 	only, err := regexp.Compile(*match)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "compare: error: -run:", err)
 		os.Exit(2)
 	}
+	asked, err := regexp.Compile(*on)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "compare: error: -on:", err)
+		os.Exit(2)
+	}
+	systems = slices.DeleteFunc(systems, func(s system) bool { return !asked.MatchString(s.name) })
 	scenarios := slices.DeleteFunc(conformance.Scenarios(), func(s conformance.Scenario) bool { return !only.MatchString(s.Name) })
 	if *proxy != "" {
 		err = try(strings.Split(*proxy, ","), scenarios)

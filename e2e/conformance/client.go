@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -74,12 +75,26 @@ func ask(proxy string, s *stage, script string) (*answer, error) {
 	if cut, old := strings.CutSuffix(more, "HTTP/1.0"); old {
 		more, version = strings.TrimSpace(cut), "HTTP/1.0"
 	}
+	url := s.url + more
+	if strings.HasPrefix(more, "http://") {
+		_, port, _ := net.SplitHostPort(s.host)
+		url = strings.NewReplacer("{port}", port, "{id}", s.id).Replace(more)
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s%s %s\r\nHost: %s\r\n", method, s.url, more, version, s.host)
+	fmt.Fprintf(&b, "%s %s %s\r\nHost: %s\r\n", method, url, version, s.host)
+	chunked, trailers := false, ""
 	for _, line := range lines[1:] {
+		if trailer, is := strings.CutPrefix(line, "@trailer "); is {
+			trailers += trailer + "\r\n"
+			continue
+		}
+		chunked = chunked || line == "Transfer-Encoding: chunked"
 		b.WriteString(dates(line) + "\r\n")
 	}
-	if hasContent {
+	switch {
+	case chunked:
+		content = fmt.Sprintf("%x\r\n%s\r\n0\r\n%s\r\n", len(content), content, trailers)
+	case hasContent:
 		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(content))
 	}
 	b.WriteString("\r\n" + content)

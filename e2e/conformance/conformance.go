@@ -32,7 +32,9 @@ type Scenario struct {
 type Step struct {
 	Wait time.Duration // before
 	// Ask is the method, "GET" if empty, what is appended to the URL, then fields, a
-	// line each, and after an empty line the content.
+	// line each, and after an empty line the content: in chunks where a field says so,
+	// with the trailers of lines "@trailer NAME: VALUE". What begins with http:// takes
+	// the place of the URL, with {port} and {id} of what it was.
 	Ask string
 	// Answer is the origin's: a status, fields, and after an empty line the body;
 	// without one it says which step it is of. {now-60} is a date. Lines with an @

@@ -55,12 +55,14 @@ func (r *request) conditional() bool {
 //	@unlimited     the end of the connection is the end of the body
 //	@early 103 NAME: VALUE   an interim answer before
 //	@no Date       leave out what is sent by itself: Date, Content-Length
+//	@ranges        a part of it to who asks for a part
 type script struct {
 	status                   int
 	header                   fields
 	body                     string
 	early, trailers          []string
 	drop, chunked, unlimited bool
+	ranges                   bool
 	noDate, noLength         bool
 	cut                      int // -1: not
 	wait                     time.Duration
@@ -92,6 +94,8 @@ func parse(id string, step int, text string) *script {
 			s.chunked, s.trailers = true, append(s.trailers, what)
 		case "@unlimited":
 			s.unlimited = true
+		case "@ranges":
+			s.ranges = true
 		case "@early":
 			s.early = append(s.early, what)
 		case "@no":
@@ -195,7 +199,9 @@ func (o *origin) serve(conn net.Conn) {
 			n, _ := strconv.Atoi(length)
 			io.CopyN(io.Discard, r, int64(n))
 		} else if coding, _ := header.get("Transfer-Encoding"); coding != "" {
-			(&answer{}).readChunks(r)
+			content := &answer{}
+			content.readChunks(r)
+			header = append(header, content.header...)
 		}
 		id, _, _ := strings.Cut(strings.TrimPrefix(target, "/"), "/")
 		id, _, _ = strings.Cut(id, "?")
@@ -235,6 +241,11 @@ func (s *stage) answer(w io.Writer, method string, header fields) bool {
 		if sc.status == 200 {
 			s.current = sc
 		}
+		if ranges, asked := header.get("Range"); asked && sc.ranges {
+			if part := sc.part(ranges); part != nil {
+				sc = part
+			}
+		}
 	}
 	s.mu.Unlock()
 	time.Sleep(sc.wait)
@@ -255,6 +266,11 @@ func (sc *script) rest(header fields) *script {
 	if own, _ := sc.header.get("ETag"); own != tag {
 		return nil
 	}
+	return sc.part(ranges)
+}
+
+// part is the answer to a request for a part, nil where it is none.
+func (sc *script) part(ranges string) *script {
 	from, to, _ := strings.Cut(strings.TrimPrefix(ranges, "bytes="), "-")
 	a, err := strconv.Atoi(from)
 	b, err2 := strconv.Atoi(to)

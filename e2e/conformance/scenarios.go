@@ -9,7 +9,8 @@ import (
 
 // Scenarios are all there are.
 func Scenarios() []Scenario {
-	return slices.Concat(freshness(), storing(), statuses(), vary(), validation(), conditions(), ranges(), methods(), stale(), fieldsAndFraming(), private())
+	return slices.Concat(freshness(), storing(), statuses(), vary(), validation(), conditions(), ranges(), methods(), stale(), fieldsAndFraming(), private(),
+		spellings(), moreStatuses(), storedFields(), moreConditions(), moreRanges(), messages(), statusFields())
 }
 
 // fresh is what a cache stores and uses again.

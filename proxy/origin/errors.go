@@ -28,6 +28,7 @@ const (
 	KindHeaderSize    Kind = "http_response_header_section_size"
 	KindIncomplete    Kind = "http_response_incomplete"
 	KindStalled       Kind = "connection_read_timeout" // in mid-body
+	KindCoding        Kind = "http_response_transfer_coding"
 	KindProtocol      Kind = "http_protocol_error"
 	KindTLS           Kind = "tls_protocol_error"
 	KindCertificate   Kind = "tls_certificate_error"
@@ -120,7 +121,9 @@ func kindOf(err error) Kind {
 		return KindHeaderSize
 	case isTimeout(err):
 		return KindHeaderTimeout
-	case strings.Contains(text, "malformed"), strings.Contains(text, "unsupported transfer encoding"), strings.Contains(text, "bad Content-Length"):
+	case strings.Contains(text, "unsupported transfer encoding"):
+		return KindCoding
+	case strings.Contains(text, "malformed"), strings.Contains(text, "bad Content-Length"):
 		return KindProtocol
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return KindIncomplete
