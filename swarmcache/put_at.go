@@ -127,22 +127,76 @@ func (c *Cache) claimPlace(ctx context.Context, key policy.Key, sure bool) (exis
 	wait, cancel := context.WithTimeout(ctx, patiencePlace)
 	defer cancel()
 	for {
-		_, _, err := c.cfg.Directory.Lookup(ctx, key)
+		v, fill, err := c.cfg.Directory.Lookup(ctx, key)
 		switch {
+		case err == nil && sure && v != nil && fill == nil:
+			return c.claimLost(wait, key, v.InfoHash)
 		case err == nil || !sure:
 			return err == nil, release, nil
 		case !errors.Is(err, ErrNotFound):
 			return false, nil, err
 		}
-		claimed, _, err := c.cfg.Directory.ClaimFirst(wait, key)
-		if held := (*ClaimedError)(nil); !errors.As(err, &held) {
+		claimed, err := c.claimPut(wait, key)
+		if claimed != nil || err != nil {
 			return false, claimed, err
 		}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return false, nil, ctx.Err()
-		case wait.Err() != nil:
+		}
+	}
+}
+
+// claimPut claims key; without a claim and an error another node had it, and something
+// may be there now.
+func (c *Cache) claimPut(wait context.Context, key policy.Key) (release func(), err error) {
+	release, _, err = c.cfg.Directory.ClaimFirst(wait, key)
+	if held := (*ClaimedError)(nil); !errors.As(err, &held) {
+		return release, err
+	}
+	if errors.Is(wait.Err(), context.DeadlineExceeded) {
+		return nil, ErrBeingPut
+	}
+	return nil, nil
+}
+
+// claimLost is claimPlace where the directory knows of a torrent: one that no live node
+// has all of is not there, as a GET would say. Its record stands, so it is not the
+// record's key by which those who create it again wait for each other.
+func (c *Cache) claimLost(wait context.Context, key policy.Key, torrent InfoHash) (exists bool, release func(), err error) {
+	if c.copied(wait, torrent) {
+		return true, func() {}, nil
+	}
+	for release == nil {
+		if release, err = c.claimPut(wait, key+"\nlost"); err != nil {
+			return false, nil, err
+		}
+		if wait.Err() != nil {
+			return false, nil, context.Cause(wait)
+		}
+	}
+	// Who had the claim before, or has just come, may not have told the tracker yet.
+	for begun := c.now(); c.now().Sub(begun) < patienceSeed; {
+		if c.copied(wait, torrent) {
+			release()
+			return true, func() {}, nil
+		}
+		select {
+		case <-time.After(patienceSeedless):
+		case <-wait.Done():
+			release()
 			return false, nil, ErrBeingPut
 		}
 	}
+	return false, release, nil
+}
+
+// copied reports whether there is a copy of a torrent; if nobody can be asked there is.
+func (c *Cache) copied(ctx context.Context, torrent InfoHash) bool {
+	if c.cfg.Copies == nil || torrent.IsZero() {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	copies, err := c.cfg.Copies(ctx, []InfoHash{torrent})
+	return err != nil || copies[torrent] > 0
 }

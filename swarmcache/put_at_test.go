@@ -1,6 +1,7 @@
 package swarmcache_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cachetest"
 )
@@ -129,6 +131,64 @@ func TestBeingPut(t *testing.T) {
 		defer release()
 		if _, _, err := d.PutAt(t.Context(), at, keyOf, func(bool) bool { return true }, failing{}); !errors.Is(err, swarmcache.ErrBeingPut) {
 			t.Error(err)
+		}
+	})
+}
+
+// What the directory knows and no live node has is not there: a GET finds nothing, and
+// one of those who create it does. When the tracker cannot tell, it is there.
+func TestPutOfWhatIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var copies atomic.Int32
+		var away atomic.Bool
+		ask := func(_ context.Context, of []swarmcache.InfoHash) (map[swarmcache.InfoHash]int, error) {
+			if away.Load() {
+				return nil, swarmcache.ErrUnavailable
+			}
+			return map[swarmcache.InfoHash]int{of[0]: int(copies.Load())}, nil
+		}
+		d := newDoubter(t, func(c *swarmcache.Config) { c.Copies = ask })
+		defer d.Close()
+		at := swarmcache.Place{SHA256: sumOfHello, Name: "f"}
+		hello := swarmcache.Version{Key: keyOf(swarmcache.PutURL(at.SHA256, at.Name)), Length: 5, InfoHash: swarmcache.InfoHash{1},
+			Stored: policy.Stored{Status: 200, Header: http.Header{"Etag": {at.Tag()}}, ResponseTime: time.Now()}}
+		must(t, d.all.Node(swarmcache.Node{ID: "gone"}).Publish(t.Context(), hello))
+		absent := func(exists bool) bool { return !exists }
+
+		for name, there := range map[string]func(){
+			"another has it":         func() { copies.Store(1); away.Store(false) },
+			"nobody knows":           func() { away.Store(true) },
+			"it comes while we look": func() { copies.Store(0); away.Store(false); time.AfterFunc(time.Second, func() { copies.Store(1) }) },
+		} {
+			there()
+			if _, _, err := d.PutAt(t.Context(), at, keyOf, absent, failing{}); !errors.Is(err, swarmcache.ErrPrecondition) {
+				t.Errorf("%s: %v", name, err)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		copies.Store(0)
+		away.Store(false)
+		if _, _, err := d.PutAt(t.Context(), at, keyOf, func(exists bool) bool { return exists }, failing{}); !errors.Is(err, swarmcache.ErrPrecondition) {
+			t.Errorf("If-Match where nothing is: %v", err)
+		}
+		var created, refused atomic.Int32
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				body := telling{strings.NewReader("hello"), func() { copies.Store(1) }}
+				switch rec, new, err := d.PutAt(t.Context(), at, keyOf, absent, body); {
+				case err == nil && new && rec.Complete:
+					created.Add(1)
+				case errors.Is(err, swarmcache.ErrPrecondition):
+					refused.Add(1)
+				default:
+					t.Errorf("%+v, new %t, %v", rec, new, err)
+				}
+			})
+		}
+		all.Wait()
+		if created.Load() != 1 || refused.Load() != 3 {
+			t.Errorf("%d created, %d refused", created.Load(), refused.Load())
 		}
 	})
 }
