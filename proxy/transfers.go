@@ -23,7 +23,12 @@ import (
 // A client is an address and a User-Agent. Two that share both may be taken for one;
 // who starts anew is believed to have given up what broke off before. And it is not
 // only downloads that ask for ranges: who reads here and there in an object is to be
-// left in peace. So a range is refused only where a download that broke off would go on.
+// left in peace. So a range is refused only where a download that broke off would go on:
+// one with an end, as readers name it, where the answers broke off, give or take what
+// sockets hold; one without, as wget and curl go on, anywhere in what the client may
+// have, as a program that was killed may have saved any beginning. While an answer of
+// the other version is on its way, all are: aria2 fetches many parts at once. Whoever
+// names a version, by If-Range or If-Match, is never refused.
 
 // transfers are what clients have begun to read, and do not have yet.
 type transfers struct {
@@ -57,9 +62,10 @@ type transfer struct {
 	last    time.Time          // that something was sent
 }
 
-// mayEndAt reports whether a client may have bytes of t up to pos, and none after it.
-// Who has all may ask for what has been appended since.
-func (t *transfer) mayEndAt(pos int64, now time.Time) bool {
+// mayEndAt reports whether a client may have bytes of t up to pos, and none after it,
+// if it asks for what follows, to an end that it names or not. Who has all may ask for
+// what has been appended since.
+func (t *transfer) mayEndAt(pos int64, closed bool, now time.Time) bool {
 	switch {
 	case t.running > 0:
 		return true
@@ -67,6 +73,8 @@ func (t *transfer) mayEndAt(pos int64, now time.Time) bool {
 		return false
 	case t.complete():
 		return t.of.length-inSockets <= pos
+	case closed:
+		return ends(t.has, pos, 0) || ends(t.cut, pos, inSockets)
 	}
 	return ends(t.has, pos, 0) || ends(t.cut, pos, t.of.length) || ends(slices.DeleteFunc(slices.Clone(t.has), few), pos, t.of.length)
 }
@@ -217,7 +225,7 @@ func (t *transfers) sends(v *visit, who string, e edition, body bool, part httph
 			case !t.of.isNot(e):
 				likely = likely || t.goesOnAt(asked)
 			default:
-				other = other || t.mayEndAt(asked, now)
+				other = other || t.mayEndAt(asked, namesEnd(v.r), now)
 			}
 		}
 		if other && !likely {

@@ -276,21 +276,31 @@ func TestRangesOfAChangedObject(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		before []answered
-		refuse []int64 // in MiB, what is asked for of version 2
+		refuse []int64 // in MiB, from where version 2 is asked for
 		answer []int64
+		closed bool // to an end that the request names
 	}{
-		"a download broke off":       {[]answered{get(1, 50*mb)}, []int64{1, 42, 45, 50}, []int64{51, 90}},
-		"its last bytes may be lost": {[]answered{get(1, 100*mb)}, []int64{92, 99}, []int64{50, 91, 100}},
+		"a download broke off":       {before: []answered{get(1, 50*mb)}, refuse: []int64{1, 42, 45, 50}, answer: []int64{51, 90}},
+		"and parts are asked for":    {before: []answered{get(1, 50*mb)}, refuse: []int64{42, 45, 50}, answer: []int64{1, 30, 41, 51, 90}, closed: true},
+		"its last bytes may be lost": {before: []answered{get(1, 100*mb)}, refuse: []int64{92, 99}, answer: []int64{50, 91, 100}},
 		"in segments": {
-			[]answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, 10 * mb}},
-			[]int64{5, 15, 20, 45, 50}, []int64{40, 60},
+			before: []answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, 10 * mb}},
+			refuse: []int64{5, 15, 20, 45, 50}, answer: []int64{40, 60},
 		},
-		"in pieces":                    {[]answered{part(1, 0, 2*mb), part(1, 2*mb, 4*mb)}, []int64{2, 3, 4}, []int64{5}},
-		"read here and there":          {[]answered{part(1, 96*mb, 100*mb), part(1, 50*mb, 52*mb)}, []int64{52}, []int64{40, 50, 51, 96, 98, 99}},
-		"and the new one too":          {[]answered{part(1, 50*mb, 52*mb), part(2, 50*mb, 52*mb)}, nil, []int64{50, 52}},
-		"given up":                     {[]answered{get(1, 50*mb), get(2, 100*mb)}, nil, []int64{20, 50}},
-		"another is slow":              {[]answered{get(1, -1)}, []int64{1, 50, 99}, nil},
-		"another is slow, this is not": {[]answered{get(1, -1), get(2, 50*mb)}, []int64{20, 45, 60}, []int64{50}},
+		"in segments, of which one goes on": {
+			before: []answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, 10 * mb}},
+			refuse: []int64{20, 45, 50}, answer: []int64{5, 15, 40, 60}, closed: true,
+		},
+		"in segments, of which one runs": {
+			before: []answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, -1}},
+			refuse: []int64{5, 20, 61, 80}, closed: true,
+		},
+		"in pieces":                    {before: []answered{part(1, 0, 2*mb), part(1, 2*mb, 4*mb)}, refuse: []int64{2, 3, 4}, answer: []int64{5}},
+		"read here and there":          {before: []answered{part(1, 96*mb, 100*mb), part(1, 50*mb, 52*mb)}, refuse: []int64{52}, answer: []int64{40, 50, 51, 96, 98, 99}},
+		"and the new one too":          {before: []answered{part(1, 50*mb, 52*mb), part(2, 50*mb, 52*mb)}, answer: []int64{50, 52}},
+		"given up":                     {before: []answered{get(1, 50*mb), get(2, 100*mb)}, answer: []int64{20, 50}},
+		"another is slow":              {before: []answered{get(1, -1)}, refuse: []int64{1, 50, 99}},
+		"another is slow, this is not": {before: []answered{get(1, -1), get(2, 50*mb)}, refuse: []int64{20, 45, 60}, answer: []int64{50}},
 	} {
 		for _, asked := range slices.Concat(c.refuse, c.answer) {
 			ts, now := newTransfers(), time.Now()
@@ -307,7 +317,11 @@ func TestRangesOfAChangedObject(t *testing.T) {
 					v.sent.end(b.n, now)
 				}
 			}
-			v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/", fmt.Sprintf("Range: bytes=%d-", asked*mb))}}
+			field := fmt.Sprintf("Range: bytes=%d-", asked*mb)
+			if c.closed {
+				field += fmt.Sprint(asked*mb + 99)
+			}
+			v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/", field)}}
 			err := ts.sends(v, "x", edition{length: 100 * mb, tag: "2"}, true, httpheader.Range{From: asked * mb, To: 100 * mb}, now)
 			if want := slices.Contains(c.refuse, asked); (err != nil) != want {
 				t.Errorf("%s: %d MiB: %v, want it refused: %v", name, asked, err, want)
