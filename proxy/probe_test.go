@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"shatabdi/policy"
+	"shatabdi/swarmcache"
 )
 
 // vault is an origin that gives to whom it knows, by Authorization.
@@ -223,6 +225,78 @@ func TestAuthProbeOfMany(t *testing.T) {
 			for _, n := range cast {
 				n.quiet(url, true)
 			}
+		})
+	}
+}
+
+// Variants are versions of their own: who may have one has not been told about the
+// other, and a new version of one leaves the other alone.
+func TestAuthProbeOfVariants(t *testing.T) {
+	for _, as := range []setting{{"one node", 1, false}, {"three nodes", 3, false}, allSmall} {
+		t.Run(as.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			var mu sync.Mutex // guards the two below
+			bodies, vary := map[string]string{"en": "hello", "de": "hallo"}, "Accept-Language"
+			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
+				who, lang := r.Header.Get("Authorization"), r.Header.Get("Accept-Language")
+				w.Header().Set("Date", s.clock.Now().UTC().Format(http.TimeFormat))
+				w.Header().Set("Vary", vary)
+				if who != "alice" && (who != "carol" || lang != "en") {
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				w.Header().Set("Cache-Control", "max-age=3600")
+				w.Header().Set("Etag", `"`+bodies[lang]+`"`)
+				http.ServeContent(w, r, "", time.Time{}, strings.NewReader(bodies[lang]))
+			}) + "/x"
+			cast := s.cast(as, policy.Rule{Auth: policy.Probe})
+			asks := func(n int, who, lang, want string) {
+				t.Helper()
+				node := cast[n%len(cast)]
+				res, body := node.get(url, "Authorization: "+who, "Accept-Language: "+lang)
+				node.quiet(url, false) // what carol was refused has been found, and is read by nobody
+				if who == "alice" && vary == "Accept-Language" && !as.small {
+					eventually(t, "what she got is whole and published", func() bool {
+						records, err := node.cfg.Cache.List("", 100)
+						return err == nil && slices.ContainsFunc(records, func(r swarmcache.Record) bool {
+							return r.Complete && !r.Untold && r.Version.Stored.Header.Get("Etag") == res.Header.Get("Etag")
+						})
+					})
+				}
+				if got := fmt.Sprint(res.StatusCode, " ", body, " ", res.Header.Get("X-Cache-Status")); got != want {
+					t.Errorf("%s in %s, by node %d: %q, want %q; %v", who, lang, n, got, want, res.Header)
+				}
+			}
+			asks(0, "alice", "en", "200 hello MISS")
+			asks(0, "alice", "de", "200 hallo MISS")
+			for n := range cast {
+				asks(n, "carol", "en", "200 hello REVALIDATED")
+				asks(n, "carol", "de", "403  BYPASS") // her word about the other counts for nothing
+				asks(n, "bob", "en", "403  BYPASS")
+				asks(n, "carol", "en", "200 hello HIT")
+			}
+			s.clock.pass(admittedFor)
+			mu.Lock()
+			bodies["de"] = "servus"
+			mu.Unlock()
+			for n := range cast {
+				asks(n, "alice", "en", "200 hello REVALIDATED")
+			}
+			asks(1, "alice", "de", "200 servus MISS")
+			asks(1, "alice", "de", "200 servus HIT")
+			asks(0, "carol", "de", "403  BYPASS")
+			asks(0, "alice", "de", map[bool]string{true: "200 servus HIT", false: "200 servus REVALIDATED"}[len(cast) == 1])
+
+			// What varies by who asks is nobody else's, whatever the rule says.
+			mu.Lock()
+			vary = "Authorization"
+			bodies["fr"] = "salut"
+			mu.Unlock()
+			asks(0, "alice", "fr", "200 salut MISS")
+			asks(0, "alice", "fr", "200 salut MISS")
 		})
 	}
 }
