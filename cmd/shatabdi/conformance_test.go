@@ -31,9 +31,9 @@ func TestConformance(t *testing.T) {
 	t.Run("three nodes", func(t *testing.T) {
 		t.Parallel()
 		var proxies []string
-		first := testConfig(t)
+		first, rules := testConfig(t), vaultRules(t)
 		for i := range 3 {
-			cfg, flags := first, []string{"--swarm-threshold", "0", "--allow-destination", "127.0.0.0/8", "--advertise", "127.0.0.1"}
+			cfg, flags := first, []string{"--config", rules, "--swarm-threshold", "0", "--allow-destination", "127.0.0.0/8", "--advertise", "127.0.0.1"}
 			if i > 0 {
 				cfg = testConfig(t)
 				flags = append(flags, "--etcd-endpoints", first.Etcd.ListenClient[0])
@@ -41,6 +41,7 @@ func TestConformance(t *testing.T) {
 			proxies = append(proxies, startProcess(t, cfg, flags...).proxy())
 		}
 		conforms(t, proxies, forSwarm(all, true))
+		admitsByOrigin(t, proxies)
 	})
 }
 
