@@ -116,6 +116,14 @@ func SetLeft(c *Cache, i int, n int64) {
 	c.volumes[i].avail = func() (int64, bool) { return n, true }
 }
 
+// EndBar ends that a volume which let nobody in is left alone.
+func EndBar(c *Cache, i int) {
+	v := c.volumes[i]
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.again = time.Now()
+}
+
 // SetCopies is what the tracker says of an object.
 func SetCopies(c *Cache, id ObjectID, n int) {
 	c.mu.Lock()

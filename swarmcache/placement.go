@@ -23,18 +23,22 @@ type volume struct {
 	lost        error // as Cache.mu guards: why it is not there; nil: it is
 
 	mu     sync.Mutex // a leaf
-	failed error      // of its disk: it takes nothing new in this run
+	failed error      // why it takes nothing new; nil: it does
+	again  time.Time  // when it may be tried again all the same; zero: not in this run
 	full   time.Time  // when its disk was found full
 }
 
-// fullFor is how long a disk that was full, though its quota was not, is left alone
-// where there are others.
-const fullFor = time.Minute
+// A disk that was full, though its quota was not, is left alone for fullFor where there
+// are others, and for barredFor one that let nobody in.
+const (
+	fullFor   = time.Minute
+	barredFor = time.Minute
+)
 
 func (c *Cache) newVolume(v Volume) *volume {
 	w := &volume{Volume: v, lost: v.Missing}
 	w.avail = w.left
-	w.files = seeing{c.cfg.Files, func(err error) { w.see(err, c.log) }, func() error { return c.stillThere(w) }}
+	w.files = seeing{c.cfg.Files, c, w}
 	return w
 }
 
@@ -48,6 +52,7 @@ func (c *Cache) stillThere(v *volume) error {
 		c.lose(v, err)
 	default:
 		v.see(err, c.log)
+		v.bar(err, c.log)
 	}
 	return err
 }
@@ -78,31 +83,60 @@ func (v *volume) see(err error, log *slog.Logger) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case isAny(err, syscall.ENOSPC, syscall.EDQUOT):
 		v.full = time.Now()
-	case v.failed != nil:
-	default:
-		for _, bad := range []error{syscall.EIO, syscall.EROFS, syscall.ENODEV, syscall.ENXIO, syscall.EUCLEAN, syscall.ESTALE} {
-			if errors.Is(err, bad) {
-				v.failed = err
-				log.Error("a volume fails: it takes nothing new until the next start, where there is another one", "volume", v.Dir, "error", err)
-				return
-			}
-		}
+	case isAny(err, syscall.EIO, syscall.EROFS, syscall.ENODEV, syscall.ENXIO, syscall.EUCLEAN, syscall.ESTALE) && !v.failedLocked():
+		v.failed, v.again = err, time.Time{}
+		log.Error("a volume fails: it takes nothing new until the next start, where there is another one", "volume", v.Dir, "error", err)
 	}
 }
 
+func isAny(err error, of ...error) bool {
+	return slices.ContainsFunc(of, func(e error) bool { return errors.Is(err, e) })
+}
+
+// bar leaves a volume alone for a while that nobody could get into.
+func (v *volume) bar(err error, log *slog.Logger) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.failedLocked() {
+		return
+	}
+	if v.failed == nil { // and not for each time that it is tried
+		log.Warn("a volume lets nobody in: it takes nothing new for a while, where there is another one", "volume", v.Dir, "error", err)
+	}
+	v.failed, v.again = err, time.Now().Add(barredFor)
+}
+
+// open notes that a file was made: what barred the volume is over.
+func (v *volume) open() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.failedLocked() {
+		v.failed, v.again = nil, time.Time{}
+	}
+}
+
+// failedLocked reports whether its disk failed, for the whole run.
+func (v *volume) failedLocked() bool { return v.failed != nil && v.again.IsZero() }
+
 // rank is how well a volume is: what is new goes to the lowest.
 func (v *volume) rank() int {
+	rank, _ := v.how()
+	return rank
+}
+
+// how is its rank, and why nothing new goes there if it is the last.
+func (v *volume) how() (rank int, why error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
-	case v.failed != nil:
-		return 2
+	case v.failedLocked(), time.Now().Before(v.again):
+		return 2, v.failed
 	case time.Since(v.full) < fullFor:
-		return 1
+		return 1, nil
 	}
-	return 0
+	return 0, nil
 }
 
 // freeLocked is how many bytes more it may have.
@@ -305,7 +339,7 @@ func (c *Cache) lose(v *volume, why error) {
 const (
 	VolumeWell    = "well"
 	VolumeFull    = "full"    // its disk is, though its quota is not
-	VolumeFailed  = "failed"  // its disk failed: it takes nothing new
+	VolumeFailed  = "failed"  // its disk failed, or lets nobody in: it takes nothing new
 	VolumeMissing = "missing" // its objects are not here
 )
 
@@ -330,52 +364,68 @@ func (c *Cache) Volumes() []VolumeState {
 	all := make([]VolumeState, len(c.volumes))
 	for i, v := range c.volumes {
 		all[i] = VolumeState{Dir: v.Dir, Bytes: v.used, Objects: count[v], Limit: v.Size, State: VolumeWell}
+		rank, why := v.how()
 		switch s := &all[i]; {
 		case v.lost != nil:
 			s.State, s.Reason = VolumeMissing, v.lost.Error()
-		case v.rank() == 2:
-			v.mu.Lock()
-			s.State, s.Reason = VolumeFailed, v.failed.Error()
-			v.mu.Unlock()
-		case v.rank() == 1:
+		case rank == 2:
+			s.State, s.Reason = VolumeFailed, why.Error()
+		case rank == 1:
 			s.State = VolumeFull
 		}
 	}
 	return all
 }
 
-// seeing are files whose errors somebody is told of.
+// seeing are a volume's files, whose errors it is told of.
 type seeing struct {
 	Files
-	see   func(error)
-	there func() error
+	c *Cache
+	v *volume
 }
 
 func (f seeing) told(err error) error {
 	if err != nil {
-		f.see(err)
+		f.v.see(err, f.c.log)
 	}
 	return err
 }
 
-// MkdirAll comes before each file that is made.
-func (f seeing) MkdirAll(dir string) error {
-	if err := f.there(); err != nil {
-		return err
+// making is told of what was to be made.
+func (f seeing) making(err error) error {
+	if isAny(err, syscall.EACCES, syscall.EPERM) {
+		f.v.bar(err, f.c.log)
 	}
-	return f.told(f.Files.MkdirAll(dir))
+	return f.told(err)
 }
 
-func (f seeing) Remove(path string) error         { return f.told(f.Files.Remove(path)) }
-func (f seeing) Rename(from, to string) error     { return f.told(f.Files.Rename(from, to)) }
-func (f seeing) Open(path string) (Body, error)   { return f.body(f.Files.Open(path)) }
-func (f seeing) Create(path string) (Body, error) { return f.body(f.Files.Create(path)) }
-func (f seeing) body(b Body, err error) (Body, error) {
+// MkdirAll comes before each file that is made.
+func (f seeing) MkdirAll(dir string) error {
+	if err := f.c.stillThere(f.v); err != nil {
+		return err
+	}
+	return f.making(f.Files.MkdirAll(dir))
+}
+
+func (f seeing) Create(path string) (Body, error) {
+	b, err := f.Files.Create(path)
+	if err != nil {
+		return nil, f.making(err)
+	}
+	f.v.open()
+	return watched{b, f}, nil
+}
+
+func (f seeing) Open(path string) (Body, error) {
+	b, err := f.Files.Open(path)
 	if err != nil {
 		return nil, f.told(err)
 	}
 	return watched{b, f}, nil
 }
+
+func (f seeing) Remove(path string) error     { return f.told(f.Files.Remove(path)) }
+func (f seeing) Rename(from, to string) error { return f.told(f.Files.Rename(from, to)) }
 
 // watched is an open file of those.
 type watched struct {

@@ -563,24 +563,52 @@ func TestUnreachableFileIsLeftAlone(t *testing.T) {
 	must(t, c.Close())
 }
 
-// A volume is not given up because nobody could look whether it is there.
-func TestVolumeOutlivesAnError(t *testing.T) {
-	r := newRack(t, 8<<20, 64<<20)
-	all := numbered(2, 300<<10)
-	c := r.open()
-	fill(t, c, all[0]).Close()
-	marker := filepath.Join(r.dirs[0], "VOLUME")
-	must(t, errors.Join(os.Rename(marker, marker+".kept"), os.Mkdir(marker, 0o700))) // it cannot be read
-	if _, err := c.Fill(t.Context(), all[1].version(), true, nil, all[1]); err == nil {
-		t.Error("something is made where the volume may not be")
-	}
-	if v := c.Volumes()[1]; v.State != swarmcache.VolumeWell || !r.is(c, all[0]) {
-		t.Errorf("%+v", v)
-	}
-	must(t, errors.Join(os.Remove(marker), os.Rename(marker+".kept", marker)))
-	fill(t, c, all[1]).Close()
-	if r.on(c, all[1]) != 1 {
-		t.Error("it is not used again")
+// A volume is not given up because nobody could look whether it is there, or may make a
+// file: what is new goes elsewhere for a while, and what is there is served.
+func TestVolumeThatLetsNobodyIn(t *testing.T) {
+	for name, shut := range map[string]func(r *rack, disk *sick) (open func() error){
+		"unreadable marker": func(r *rack, _ *sick) func() error {
+			marker := filepath.Join(r.dirs[0], "VOLUME")
+			must(t, errors.Join(os.Rename(marker, marker+".kept"), os.Mkdir(marker, 0o700)))
+			return func() error { return errors.Join(os.Remove(marker), os.Rename(marker+".kept", marker)) }
+		},
+		"permission denied": func(r *rack, disk *sick) func() error {
+			disk.fails.Store(new(func(step, path string) error {
+				if step == "create" && strings.HasPrefix(path, r.dirs[0]) {
+					return syscall.EACCES
+				}
+				return nil
+			}))
+			return func() error { disk.fails.Store(nil); return nil }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, disk := newRack(t, 8<<20, 64<<20), &sick{Files: swarmcache.OSFiles}
+			r.files = disk
+			all := numbered(5, 300<<10)
+			c := r.open()
+			fill(t, c, all[0]).Close()
+			open := shut(r, disk)
+			for _, m := range all[1:3] {
+				fill(t, c, m).Close()
+				if r.on(c, m) != 0 {
+					t.Errorf("%s is where nobody gets in", m.name)
+				}
+			}
+			if v := c.Volumes()[1]; v.State != swarmcache.VolumeFailed || v.Reason == "" || !r.is(c, all[0]) {
+				t.Errorf("%+v", v)
+			}
+			must(t, open())
+			fill(t, c, all[3]).Close()
+			if r.on(c, all[3]) != 0 {
+				t.Error("it is tried again at once")
+			}
+			swarmcache.EndBar(c, 1)
+			fill(t, c, all[4]).Close()
+			if v := c.Volumes()[1]; v.State != swarmcache.VolumeWell || r.on(c, all[4]) != 1 {
+				t.Errorf("it is not used again: %+v", v)
+			}
+		})
 	}
 }
 
