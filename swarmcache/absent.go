@@ -113,8 +113,8 @@ func ofAll(key policy.Key) func(absentee) bool {
 // It reports whether that was away still.
 func (c *Cache) changeAway(a absentee, f func() error) (was bool, err error) {
 	if a.o != nil {
-		a.o.recording.Lock() // what was being recorded when the volume went is so first
-		defer a.o.recording.Unlock()
+		a.o.writing.Lock() // what was being written when the volume went is so first
+		defer a.o.writing.Unlock()
 	}
 	c.selecting.Lock()
 	defer c.selecting.Unlock()
@@ -155,7 +155,7 @@ func (c *Cache) forgetAway(key policy.Key, which func(absentee) bool) (n int, er
 
 // putOver records o, of which another body is away. While that is whole and o is not
 // nothing is written: o's file then belongs to nothing after a crash, and the bytes
-// come again. o needs recording.
+// come again. o needs recording and writing.
 func (o *object) putOver(a absentee, r Record) error {
 	if a.o == o {
 		return nil // it has just gone

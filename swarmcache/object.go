@@ -23,11 +23,16 @@ type object struct {
 	added  int64
 	users  atomic.Int32 // handles and transfers: those who would miss it
 
-	recording sync.Mutex // held across writes to the catalogue; guards the fields below
+	recording sync.Mutex // held across what is recorded, the flush included; guards the fields below
 	recorded  bool       // the catalogue knows the object
 	pinned    bool
 	priority  policy.Priority // that was set; empty: none
 	verified  int64           // see Record
+
+	// writing is held while the catalogue is written, and the file found not condemned
+	// before that: who has condemned it, and takes this, knows that nothing more comes.
+	// A disk that hangs in a flush does not keep it. It is taken after recording.
+	writing sync.Mutex
 
 	mu       sync.Mutex // guards the fields below; taken before transfer.mu and File.mu
 	transfer *transfer
@@ -279,8 +284,11 @@ func (o *object) rewriteLocked() error {
 	return o.putLocked(rec)
 }
 
-// putLocked records o's version with what r says of its bytes. It needs recording.
+// putLocked records o's version with what r says of its bytes, unless it is condemned.
+// It needs recording.
 func (o *object) putLocked(r Record) error {
+	o.writing.Lock()
+	defer o.writing.Unlock()
 	if o.file.Condemned() {
 		return nil
 	}

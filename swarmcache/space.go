@@ -350,8 +350,8 @@ func (c *Cache) leaveLocked(id ObjectID) (l *leaving, away func()) {
 	remove := func() {
 		defer close(l.gone)
 		if o != nil {
-			o.recording.Lock() // what is being recorded goes too
-			defer o.recording.Unlock()
+			o.writing.Lock() // what is being written goes too
+			defer o.writing.Unlock()
 		}
 		l.err = c.remove(id, e)
 	}

@@ -138,6 +138,7 @@ func (c *Cache) damaged(id ObjectID, piece int) bool {
 func (o *object) retire(piece int) error {
 	c, id := o.c, o.file.version.ID
 	o.recording.Lock()
+	o.writing.Lock()
 	rec, err := c.cfg.Index.Get(id)
 	if err == nil && rec.Volume != o.volume {
 		err = ErrNotFound
@@ -150,6 +151,7 @@ func (o *object) retire(piece int) error {
 	if err == nil {
 		o.file.condemned.Store(true) // nothing that is recorded of it counts from here on
 	}
+	o.writing.Unlock()
 	o.recording.Unlock()
 	if err != nil {
 		return err

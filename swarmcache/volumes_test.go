@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
@@ -210,6 +212,13 @@ type sickBody struct {
 	s *sick
 }
 
+func (b sickBody) Sync() error {
+	if err := b.s.do("sync", b.Name()); err != nil {
+		return err
+	}
+	return b.Body.Sync()
+}
+
 func (b sickBody) WriteAt(p []byte, off int64) (int, error) {
 	if err := b.s.do("write", b.Name()); err != nil {
 		return 0, err
@@ -307,9 +316,16 @@ func TestSickVolumeIsLeftAlone(t *testing.T) {
 }
 
 // A volume goes while something comes in there, and that is purged then: it does not
-// come back with the volume, whatever was written to it after that.
+// come back with the volume, whatever was written to it after that. Nor does a disk that
+// hangs in a flush, as one does whose server is gone, hold the purge up.
 func TestPurgeReachesWhatWentWithItsVolume(t *testing.T) {
-	r := newRack(t, 8<<20, 64<<20)
+	t.Run("a disk that is gone", func(t *testing.T) { t.Parallel(); purgeWhatWent(t, false) })
+	t.Run("a disk that hangs", func(t *testing.T) { t.Parallel(); purgeWhatWent(t, true) })
+}
+
+func purgeWhatWent(t *testing.T, hangs bool) {
+	r, disk := newRack(t, 8<<20, 64<<20), &sick{Files: swarmcache.OSFiles}
+	r.files = disk
 	c := r.open()
 	m, other := newMemory("coming", 2<<20), newMemory("other", 300<<10)
 	body, origin := io.Pipe()
@@ -322,17 +338,45 @@ func TestPurgeReachesWhatWentWithItsVolume(t *testing.T) {
 		client, err = read(t, obj)
 		ended <- err
 	}()
-	_, err = origin.Write(m.data[:1<<20])
+	_, err = origin.Write(m.data[:1<<19])
 	must(t, err)
 	eventually(t, func() bool { _, err := c.Record(obj.Version().ID); return err == nil })
+	hung, goOn := make(chan struct{}), make(chan struct{})
+	if hangs {
+		var once sync.Once
+		disk.fails.Store(new(func(step, path string) error {
+			if step == "sync" && strings.HasPrefix(path, r.dirs[0]) {
+				once.Do(func() { close(hung) })
+				<-goOn
+			}
+			return nil
+		}))
+	}
+	_, err = origin.Write(m.data[1<<19 : 1<<20])
+	must(t, err)
+	if hangs {
+		<-hung
+	}
 	r.unmount(0)
 	fill(t, c, other).Close()
 	if r.on(c, other) != 0 || c.Volumes()[1].State != swarmcache.VolumeMissing {
 		t.Fatal("that the volume is gone was not seen")
 	}
-	if had, err := c.Purge(t.Context(), policy.Key(m.name)); err != nil || had != 1 {
-		t.Errorf("purged %d, %v", had, err)
+	purged := make(chan error, 1)
+	go func() {
+		had, err := c.Purge(t.Context(), policy.Key(m.name))
+		if had != 1 {
+			err = errors.Join(err, fmt.Errorf("purged %d", had))
+		}
+		purged <- err
+	}()
+	select {
+	case err := <-purged:
+		must(t, err)
+	case <-time.After(20 * time.Second):
+		t.Error("the purge waits for the disk")
 	}
+	close(goOn)
 	go func() { origin.Write(m.data[1<<20:]); origin.Close() }()
 	if err := <-ended; err != nil || !bytes.Equal(client, m.data) {
 		t.Errorf("who reads it gets %d bytes, %v", len(client), err)
