@@ -56,6 +56,9 @@ type Config struct {
 	// object once in ScrubEvery, by default a week; 0: none.
 	ScrubRate  int64
 	ScrubEvery time.Duration
+	// Inactive is how long what nobody uses stays, whether or not space is short; 0: for
+	// ever.
+	Inactive time.Duration
 	// Settle is how long a node waits with telling a directory that has lost data
 	// what it holds; default 5 s, to twice that.
 	Settle time.Duration
@@ -92,6 +95,7 @@ type Cache struct {
 	draining  atomic.Bool
 
 	born   time.Time     // when this run began, by the real clock
+	began  time.Time     // likewise, by the one of its configuration
 	absent bool          // this node had been out of touch for long then
 	heard  chan struct{} // closed once it has heard of the purges
 
@@ -154,7 +158,7 @@ func Open(cfg Config) (*Cache, error) {
 		objects: map[ObjectID]*object{}, entries: map[ObjectID]*entry{}, current: map[policy.Key]ObjectID{}, variants: variants{},
 		leaving: map[ObjectID]*leaving{}, sealed: map[InfoHash]ObjectID{}, firsts: map[policy.Key]*first{}, absentees: map[policy.Key][]absentee{},
 		spools: spools{open: map[*Spool]struct{}{}},
-		born:   time.Now(), heard: make(chan struct{}), round: 1, asking: map[ObjectID]chan struct{}{},
+		born:   time.Now(), began: cfg.Now(), heard: make(chan struct{}), round: 1, asking: map[ObjectID]chan struct{}{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.budget = newBudget(c.ctx, c.goWork, cfg.Directory, cmp.Or(cfg.HostStreams, 16), cmp.Or(cfg.ClusterHostStreams, 64), cfg.Now, cfg.Registerer)
@@ -193,11 +197,14 @@ func Open(cfg Config) (*Cache, error) {
 	if cfg.Keeper != nil {
 		c.goWork(c.keepKnown)
 	}
-	if cfg.Copies != nil && c.limitLocked() > 0 {
+	if cfg.Copies != nil && (c.limitLocked() > 0 || cfg.Inactive > 0) {
 		c.goWork(c.countCopies)
 	}
 	if cfg.ScrubRate > 0 {
 		c.goWork(c.scrub)
+	}
+	if cfg.Inactive > 0 {
+		c.goWork(c.watchInactive)
 	}
 	return c, nil
 }

@@ -116,6 +116,9 @@ func SetLeft(c *Cache, i int, n int64) {
 	c.volumes[i].avail = func() (int64, bool) { return n, true }
 }
 
+// DropInactive looks for what nobody uses, now.
+func DropInactive(c *Cache) { c.dropInactive() }
+
 // EndBar ends that a volume which let nobody in is left alone.
 func EndBar(c *Cache, i int) {
 	v := c.volumes[i]

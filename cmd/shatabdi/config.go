@@ -109,14 +109,15 @@ func (p Peer) Upload() Rate {
 
 // Cache is what is kept on disk, and what takes part in the swarm.
 type Cache struct {
-	Size           Share       `yaml:"size"`
-	MinFree        Share       `yaml:"min_free"`
-	Volumes        []VolumeDir `yaml:"volumes"`
-	MaxTransfers   int         `yaml:"max_transfers"`
-	SwarmThreshold Size        `yaml:"swarm_threshold"`
-	Small          string      `yaml:"small"`
-	SmallMemory    Size        `yaml:"small_memory"`
-	SmallDisk      Size        `yaml:"small_disk"`
+	Size           Share         `yaml:"size"`
+	MinFree        Share         `yaml:"min_free"`
+	Volumes        []VolumeDir   `yaml:"volumes"`
+	Inactive       time.Duration `yaml:"inactive"`
+	MaxTransfers   int           `yaml:"max_transfers"`
+	SwarmThreshold Size          `yaml:"swarm_threshold"`
+	Small          string        `yaml:"small"`
+	SmallMemory    Size          `yaml:"small_memory"`
+	SmallDisk      Size          `yaml:"small_disk"`
 
 	Replicas  int           `yaml:"replicas"`
 	HealAfter time.Duration `yaml:"heal_after"`

@@ -255,7 +255,7 @@ func (d *daemon) openCache(p *parts) error {
 		Dir: objects, Index: p.index, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
 		Replicas: p.replicas, PinnedReplicas: cfg.Cache.Replicas, Keeper: p.cluster, Copies: p.swarm.Copies,
 		Size: size, Volumes: volumes, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
-		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every,
+		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every, Inactive: cfg.Cache.Inactive,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
 		Purged: p.small.Forget, Distrusted: p.small.ForgetAll, Events: d.events, Now: d.now,
 		Logger: d.log, Registerer: d.reg,

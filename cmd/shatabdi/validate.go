@@ -27,6 +27,7 @@ func (c *Config) Validate() []problem {
 	v.peer(c.Peer)
 	v.cache(c.Cache, c.DataDir)
 	v.require(c.Cache.Replicas >= 0, "cache.replicas", "negative; want 0 (none are made) or more")
+	v.require(c.Cache.Inactive == 0 || c.Cache.Inactive >= time.Second, "cache.inactive", "%s; want at least 1s, or 0s (for ever)", c.Cache.Inactive)
 	v.require(c.Cache.HealAfter >= 0, "cache.heal_after", "negative; want 0s or more")
 	v.require(c.Cache.HotEvery >= 0, "cache.hot_every", "negative; want 0s (never) or more")
 	v.require(c.Scrub.Every >= time.Second, "scrub.every", "%s; want at least 1s", c.Scrub.Every)

@@ -17,7 +17,7 @@ const (
 	Progress  = "progress"  // of an object or a download; never kept
 	Completed = "completed" // an object is complete on this node
 	Ended     = "ended"     // a fill ended before that
-	Evicted   = "evicted"   // an object went for another's sake
+	Evicted   = "evicted"   // an object went for another's sake, or because nobody used it
 	Purged    = "purged"    // what a key selected was forgotten on an order
 	Damaged   = "damaged"   // a piece on the disk is not what was stored
 	Leader    = "leader"    // another node leads, or none
