@@ -55,7 +55,8 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 	  done; done
 
-bench: build ## measure against the physical limit and nginx (root); BENCH='-quick -run REGEX'
+bench: build ## hit ratios, and all against the physical limit and nginx (root); BENCH='-quick -run REGEX'
+	go test -count=1 -v -run TestEvictionAgainstLRUAndTheFuture ./policy
 	go run ./e2e/bench $(BENCH)
 
 compare: build ## the HTTP scenarios against us, nginx and squid, which it installs (root)

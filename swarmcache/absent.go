@@ -127,6 +127,29 @@ func (c *Cache) changeAway(a absentee, f func() error) (was bool, err error) {
 	return true, nil
 }
 
+// amendAway changes the record of the absentee of that id, if there is one.
+func (c *Cache) amendAway(id ObjectID, change func(*Record)) (was bool, err error) {
+	rec, err := c.cfg.Index.Get(id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	a, was := c.absentee(rec.Version.Key, id)
+	if !was {
+		return false, nil
+	}
+	return c.changeAway(a, func() error {
+		rec, err := c.cfg.Index.Get(id)
+		if err != nil {
+			return err
+		}
+		change(&rec)
+		return c.cfg.Index.Put(rec)
+	})
+}
+
 // changeAllAway is changeAway for those that which names. It tells how many there were.
 func (c *Cache) changeAllAway(key policy.Key, which func(absentee) bool, f func(absentee) error) (n int, err error) {
 	for _, a := range c.awayOf(key, which) {

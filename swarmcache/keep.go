@@ -117,7 +117,7 @@ func keptOf(v Version, n int) Kept {
 // repin tells the cluster that an object was pinned here, or is not any more. Where
 // others have it pinned as well they say so again within keepEvery.
 func (c *Cache) repin(id ObjectID) {
-	rec, err := c.Record(id)
+	rec, err := c.cfg.Index.Get(id) // whether that is here or away
 	if err != nil || !rec.Complete || c.cfg.Keeper == nil || rec.Version.InfoHash.IsZero() {
 		return
 	}

@@ -2,6 +2,7 @@ package swarmcache
 
 import (
 	"cmp"
+	"errors"
 
 	"shatabdi/policy"
 )
@@ -33,7 +34,7 @@ func (c *Cache) PriorityOf(r Record) policy.Priority {
 // SetPriority gives an object another priority on this node, at once and for as
 // long as it is kept; empty leaves it to the configuration. ErrNotFound.
 func (c *Cache) SetPriority(id ObjectID, p policy.Priority) error {
-	return c.amend(id, func(o *object) {
+	return c.amend(id, func(r *Record) { r.Priority = p }, func(o *object) {
 		o.priority = p
 		o.file.SetPriority(c.PriorityOf(Record{Version: o.file.Version(), Priority: p}))
 	})
@@ -41,9 +42,10 @@ func (c *Cache) SetPriority(id ObjectID, p policy.Priority) error {
 
 // SetPinned keeps an object from eviction, or no longer. A version that takes
 // its place is pinned too; a purge, and whatever else makes this node forget it,
-// takes the pin along. ErrNotFound.
+// takes the pin along. One that is on a missing volume comes back with it, or without.
+// ErrNotFound.
 func (c *Cache) SetPinned(id ObjectID, pinned bool) error {
-	err := c.amend(id, func(o *object) {
+	err := c.amend(id, func(r *Record) { r.Pinned = pinned }, func(o *object) {
 		o.pinned = pinned
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -57,8 +59,20 @@ func (c *Cache) SetPinned(id ObjectID, pinned bool) error {
 	return err
 }
 
-// amend records what an operator says of an object.
-func (c *Cache) amend(id ObjectID, change func(*object)) error {
+// amend records what an operator says of an object: of the body that is away, if one
+// is, and then, for that takes over what the other has on record, of the one that is here.
+func (c *Cache) amend(id ObjectID, away func(*Record), here func(*object)) error {
+	wasAway, err := c.amendAway(id, away)
+	if err != nil {
+		return err
+	}
+	if err := c.amendHere(id, here); !wasAway || !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+func (c *Cache) amendHere(id ObjectID, change func(*object)) error {
 	if !c.has(id) {
 		return ErrNotFound
 	}

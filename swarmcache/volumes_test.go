@@ -710,3 +710,46 @@ func TestLostBodyIsOnItsOwn(t *testing.T) {
 		t.Error("the catalogue does not speak of the new one")
 	}
 }
+
+// What is unpinned while its volume is missing is not pinned when that comes back, nor is
+// what came in its place meanwhile; and what is pinned then is.
+func TestPinsReachMissingVolumes(t *testing.T) {
+	r := newRack(t, 8<<20, 64<<20)
+	all := numbered(4, 300<<10)
+	away, coming, again, pinned := all[0], all[1], all[2], all[3]
+	ids := map[string]swarmcache.ObjectID{}
+	c := r.open()
+	for _, m := range all {
+		obj := fill(t, c, m)
+		ids[m.name] = obj.Version().ID
+		must(t, c.SetPinned(ids[m.name], m.name != pinned.name))
+		must(t, c.SetPriority(ids[m.name], policy.PriorityHigh))
+		obj.Close()
+	}
+	must(t, c.Close())
+	r.unmount(0)
+	c = r.open()
+	fillHalf(t, c, coming)
+	half, err := c.Fill(t.Context(), again.version(), true, nil, again)
+	must(t, err)
+	defer half.Close()
+	for _, m := range all {
+		must(t, c.SetPinned(ids[m.name], m.name == pinned.name))
+		must(t, c.SetPriority(ids[m.name], ""))
+	}
+	_, err = read(t, half)
+	must(t, err)
+	eventually(t, func() bool { return here(c, again) })
+	if err := c.SetPinned("none", true); !errors.Is(err, swarmcache.ErrNotFound) {
+		t.Error(err)
+	}
+	must(t, c.Close())
+	r.mount(0)
+	c = r.open()
+	for _, m := range []memory{away, coming, again, pinned} {
+		rec, err := c.Selected(policy.Key(m.name))
+		if err != nil || !rec.Complete || rec.Pinned != (m.name == pinned.name) || rec.Priority != "" {
+			t.Errorf("%s: complete %t, pinned %t, priority %q, %v", m.name, rec.Complete, rec.Pinned, rec.Priority, err)
+		}
+	}
+}
