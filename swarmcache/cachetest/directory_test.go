@@ -5,8 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"shatabdi/swarmcache"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestDirectoryInMemory(t *testing.T) {
 	TestDirectory(t, func(*testing.T) DirectoryLab { return NewDirectory() })

@@ -14,10 +14,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/download"
 	"shatabdi/swarmcache/jobs"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a directory and an origin, without wires.
 type world struct {

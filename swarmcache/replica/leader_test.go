@@ -12,10 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/replica"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a cluster without bytes: who lives, who has what, which orders stand.
 type world struct {

@@ -17,9 +17,12 @@ import (
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"go.uber.org/goleak"
 
 	"shatabdi/swarmcache/layout"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // s3Server is a real S3 server, and in front of it what looks at the access keys,
 // which that server does not.
