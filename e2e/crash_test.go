@@ -197,22 +197,32 @@ func (p *crashPlay) remove(had map[string]string) {
 // check compares the dead victim's files with its catalogue.
 func (p *crashPlay) check() {
 	p.Helper()
+	p.strays += checkStore(p.Lab, p.victim)
+}
+
+// checkStore compares the files of a node that does not run with its catalogue, byte for
+// byte, and tells how many belong to nothing.
+func checkStore(l *lab.Lab, n *lab.Node) (strays int) {
+	l.Helper()
 	var found struct {
 		Findings []struct{ What, Object, File, Detail string }
 	}
-	out, err := p.victim.Machine.Try(p.Binary(), "check", "--data-dir", p.victim.DataDir, "--deep", "-o", "json")
+	out, err := n.Machine.Try(l.Binary(), "check", "--data-dir", n.DataDir, "--deep", "-o", "json")
 	text, _, _ := strings.Cut(out, "\nshatabdi: error: findings")
 	if err != nil && text == out {
-		p.Fatalf("check: %v\n%s", err, out)
+		l.Fatalf("check: %v\n%s", err, out)
 	}
-	p.decode(text, &found)
+	if err := json.Unmarshal([]byte(text), &found); err != nil {
+		l.Fatalf("%v in\n%s", err, text)
+	}
 	for _, f := range found.Findings {
 		if f.What != "stray file" {
-			p.Errorf("after a kill: %+v", f)
+			l.Errorf("in a node's store: %+v", f)
 			continue
 		}
-		p.strays++
+		strays++
 	}
+	return strays
 }
 
 func (p *crashPlay) decode(text string, into any) {

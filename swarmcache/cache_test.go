@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"shatabdi/policy"
@@ -56,9 +57,13 @@ func (m memory) version() swarmcache.Version {
 func open(t *testing.T, size int64) *swarmcache.Cache { return openAt(t, size, time.Now) }
 
 func openAt(t *testing.T, size int64, now func() time.Time) *swarmcache.Cache {
+	return openCounting(t, size, now, nil)
+}
+
+func openCounting(t *testing.T, size int64, now func() time.Time, reg prometheus.Registerer) *swarmcache.Cache {
 	self := swarmcache.Node{ID: "me"}
 	c, err := swarmcache.Open(swarmcache.Config{
-		Dir: t.TempDir(), Index: cachetest.NewIndex(), Directory: cachetest.NewDirectory().Node(self), Node: self, Size: size, Now: now,
+		Dir: t.TempDir(), Index: cachetest.NewIndex(), Directory: cachetest.NewDirectory().Node(self), Node: self, Size: size, Now: now, Registerer: reg,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -114,7 +119,8 @@ func here(c *swarmcache.Cache, m memory) bool {
 // not fit is refused with its body unread.
 func TestEviction(t *testing.T) {
 	var later atomic.Int64
-	c := openAt(t, 20<<20, func() time.Time { return time.Now().Add(time.Duration(later.Load())) })
+	reg := prometheus.NewRegistry()
+	c := openCounting(t, 20<<20, func() time.Time { return time.Now().Add(time.Duration(later.Load())) }, reg)
 	a, b, d, e := newMemory("a", 8<<20), newMemory("bb", 8<<20), newMemory("ddd", 8<<20), newMemory("eeee", 8<<20)
 	fill(t, c, a).Close()
 	fill(t, c, b).Close()
@@ -144,6 +150,9 @@ func TestEviction(t *testing.T) {
 	body := strings.NewReader("untouched")
 	if _, err := c.Fill(t.Context(), e.version(), true, io.NopCloser(body), e); !errors.Is(err, swarmcache.ErrNoSpace) {
 		t.Fatalf("error %v with a pinned and a used object; want ErrNoSpace", err)
+	}
+	if n := counted(t, reg, "shatabdi_objects_without_room_total"); n == 0 {
+		t.Error("no metric says so")
 	}
 	if body.Len() != len("untouched") {
 		t.Error("the refused body was read")

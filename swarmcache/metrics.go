@@ -12,6 +12,7 @@ type metrics struct {
 	orphans      *prometheus.CounterVec // by reason: overdue, stuck, lost
 	evicted      prometheus.Counter
 	inactive     prometheus.Counter
+	noRoom       prometheus.Counter
 	originBytes  prometheus.Counter
 	streamErrors prometheus.Counter
 	mismatches   prometheus.Counter
@@ -37,6 +38,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		orphans:      vec("spans_orphaned_total", "Spans that this node wants fetched once more, by reason: overdue by their claimers, lost with their holders, or nothing at all comes.", "reason"),
 		evicted:      counter("objects_evicted_total", "Objects evicted for space."),
 		inactive:     counter("objects_inactive_total", "Objects that went because nobody had used them for cache.inactive."),
+		noRoom:       counter("objects_without_room_total", "Responses that passed through and were not kept: they do not fit, or nothing could go for them."),
 		originBytes:  counter("fill_origin_bytes_total", "Body bytes that fills read from origins."),
 		streamErrors: counter("fill_stream_errors_total", "Origin streams of fills that broke."),
 		mismatches:   counter("digest_mismatches_total", "Complete objects that were dropped because the cluster has other bytes under the same validator."),
@@ -46,7 +48,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		purges:       counter("purges_total", "Purges, ordered on other nodes, that this one obeyed."),
 	}
 	if r != nil {
-		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.orphans, m.evicted, m.inactive, m.originBytes, m.streamErrors, m.mismatches, m.purges, m.scrubbed, m.damaged, m.busy)
+		r.MustRegister(m.fills, m.completed, m.ended, m.claims, m.landed, m.orphans, m.evicted, m.inactive, m.noRoom, m.originBytes, m.streamErrors, m.mismatches, m.purges, m.scrubbed, m.damaged, m.busy)
 	}
 	return m
 }

@@ -142,7 +142,7 @@ func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCl
 		v.Nonce = nonce()
 	}
 	if err := errors.Join(c.fits(v.Length), c.begins()); err != nil {
-		return nil, err
+		return nil, c.noRoom(err)
 	}
 	single := !ranges || v.Validator == ""
 	v.Identify()

@@ -184,6 +184,14 @@ func (c *Cache) fits(n int64) error {
 	return ErrNoSpace
 }
 
+// noRoom counts what is not kept because there is no room for it.
+func (c *Cache) noRoom(err error) error {
+	if errors.Is(err, ErrNoSpace) {
+		c.metrics.noRoom.Inc()
+	}
+	return err
+}
+
 // reserve makes room for v, evicting what is least likely to be used again. Objects
 // in use and pinned ones stay. Of its bytes had are reserved already, on that volume;
 // nil: none are, and one is chosen. Nothing may be written before untilRoom.

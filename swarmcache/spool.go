@@ -76,7 +76,7 @@ const spoolStep = 1 << 20
 // the cache may hold.
 func (s *Spool) Write(b []byte) (int, error) {
 	if err := s.fits(s.n + int64(len(b))); err != nil {
-		return 0, err
+		return 0, s.c.noRoom(err)
 	}
 	if more := s.n + int64(len(b)) - s.room; more > 0 {
 		more = max(more, spoolStep)
@@ -88,7 +88,7 @@ func (s *Spool) Write(b []byte) (int, error) {
 		}
 		at, err := s.c.reserveMore(more, s.at)
 		if err != nil {
-			return 0, err
+			return 0, s.c.noRoom(err)
 		}
 		s.at, s.room = at, s.room+more
 	}

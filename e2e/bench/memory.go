@@ -36,7 +36,7 @@ func idle10k(l *lab.Lab, quick bool, add func(row)) {
 	if quick {
 		objects, settle = 1000, 5*time.Second
 	}
-	const size = 64 * mib
+	const size = 100 * mib // in all 1 TB, sparse
 	etcd := l.Machine("etcd", 0).Etcd().URL
 	full, empty := l.Machine("full", 0), l.Machine("empty", 0)
 	full.Run(l.Binary(), "stock", "--data-dir", filepath.Join(full.Dir, "data"), "--objects", fmt.Sprint(objects), "--size", fmt.Sprint(size))
