@@ -119,7 +119,8 @@ func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
 	told := had > 0
 	if told { // the directory may know nothing of it, and another node have it too
 		err = c.cfg.Directory.Purge(ctx, p)
-	} else {
+	}
+	if !told || errors.Is(err, ErrUnavailable) { // which owes it
 		told, err = c.cfg.Directory.Invalidate(ctx, p)
 	}
 	if !told {

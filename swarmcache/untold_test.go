@@ -1,6 +1,7 @@
 package swarmcache_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
@@ -52,6 +53,37 @@ func TestCompletedWhileTheDirectoryWasAway(t *testing.T) {
 	}
 	if n := dir.Counts().Publishes - before; n != 1 {
 		t.Errorf("%d objects published again, want 1", n)
+	}
+}
+
+// awayForPurges is a directory that goes away when it is told of a purge.
+type awayForPurges struct {
+	swarmcache.Directory
+	owed []policy.Key
+}
+
+func (d *awayForPurges) Purge(context.Context, swarmcache.Purge) error {
+	return swarmcache.ErrUnavailable
+}
+
+func (d *awayForPurges) Invalidate(_ context.Context, p swarmcache.Purge) (bool, error) {
+	d.owed = append(d.owed, p.Key)
+	return true, swarmcache.ErrUnavailable
+}
+
+// What was changed through a node that has it, while the directory is away, others hear of.
+func TestInvalidationOfWhatIsHereIsOwed(t *testing.T) {
+	d := &awayForPurges{Directory: cachetest.NewDirectory().Node(swarmcache.Node{ID: "me"})}
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: t.TempDir(), Index: cachetest.NewIndex(), Directory: d, Node: swarmcache.Node{ID: "me"},
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	must(t, err)
+	defer c.Close()
+	m := newMemory("a", 300_000)
+	fill(t, c, m).Close()
+	if err := c.Invalidate(t.Context(), policy.Key(m.name)); !errors.Is(err, swarmcache.ErrUnavailable) || here(c, m) || len(d.owed) != 1 {
+		t.Errorf("%v, here %t, owed %v", err, here(c, m), d.owed)
 	}
 }
 
