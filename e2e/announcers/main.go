@@ -2,7 +2,7 @@
 // as long as the tracker does, and prints as JSON how that went. It announces
 // as -peers peers in each of -swarms swarms, one after the other and again from
 // the first; or, as those who should not, for swarms that nobody knows, and what
-// no client sends.
+// no client sends. With -parrot it is who answers instead, without looking.
 package main
 
 import (
@@ -44,10 +44,15 @@ var (
 	numWant   = flag.Int("numwant", 50, "peers wanted")
 	list      = flag.Bool("list", false, "print the swarms' infohashes instead")
 	strangers = flag.Bool("strangers", false, "each for another swarm, some as nodes, some malformed")
+	answers   = flag.Bool("parrot", false, "answer at -addr instead, always the same")
 )
 
 func main() {
 	flag.Parse()
+	if *answers {
+		fmt.Fprintln(os.Stderr, parrot(*addr))
+		os.Exit(1)
+	}
 	if *list {
 		for i := range *swarms {
 			fmt.Printf("%x\n", infohash(i))

@@ -8,7 +8,8 @@ import (
 
 // trackers: clients --- switch --- a tracker, with Swarms swarms of Peers peers.
 // All announce once, then as fast as 16 connections go, and then at half of that
-// pace; the same to opentracker.
+// pace; the same to opentracker, and to who answers without looking: what the network
+// takes of each figure.
 type trackers struct{ Swarms, Peers, Announces int }
 
 func (d trackers) run(l *lab.Lab, quick bool, add func(row)) {
@@ -17,6 +18,7 @@ func (d trackers) run(l *lab.Lab, quick bool, add func(row)) {
 	}
 	l.Deadline = 15 * time.Minute
 	clients := l.Machine("clients", 0)
+	add(trackers{Swarms: 1, Peers: 1, Announces: d.Announces}.measure(clients, l.Machine("parrot", 0).Parrot(), "the network"))
 	ours := d.measure(clients, l.Machine("ours", 0).Tracker(), shatabdi)
 	add(ours.atMost("CPU µs", us(ours.Time), goal{Aim: 20, Gate: 40}).
 		atMost("p99 ms", ms(ours.FirstByte), goal{Gate: 20}).

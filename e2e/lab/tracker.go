@@ -39,6 +39,15 @@ func (m *Machine) Opentracker(swarms int) *Tracker {
 	return t
 }
 
+// Parrot answers announces without looking at them.
+func (m *Machine) Parrot() *Tracker {
+	m.lab.Helper()
+	t := &Tracker{Addr: m.IP + ":6969"}
+	t.Process = m.Start("parrot", m.lab.announcersBinary(), "-parrot", "-addr", t.Addr)
+	t.untilListening()
+	return t
+}
+
 func (t *Tracker) untilListening() {
 	l := t.Machine.lab
 	l.Helper()
