@@ -136,19 +136,13 @@ func (a *announcer) run() {
 	}
 }
 
-// dueNow picks what is to be announced now. A new leader knows nothing: all is
-// due, spread over a while.
+// dueNow picks what is to be announced now.
 func (a *announcer) dueNow(now time.Time) (l []metainfo.Hash) {
 	url := a.s.cfg.Tracker()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if url != a.last {
-		a.last, a.since = url, now
-		for _, x := range a.due {
-			x.told = false
-			x.t.seedless.Store(false) // so said the other one
-			x.next = now.Add(rand.N(min(5*time.Second, time.Duration(len(a.due))*10*time.Millisecond) + time.Millisecond))
-		}
+		a.beginAnewLocked(url, now)
 	}
 	if url == "" {
 		return nil
@@ -160,6 +154,17 @@ func (a *announcer) dueNow(now time.Time) (l []metainfo.Hash) {
 		}
 	}
 	return l
+}
+
+// beginAnewLocked turns to another tracker. It knows nothing: all is due, spread
+// over a while, for all nodes turn to it at once.
+func (a *announcer) beginAnewLocked(url string, now time.Time) {
+	a.last, a.since = url, now
+	for _, x := range a.due {
+		x.told = false
+		x.t.seedless.Store(false) // so said the other one
+		x.next = now.Add(rand.N(min(5*time.Second, time.Duration(len(a.due))*10*time.Millisecond) + time.Millisecond))
+	}
 }
 
 // once announces one swarm and plans the next time.
