@@ -104,9 +104,9 @@ func TestNoReplicaLives(t *testing.T) {
 	}
 }
 
-// Half an object is on disk when a node restarts: only the rest is fetched, and
-// the sealed torrent is the one that everybody else computes, though nobody
-// remembers the hashes.
+// Half an object is on disk when a node restarts: only the rest is fetched, when somebody
+// asks and not before, and the sealed torrent is the one that everybody else computes,
+// though nobody remembers the hashes.
 func TestRestartResumes(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 16<<20)
@@ -124,7 +124,11 @@ func TestRestartResumes(t *testing.T) {
 	obj.Close()
 	waitFor(t, func() bool { return s.busy.Load() == 0 })
 	l.forgetAll(t)
+	sent := s.sent.Load()
 	l.restart(t, 0)
+	if n := l.nodes[0].swarm.Torrents(); n != 0 || s.sent.Load() != sent {
+		t.Errorf("nobody asked, and there are %d torrents, and %d bytes of the origin's", n, s.sent.Load()-sent)
+	}
 	l.all(t, s)
 	if s.times() > 1.2 {
 		t.Errorf("the origin sent %.3f x the object", s.times())
