@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CONFIGS", configs)
 			e.Setenv("SHELL", "/bin/sh")
 			e.Setenv("SHATABDI_CACHE_MIN_FREE", "1MiB") // and not a share of the disk, which may be almost full
-			e.Setenv("GORACE", "atexit_sleep_ms=50") // the race detector waits a second at each exit
+			e.Setenv("GORACE", "atexit_sleep_ms=50")    // the race detector waits a second at each exit
 			answers := filepath.Join(e.WorkDir, ".answers")
 			e.Setenv(answersVariable, answers)
 			e.Defer(func() {

@@ -200,9 +200,13 @@ func askAPI(ts *testscript.TestScript, _ bool, args []string) {
 // eventually REGEXP COMMAND [ARG...]
 func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	want := regexp.MustCompile("(?m)" + args[0])
-	last := ""
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	last, took := "", time.Duration(0)
+	// Between two runs it waits as long as one takes: to start a program costs most of a
+	// core under the race detector, and what it waits for wants to get on.
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(max(took, 20*time.Millisecond)) {
+		began := time.Now()
 		err := ts.Exec(args[1], args[2:]...)
+		took = time.Since(began)
 		if last = ts.ReadFile("stdout"); err == nil && want.MatchString(last) {
 			return
 		}
