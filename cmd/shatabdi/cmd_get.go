@@ -253,6 +253,7 @@ func (g *getting) one(ctx context.Context, w wanted, show *show) error {
 	if p != nil {
 		if err := p.resume(get); err != nil {
 			p.close(true)
+			item.end(err)
 			return err
 		}
 	}

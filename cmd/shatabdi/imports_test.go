@@ -42,6 +42,7 @@ var doors = map[string]string{
 	"github.com/goccy/go-yaml":         "cmd/shatabdi",
 	"github.com/santhosh-tekuri/":      "e2e/openapi",
 	"github.com/spf13/cobra":           "cmd/shatabdi",
+	"github.com/vbauerster/mpb/":       "cmd/shatabdi",
 }
 
 func TestImportsRunDownThroughTheDoors(t *testing.T) {

@@ -6,30 +6,30 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
+	"github.com/vbauerster/mpb/v8"
 
 	"shatabdi/swarmcache/api"
 	"shatabdi/swarmcache/download"
 )
 
-// show tells people how downloads come along: with a bar on a terminal, with lines
-// elsewhere. All methods may be called when nothing is to be shown.
+// show tells people how downloads come along: with a bar for each on a terminal, with
+// lines elsewhere. All methods may be called when nothing is to be shown.
 type show struct {
 	w     io.Writer
 	quiet bool
-	n     int // downloads there will be
-	bar   *progressbar.ProgressBar
+	n     int           // downloads there will be
+	bars  *mpb.Progress // nil: lines
+	all   *mpb.Bar      // of all of them; nil: there is one
 
 	stop, stopped chan struct{}
 
-	mu    sync.Mutex // guards the fields below, and what is written
+	mu    sync.Mutex // guards the fields below, and lines that are written
 	items []*item
 }
 
@@ -40,6 +40,7 @@ type item struct {
 	get    *download.Get
 	client *client
 	began  time.Time
+	bar    *mpb.Bar // nil: none
 
 	mu    sync.Mutex // guards the fields below
 	url   string     // that answered, after redirects
@@ -57,11 +58,13 @@ const (
 
 func newShow(w io.Writer, quiet bool, n int) *show {
 	s := &show{w: w, quiet: quiet, n: n, stop: make(chan struct{}), stopped: make(chan struct{})}
-	if f, ok := w.(*os.File); !quiet && ok && term.IsTerminal(int(f.Fd())) {
-		s.bar = progressbar.NewOptions64(-1,
-			progressbar.OptionSetWriter(w), progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true),
-			progressbar.OptionShowTotalBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(24),
-			progressbar.OptionThrottle(drawEvery/2), progressbar.OptionClearOnFinish())
+	if !quiet && hasRoom(w) {
+		s.bars = newBars(w, drawEvery)
+		if n > 1 {
+			s.all = addBar(s.bars, "all", s.amount)
+			s.all.SetPriority(n) // the last one
+			s.all.SetTotal(int64(n), false)
+		}
 	}
 	go s.run()
 	return s
@@ -85,7 +88,7 @@ func (s *show) run() {
 				i.ask()
 			}
 		case <-line.C:
-			if s.bar == nil && !s.quiet {
+			if s.bars == nil && !s.quiet {
 				for _, i := range s.running() {
 					i.line()
 				}
@@ -96,6 +99,9 @@ func (s *show) run() {
 
 func (s *show) begin(name string, get *download.Get, c *client) *item {
 	i := &item{s: s, name: name, get: get, client: c, began: time.Now()}
+	if s.bars != nil {
+		i.bar = addBar(s.bars, name, i.amount)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.items = append(s.items, i)
@@ -115,64 +121,87 @@ func (s *show) running() (some []*item) {
 	return some
 }
 
-// draw shows all downloads as one bar.
+// draw moves the bars on.
 func (s *show) draw() {
-	if s.bar == nil {
+	if s.bars == nil {
 		return
 	}
+	for _, i := range s.running() {
+		i.draw()
+	}
+	if s.all != nil {
+		ended, _ := s.sum()
+		s.all.SetCurrent(int64(ended))
+	}
+}
+
+// sum adds up all that has begun, and counts what has ended of that.
+func (s *show) sum() (ended int, sum amount) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	var bytes, total int64
-	var from api.From
-	name, ended := "", 0
-	for _, i := range s.items {
-		p := i.get.Progress()
-		bytes += p.Bytes
-		if p.Total < 0 || total < 0 {
-			total = -1
-		} else {
-			total += p.Total
-		}
+	items := slices.Clone(s.items)
+	s.mu.Unlock()
+	for _, i := range items {
+		now := i.amount()
 		i.mu.Lock()
-		f := i.shareLocked(p)
 		if i.ended {
-			ended++
+			ended, now.rate = ended+1, 0
 		}
 		i.mu.Unlock()
-		from.Local, from.Peers, from.Origin = from.Local+f.Local, from.Peers+f.Peers, from.Origin+f.Origin
-		name = i.name
+		sum.rate += now.rate
+		sum.from.Local, sum.from.Peers, sum.from.Origin = sum.from.Local+now.from.Local, sum.from.Peers+now.from.Peers, sum.from.Origin+now.from.Origin
 	}
-	if len(s.items) == 0 {
-		return
-	}
-	if s.n > 1 {
-		name = fmt.Sprintf("%d of %d", ended, s.n)
-	}
-	if total > 0 && total != s.bar.GetMax64() {
-		s.bar.ChangeMax64(max(total, bytes+1)) // it ends when we say so
-	}
-	s.bar.Describe(name + shareText(from))
-	s.bar.Set64(bytes)
+	return ended, sum
+}
+
+// amount is how far all of it has come.
+func (s *show) amount() amount {
+	ended, a := s.sum()
+	a.count = fmt.Sprintf("%d of %d", ended, s.n)
+	return a
 }
 
 // end shows the last of it.
 func (s *show) end() {
 	close(s.stop)
 	<-s.stopped
-	if s.bar != nil {
-		s.bar.Clear()
-		s.bar.Exit()
+	if s.bars != nil {
+		if s.all != nil {
+			drop(s.all)
+		}
+		s.bars.Shutdown()
 	}
 }
 
-// say writes a line, above the bar.
+// say writes a line, above the bars.
 func (s *show) say(text string) {
+	if s.bars != nil { // which ask for the sum meanwhile, so without s.mu
+		fmt.Fprintln(s.bars, text)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bar != nil {
-		s.bar.Clear()
-	}
 	fmt.Fprintln(s.w, text)
+}
+
+func (i *item) draw() {
+	now := i.amount()
+	if now.total > 0 {
+		i.bar.SetTotal(now.total, false)
+	}
+	i.bar.SetCurrent(now.bytes)
+}
+
+// amount is how far it has come.
+func (i *item) amount() amount {
+	p := i.get.Progress()
+	i.mu.Lock()
+	from := i.shareLocked(p)
+	i.mu.Unlock()
+	a := amount{bytes: p.Bytes, total: p.Total, rate: p.Rate, from: from}
+	if eta, ok := p.ETA(); ok {
+		a.left = shortDuration(eta.Round(time.Second))
+	}
+	return a
 }
 
 // answered notes what the head of a response tells.
@@ -222,19 +251,16 @@ func (i *item) shareLocked(p download.Progress) api.From {
 }
 
 func (i *item) line() {
-	p := i.get.Progress()
-	i.mu.Lock()
-	share := i.shareLocked(p)
-	i.mu.Unlock()
-	text := fmt.Sprintf("%s: %s", i.name, size(p.Bytes))
-	if p.Total > 0 {
-		text += fmt.Sprintf(" of %s, %d %%", size(p.Total), 100*p.Bytes/p.Total)
+	now := i.amount()
+	text := i.name + ": " + size(now.bytes)
+	if now.total > 0 {
+		text += " of " + size(now.total) + ", " + now.done()
 	}
-	text += ", " + size(p.Rate) + "/s"
-	if eta, ok := p.ETA(); ok {
-		text += ", " + shortDuration(eta.Round(time.Second)) + " left"
+	text += ", " + size(now.rate) + "/s"
+	if now.left != "" {
+		text += ", " + now.left + " left"
 	}
-	i.s.say(text + shareText(share))
+	i.s.say(text + shareText(now.from))
 }
 
 // end tells what came of it; errors are told elsewhere.
@@ -247,6 +273,10 @@ func (i *item) end(err error) {
 	i.ended = true
 	share := i.shareLocked(p)
 	i.mu.Unlock()
+	if i.bar != nil {
+		i.draw()
+		drop(i.bar)
+	}
 	if err == nil && !i.s.quiet {
 		i.s.say(tell(i.name, p, share, time.Since(i.began)))
 	}
