@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,7 @@ func nodesCommand() *cobra.Command {
 		Short: "List the members of the cluster",
 		Args:  cobra.NoArgs,
 	}, func(ctx context.Context, c *client, _ []string) (all api.Nodes, err error) {
-		err = c.get(ctx, "nodes", nil, &all)
+		all.Nodes, err = c.nodes(ctx)
 		return all, err
 	}, func(w io.Writer, all api.Nodes) { writeNodes(w, all.Nodes) })
 }
@@ -70,4 +71,20 @@ mode: pass stays off.`,
 		}
 		return m, err
 	}, func(w io.Writer, m api.Mode) { io.WriteString(w, modeText(m)+"\n") })
+}
+
+// nodes reads the listing page by page.
+func (c *client) nodes(ctx context.Context) ([]api.Node, error) {
+	all, query := []api.Node{}, url.Values{}
+	for {
+		var page api.Nodes
+		if err := c.get(ctx, "nodes", query, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Nodes...)
+		if page.Next == "" {
+			return all, nil
+		}
+		query.Set("cursor", page.Next)
+	}
 }

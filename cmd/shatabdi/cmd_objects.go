@@ -186,6 +186,7 @@ knows of all others, and all that are given must fit. What is found goes from ev
 node, or with --node what is on this one from it only. With --soft it stays, and the
 origin must confirm it before any of them uses it again.`,
 		Example: `  shatabdi purge http://example.com/large.iso
+  shatabdi purge http://example.com/large.iso --node --dry-run
   shatabdi purge --match "http://example.com/nightly/*" --older-than 24h --dry-run
   shatabdi purge --tag release-7`,
 		Args: cobra.MaximumNArgs(1),
@@ -198,18 +199,18 @@ origin must confirm it before any of them uses it again.`,
 	outputFlag(cmd, &output)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		several := chosen != choosing{}
-		if several == (len(args) == 1) || !several && (node || many.DryRun) {
-			return usage("--node and --dry-run go with --match, --tag, --older-than and --unused-for", "give a URL, or say what to choose")
+		if several == (len(args) == 1) {
+			return usage("choose with --match, --tag, --older-than or --unused-for", "give a URL, or say what to choose")
 		}
 		c, err := newClient(*admin)
 		if err != nil {
 			return err
 		}
+		if many.Scope = "cluster"; node {
+			many.Scope = "node"
+		}
 		if several {
 			many.Match, many.Tag, many.OlderThan, many.UnusedFor = chosen.match, chosen.tag, chosen.olderThan, chosen.unusedFor
-			if many.Scope = "cluster"; node {
-				many.Scope = "node"
-			}
 			c.http.Timeout = 10 * time.Minute
 			var p api.PurgedMany
 			if err := c.do(cmd.Context(), http.MethodPost, "purge-many", nil, many, &p); err != nil {
@@ -218,21 +219,37 @@ origin must confirm it before any of them uses it again.`,
 			return printAs(cmd.OutOrStdout(), output, p, func(w io.Writer) { writePurged(w, p) })
 		}
 		var p api.Purged
-		if err := c.do(cmd.Context(), http.MethodPost, "purge", nil, map[string]any{"url": args[0], "soft": many.Soft}, &p); err != nil {
+		order := api.PurgeURL{URL: args[0], Scope: many.Scope, Soft: many.Soft, DryRun: many.DryRun}
+		if err := c.do(cmd.Context(), http.MethodPost, "purge", nil, order, &p); err != nil {
 			return err
 		}
-		return printAs(cmd.OutOrStdout(), output, p, func(w io.Writer) {
-			switch {
-			case many.Soft:
-				fmt.Fprintf(w, "%s: to be confirmed by the origin, on this node and all others\n", p.Key)
-			case p.Removed:
-				fmt.Fprintf(w, "%s: removed from this node and from all others\n", p.Key)
-			default:
-				fmt.Fprintf(w, "%s: removed from all other nodes; this one had nothing\n", p.Key)
-			}
-		})
+		return printAs(cmd.OutOrStdout(), output, p, func(w io.Writer) { fmt.Fprintf(w, "%s: %s\n", p.Key, purgedText(order, p)) })
 	}
 	return cmd
+}
+
+// purgedText tells what became of what a URL selects.
+func purgedText(o api.PurgeURL, p api.Purged) string {
+	node := o.Scope == "node"
+	switch {
+	case o.DryRun && p.Count == 0:
+		return "nothing is known of it"
+	case o.DryRun && o.Soft:
+		return fmt.Sprintf("%d %s would have to be confirmed by the origin", p.Count, plural(p.Count, "response"))
+	case o.DryRun:
+		return fmt.Sprintf("%d %s would go", p.Count, plural(p.Count, "response"))
+	case !p.Removed && node:
+		return "this node had nothing"
+	case o.Soft && node:
+		return "to be confirmed by the origin, on this node"
+	case o.Soft:
+		return "to be confirmed by the origin, on this node and all others"
+	case node:
+		return "removed from this node"
+	case p.Removed:
+		return "removed from this node and from all others"
+	}
+	return "removed from all other nodes; this one had nothing"
 }
 
 func writePurged(w io.Writer, p api.PurgedMany) {

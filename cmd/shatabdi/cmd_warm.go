@@ -146,6 +146,23 @@ const warmedEvery = 2 * time.Second
 // which goes on meanwhile, is waited for no longer.
 const warmPatience = 30 * time.Second
 
+// warmups reads the listing page by page.
+func (c *client) warmups(ctx context.Context) (all api.Warmups, err error) {
+	all.Warmups = []api.Warmup{}
+	query := url.Values{"limit": {"1000"}}
+	for {
+		var page api.Warmups
+		if err := c.get(ctx, "warmups", query, &page); err != nil {
+			return all, err
+		}
+		all.Warmups = append(all.Warmups, page.Warmups...)
+		if page.Next == "" {
+			return all, nil
+		}
+		query.Set("cursor", page.Next)
+	}
+}
+
 // writeWarmup tells how far it has come, and each of its nodes if there are several.
 func writeWarmup(out io.Writer, w api.Warmup) {
 	fmt.Fprintln(out, warmupText(w))
@@ -226,8 +243,8 @@ each node. With --cancel it ends, on all its nodes; what is there already stays.
 			}
 			return printAs(cmd.OutOrStdout(), output, w, func(out io.Writer) { writeWarmup(out, w) })
 		}
-		var all api.Warmups
-		if err := c.get(cmd.Context(), "warmups", nil, &all); err != nil {
+		all, err := c.warmups(cmd.Context())
+		if err != nil {
 			return err
 		}
 		return printAs(cmd.OutOrStdout(), output, all, func(out io.Writer) {

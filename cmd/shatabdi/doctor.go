@@ -285,12 +285,12 @@ func (d *doctor) peers(ctx context.Context) {
 		d.find("peers", unchecked, "the daemon knows them", "")
 		return
 	}
-	var all api.Nodes
-	if err := d.daemon.get(ctx, "nodes", nil, &all); err != nil {
+	all, err := d.daemon.nodes(ctx)
+	if err != nil {
 		d.find("peers", warning, err.Error(), "")
 		return
 	}
-	for _, n := range all.Nodes {
+	for _, n := range all {
 		name := "node " + string(n.ID)
 		if n.Self {
 			name = "this node"

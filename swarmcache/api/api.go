@@ -101,6 +101,8 @@ type Cache interface {
 	Purge(context.Context, policy.Key) (had int, err error)
 	// SoftPurge makes every node have the origin confirm it, likewise.
 	SoftPurge(context.Context, policy.Key) (had int, err error)
+	// PurgeHere does either of them on this node alone.
+	PurgeHere(key policy.Key, soft bool) (had int, err error)
 	// PriorityOf is the priority in effect, SetPriority gives it another one; empty
 	// leaves it to the configuration. ErrNotFound when the object is not here.
 	PriorityOf(swarmcache.Record) policy.Priority

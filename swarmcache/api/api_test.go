@@ -558,6 +558,26 @@ func TestPurge(t *testing.T) {
 	n := newNode(t, 3)
 	n.rules.Rules = []policy.Rule{{Host: "up.test", Upgrade: "https"}}
 	var p api.Purged
+	n.ask("POST", "/api/v1/purge", `{"url":"http://ORIGIN.test:80/%31","dry_run":true}`, 200, &p)
+	if p != (api.Purged{Key: "http://origin.test/1", Removed: true, Count: 1, DryRun: true}) || n.dir.Counts().Withdraws != 0 {
+		t.Errorf("%+v, %+v", p, n.dir.Counts())
+	}
+	n.cluster.known = []swarmcache.Version{{Key: "http://origin.test/away"}}
+	n.ask("POST", "/api/v1/purge", `{"url":"http://origin.test/away","dry_run":true}`, 200, &p)
+	if p != (api.Purged{Key: "http://origin.test/away", Count: 1, DryRun: true}) {
+		t.Errorf("%+v", p)
+	}
+	n.ask("POST", "/api/v1/purge", `{"url":"http://origin.test/away","dry_run":true,"scope":"node"}`, 200, &p)
+	if p.Count != 0 {
+		t.Errorf("%+v", p)
+	}
+	for _, how := range []string{`"soft":true`, `"soft":false`} {
+		n.ask("POST", "/api/v1/purge", `{"url":"http://origin.test/0","scope":"node",`+how+`}`, 200, &p)
+		if p.Count != 1 {
+			t.Errorf("%s: %+v", how, p)
+		}
+	}
+	n.ask("GET", "/api/v1/objects/"+string(id(0)), "", 404, nil)
 	n.ask("POST", "/api/v1/purge", `{"url":"http://ORIGIN.test:80/%31"}`, 200, &p)
 	if p != (api.Purged{Key: "http://origin.test/1", Removed: true, Count: 1}) || n.dir.Counts().Withdraws != 1 {
 		t.Errorf("%+v, %+v", p, n.dir.Counts())

@@ -8,10 +8,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
 )
 
@@ -199,6 +201,25 @@ func TestWarmups(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	n.ask("GET", "/api/v1/warmups/"+strings.Repeat("0", 20), "", 404, nil)
+
+	// Page by page, with the jobs of several nodes among them.
+	n.cluster.jobs = []swarmcache.Job{{ID: strings.Repeat("f", 20)}, {ID: strings.Repeat("0", 20)}}
+	var seen []string
+	for next := ""; ; {
+		var page api.Warmups
+		n.ask("GET", "/api/v1/warmups?limit=1"+next, "", 200, &page)
+		if len(page.Warmups) != 1 {
+			t.Fatalf("%+v", page)
+		}
+		seen = append(seen, page.Warmups[0].ID)
+		if page.Next == "" {
+			break
+		}
+		next = "&cursor=" + page.Next
+	}
+	if want := []string{strings.Repeat("0", 20), w.ID, strings.Repeat("f", 20)}; !slices.Equal(seen, want) {
+		t.Errorf("%v, want %v", seen, want)
+	}
 	n.ask("POST", "/api/v1/warmups", `{}`, 422, nil)
 	n.ask("POST", "/api/v1/warmups", `{"urls":["x"]}`, 422, nil)
 	n.ask("POST", "/api/v1/warmups", order(api.WarmupOrder{Manifest: "http://127.0.0.1:1/"}), 502, nil)

@@ -89,9 +89,11 @@ func choose(live []swarmcache.Node, o WarmupOrder) (chosen []swarmcache.NodeID, 
 	return chosen, nil
 }
 
-// allJobs are all that stand.
-func (s *service) allJobs(ctx context.Context) (all []Warmup, err error) {
+// allJobs are those of a page, and one more if there is: nobody asks how far the
+// others have come.
+func (s *service) allJobs(ctx context.Context, cursor string, limit int) (all []Warmup, err error) {
 	jobs, err := s.Cluster.Jobs(ctx)
+	jobs, _ = paged(jobs, func(j swarmcache.Job) string { return j.ID }, cursor, limit+1)
 	if err != nil || len(jobs) == 0 {
 		return nil, err
 	}

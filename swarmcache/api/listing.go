@@ -9,12 +9,14 @@ import (
 	"strings"
 	"time"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache"
 )
 
 // Choice is which objects are meant, by what is known of them here. What is left
 // out chooses all.
 type Choice struct {
+	Key       policy.Key    // that selects them, all variants
 	Match     string        // glob on the key: * and ? stand for any characters
 	State     string        // complete, partial, pinned or suspect
 	OlderThan time.Duration // since they came
@@ -28,7 +30,8 @@ func (c Choice) chooser(now time.Time) func(*swarmcache.Record) bool {
 	return func(r *swarmcache.Record) bool {
 		used := time.Unix(max(r.LastUsed, r.Added), 0)
 		switch {
-		case c.Match != "" && !match.MatchString(string(r.Version.Key.Base())),
+		case c.Key != "" && r.Version.Key.Base() != c.Key.Base(),
+			c.Match != "" && !match.MatchString(string(r.Version.Key.Base())),
 			c.State == "complete" && !r.Complete, c.State == "partial" && r.Complete,
 			c.State == "pinned" && !r.Pinned, c.State == "suspect" && !r.Suspect,
 			now.Sub(time.Unix(r.Added, 0)) < c.OlderThan, now.Sub(used) < c.UnusedFor,

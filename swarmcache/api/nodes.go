@@ -1,11 +1,9 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
-	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -15,6 +13,7 @@ import (
 // Nodes are the members of the cluster, in the order of their ids.
 type Nodes struct {
 	Nodes []Node `json:"nodes" nullable:"false"`
+	Next  string `json:"next_cursor,omitempty" doc:"Pass it as cursor for the next page; absent on the last one."`
 }
 
 // Node is one member, as it describes itself.
@@ -34,16 +33,20 @@ type Node struct {
 func (s *service) registerNodes(api huma.API) {
 	op := operation("list-nodes", http.MethodGet, "nodes", "The members of the cluster")
 	op.Description = "Asks the directory; 503 while that is away."
-	huma.Register(api, op, func(ctx context.Context, _ *struct{}) (*struct{ Body Nodes }, error) {
+	huma.Register(api, op, func(ctx context.Context, in *struct {
+		Limit  int    `query:"limit" default:"1000" minimum:"1" maximum:"10000" doc:"Nodes on a page."`
+		Cursor string `query:"cursor" pattern:"^[0-9a-f]{16}$" doc:"The next_cursor of the page before."`
+	}) (*struct{ Body Nodes }, error) {
 		members, err := s.Cluster.Nodes(ctx)
 		if err != nil {
 			return nil, problem(err)
 		}
-		return &struct{ Body Nodes }{s.nodes(members)}, nil
+		members, next := paged(members, func(n swarmcache.Node) string { return string(n.ID) }, in.Cursor, in.Limit)
+		return &struct{ Body Nodes }{Nodes{s.nodes(members), next}}, nil
 	})
 }
 
-func (s *service) nodes(members []swarmcache.Node) Nodes {
+func (s *service) nodes(members []swarmcache.Node) []Node {
 	_, leader, _ := s.Cluster.Leader()
 	all := make([]Node, len(members))
 	for i, m := range members {
@@ -53,6 +56,5 @@ func (s *service) nodes(members []swarmcache.Node) Nodes {
 			Zone: m.Zone, Rack: m.Rack, Version: m.Version, Draining: m.Draining,
 		}
 	}
-	slices.SortFunc(all, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
-	return Nodes{all}
+	return all
 }

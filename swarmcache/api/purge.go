@@ -18,19 +18,23 @@ type Purged struct {
 	Key     policy.Key `json:"key" doc:"What the URL means to the cache."`
 	Removed bool       `json:"removed" doc:"This node had something under it."`
 	Count   int        `json:"count" minimum:"0" doc:"So many responses: the variants of one URL are several."`
+	DryRun  bool       `json:"dry_run" doc:"Nothing was done."`
+}
+
+// PurgeURL is what one URL selects.
+type PurgeURL struct {
+	URL    string `json:"url" minLength:"1" maxLength:"8192" doc:"As clients ask for it, http:// or https://"`
+	Scope  string `json:"scope,omitempty" enum:"node,cluster" default:"cluster" doc:"node: this one alone, which may get it from the others again."`
+	Soft   bool   `json:"soft,omitempty" doc:"It stays, and the origin must confirm it before any node uses it again."`
+	DryRun bool   `json:"dry_run,omitempty" doc:"Tell only what would be: removed and count are of this node's objects, what is small and in memory left out, and with scope cluster of those that the directory knows beside them."`
 }
 
 func (s *service) registerPurge(api huma.API) {
 	op := operation("purge", http.MethodPost, "purge", "Make every node forget what a URL selects")
 	op.Description = "This node forgets it before the answer, the others at once, and those that are away when they come again, " +
 		"within a week. Who is reading it reads on. 503: this node is done, the directory is away; ask again."
-	huma.Register(api, op, func(ctx context.Context, in *struct {
-		Body struct {
-			URL  string `json:"url" minLength:"1" maxLength:"8192" doc:"As clients ask for it, http:// or https://"`
-			Soft bool   `json:"soft,omitempty" doc:"It stays, and the origin must confirm it before any node uses it again."`
-		}
-	}) (*struct{ Body Purged }, error) {
-		p, err := s.purge(ctx, in.Body.URL, in.Body.Soft)
+	huma.Register(api, op, func(ctx context.Context, in *struct{ Body PurgeURL }) (*struct{ Body Purged }, error) {
+		p, err := s.purge(ctx, in.Body)
 		if err != nil {
 			return nil, problem(err)
 		}
@@ -134,17 +138,36 @@ func (s *service) chosenElsewhere(ctx context.Context, c Choice, here []swarmcac
 	return all, err
 }
 
-func (s *service) purge(ctx context.Context, rawURL string, soft bool) (Purged, error) {
-	key, err := s.key(rawURL, "body.url")
+func (s *service) purge(ctx context.Context, o PurgeURL) (p Purged, err error) {
+	key, err := s.key(o.URL, "body.url")
 	if err != nil {
-		return Purged{}, err
+		return p, err
 	}
-	purge := s.Cache.Purge
-	if soft {
-		purge = s.Cache.SoftPurge
+	p = Purged{Key: key, DryRun: o.DryRun}
+	switch {
+	case o.DryRun:
+		p.Removed, p.Count, err = s.wouldPurge(ctx, key, o.Scope)
+		return p, err
+	case o.Scope == "node":
+		p.Count, err = s.Cache.PurgeHere(key, o.Soft)
+	case o.Soft:
+		p.Count, err = s.Cache.SoftPurge(ctx, key)
+	default:
+		p.Count, err = s.Cache.Purge(ctx, key)
 	}
-	had, err := purge(ctx, key)
-	return Purged{key, had > 0, had}, err
+	p.Removed = p.Count > 0
+	return p, err
+}
+
+// wouldPurge tells what key selects: whether any of it is here, and how much there is.
+func (s *service) wouldPurge(ctx context.Context, key policy.Key, scope string) (here bool, n int, err error) {
+	c := Choice{Key: key}
+	records, err := s.chosen(c)
+	here = len(records) > 0
+	if err == nil && scope != "node" {
+		records, err = s.chosenElsewhere(ctx, c, records)
+	}
+	return here, len(records), err
 }
 
 // key is what the rules make of a URL that clients ask for.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -42,6 +40,7 @@ type WarmupFailure struct {
 // Warmups are those that are remembered.
 type Warmups struct {
 	Warmups []Warmup `json:"warmups" nullable:"false"`
+	Next    string   `json:"next_cursor,omitempty" doc:"Pass it as cursor for the next page; absent on the last one."`
 }
 
 // WarmupOrder is a list of objects to have.
@@ -80,19 +79,21 @@ func (s *service) registerWarmups(api huma.API) {
 
 	list := operation("list-warmups", http.MethodGet, "warmups", "The warm-ups of this node, and those of several")
 	list.Description = "In the order of their making; the one of the configuration, if any, is among them. Of this node's own the last hundred since it started. Those of several nodes are left out while the directory is away."
-	huma.Register(api, list, func(ctx context.Context, _ *struct{}) (*struct{ Body Warmups }, error) {
-		jobs, err := s.allJobs(ctx)
+	huma.Register(api, list, func(ctx context.Context, in *struct {
+		Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Warm-ups on a page."`
+		Cursor string `query:"cursor" pattern:"^[0-9a-f]{20}$" doc:"The next_cursor of the page before."`
+	}) (*struct{ Body Warmups }, error) {
+		jobs, err := s.allJobs(ctx, in.Cursor, in.Limit)
 		if err != nil && !errors.Is(err, swarmcache.ErrUnavailable) {
 			return nil, problem(err)
 		}
-		all := Warmups{append([]Warmup{}, jobs...)}
 		for _, w := range s.Downloads.Warmups() {
 			if !w.Part {
-				all.Warmups = append(all.Warmups, s.warmup(w))
+				jobs = append(jobs, s.warmup(w))
 			}
 		}
-		slices.SortFunc(all.Warmups, func(a, b Warmup) int { return strings.Compare(a.ID, b.ID) })
-		return &struct{ Body Warmups }{all}, nil
+		page, next := paged(jobs, Warmup.id, in.Cursor, in.Limit)
+		return &struct{ Body Warmups }{Warmups{append([]Warmup{}, page...), next}}, nil
 	})
 
 	type named struct {
@@ -117,6 +118,8 @@ func (s *service) registerWarmups(api huma.API) {
 		return nil, problem(s.cancelWarmup(ctx, in.ID))
 	})
 }
+
+func (w Warmup) id() string { return w.ID }
 
 // listed are the URLs of an order. Its errors are problems.
 func (s *service) listed(ctx context.Context, o WarmupOrder) (urls []string, err error) {
