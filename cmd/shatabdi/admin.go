@@ -37,8 +37,9 @@ func newRegistry(b build) *prometheus.Registry {
 // adminServer serves the operator: /livez, /readyz, /metrics, and the REST API
 // once there is something for it to speak of.
 type adminServer struct {
-	mux *http.ServeMux
-	api atomic.Pointer[http.Handler] // nil: the daemon is starting
+	mux   *http.ServeMux
+	token string                       // what TCP wants; empty: it is for this machine alone
+	api   atomic.Pointer[http.Handler] // nil: the daemon is starting
 }
 
 // overheard is how tests hear what the REST API of any daemon answers.
@@ -64,7 +65,12 @@ func (a *adminServer) serveAPI(w http.ResponseWriter, r *http.Request) {
 }
 
 // handler is for TCP, which browsers can reach.
-func (a *adminServer) handler() http.Handler { return localNames(a.mux) }
+func (a *adminServer) handler() http.Handler {
+	if a.token != "" {
+		return guarded(a.token, a.mux)
+	}
+	return localNames(a.mux)
+}
 
 // server is an http.Server for h, with limits of its own.
 func (a *adminServer) server(h http.Handler) *http.Server {

@@ -26,25 +26,39 @@ import (
 const adminVariable = "SHATABDI_ADMIN"
 
 // adminFlag gives cmd the flag that says which daemon to talk to.
-func adminFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("admin", "", "`URL` of the daemon, or unix:DIR/admin.sock; "+adminVariable+" or "+
+func adminFlag(cmd *cobra.Command) *daemonAt {
+	at := new(daemonAt)
+	cmd.Flags().StringVar(&at.tokenFile, "token-file", "", "`FILE` with the token that it wants, if it does; "+tokenVariable+" by default")
+	cmd.Flags().StringVar(&at.url, "admin", "", "`URL` of the daemon, or unix:DIR/admin.sock; "+adminVariable+" or "+
 		"http://"+DefaultConfig().Admin.Listen+" by default")
+	return at
 }
+
+// daemonAt is where a daemon is asked, and as whom.
+type daemonAt struct{ url, tokenFile string }
 
 // client asks a daemon over its REST API.
 type client struct {
-	base *url.URL
-	http *http.Client
-	name string // of the daemon, for people
+	base  *url.URL
+	http  *http.Client
+	name  string // of the daemon, for people
+	bears bool   // a token
 }
 
 // newClient returns the client that --admin or the environment asks for.
-func newClient(admin string) (*client, error) {
-	where := cmp.Or(admin, os.Getenv(adminVariable), "http://"+DefaultConfig().Admin.Listen)
+func newClient(at daemonAt) (*client, error) {
+	where := cmp.Or(at.url, os.Getenv(adminVariable), "http://"+DefaultConfig().Admin.Listen)
 	c := &client{name: where}
 	// A transport of its own: the default one obeys http_proxy.
 	transport := &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: 10 * time.Second}
 	c.http = &http.Client{Timeout: 10 * time.Second, Transport: transport}
+	if file := cmp.Or(at.tokenFile, os.Getenv(tokenVariable)); file != "" && !strings.HasPrefix(where, "unix:") {
+		token, err := readToken(file)
+		if err != nil {
+			return nil, err
+		}
+		c.http.Transport, c.bears = bearing{token, transport}, true
+	}
 	if socket, ok := strings.CutPrefix(where, "unix:"); ok {
 		socket = strings.TrimPrefix(socket, "//")
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -115,6 +129,9 @@ func (c *client) get(ctx context.Context, path string, query url.Values, out any
 }
 
 func (c *client) decode(resp *http.Response, out any) error {
+	if resp.StatusCode == http.StatusUnauthorized {
+		return c.refusedToken()
+	}
 	if resp.StatusCode == http.StatusNoContent {
 		return nil
 	}

@@ -38,7 +38,7 @@ func TestExitCodesOfTheClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(tt.handler)
 			defer s.Close()
-			c, err := newClient(s.URL)
+			c, err := newClient(daemonAt{url: s.URL})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,16 +64,16 @@ func TestAddressOfTheDaemon(t *testing.T) {
 		"":                                "http://127.0.0.1:3180",
 	} {
 		t.Setenv(adminVariable, "")
-		if c, err := newClient(given); err != nil || c.base.String() != want {
+		if c, err := newClient(daemonAt{url: given}); err != nil || c.base.String() != want {
 			t.Errorf("%q: %v, %v", given, c, err)
 		}
 		t.Setenv(adminVariable, given)
-		if c, err := newClient(""); err != nil || c.base.String() != want {
+		if c, err := newClient(daemonAt{}); err != nil || c.base.String() != want {
 			t.Errorf("%s=%q: %v, %v", adminVariable, given, c, err)
 		}
 	}
 	for _, bad := range []string{"https://127.0.0.1:3180", "http://", "ftp://x"} {
-		_, err := newClient(bad)
+		_, err := newClient(daemonAt{url: bad})
 		wants(t, err, exitUsage, "is not the address of a daemon")
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -32,8 +33,9 @@ one, and 2 when the configuration is wrong.`,
 		if err != nil {
 			return err
 		}
-		if *admin == "" && os.Getenv(adminVariable) == "" {
-			*admin = "http://" + dialable(l.Admin.Listen)
+		if admin.url == "" && os.Getenv(adminVariable) == "" {
+			admin.url = "http://" + dialable(l.Admin.Listen)
+			admin.tokenFile = cmp.Or(admin.tokenFile, l.Admin.TokenFile)
 		}
 		c, err := newClient(*admin)
 		if err != nil {

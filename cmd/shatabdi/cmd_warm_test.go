@@ -25,7 +25,7 @@ func (f answers) RoundTrip(*http.Request) (*http.Response, error) {
 func TestWarmedSitsOutTheDirectory(t *testing.T) {
 	for away, code := range map[time.Duration]int{20 * time.Second: exitOK, 5 * time.Minute: exitFailure} {
 		synctest.Test(t, func(t *testing.T) {
-			c, err := newClient("")
+			c, err := newClient(daemonAt{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,7 +54,7 @@ func TestWarmedSitsOutTheDirectory(t *testing.T) {
 func TestWarmedAsksSeldom(t *testing.T) {
 	for takes, most := range map[time.Duration]int{300 * time.Millisecond: 2, time.Minute: 40} {
 		synctest.Test(t, func(t *testing.T) {
-			c, err := newClient("")
+			c, err := newClient(daemonAt{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -77,7 +77,8 @@ type Proxy struct {
 
 // Admin is the operator's listener.
 type Admin struct {
-	Listen string `yaml:"listen"`
+	Listen    string `yaml:"listen"`
+	TokenFile string `yaml:"token_file"`
 }
 
 // Tracker is the listener for announces.

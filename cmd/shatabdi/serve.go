@@ -86,6 +86,13 @@ func newDaemon(cfg Config, log *slog.Logger) *daemon {
 func (d *daemon) start(ctx context.Context) error {
 	d.log.Info("starting", "version", d.build.Version, "revision", d.build.Revision, "data_dir", d.cfg.DataDir, "node", d.cfg.Node.Name)
 	listening := d.ready.required("listeners")
+	if file := d.cfg.Admin.TokenFile; file != "" {
+		token, err := readToken(file)
+		if err != nil {
+			return err
+		}
+		d.admin.token = token
+	}
 
 	data, err := openDataDir(d.cfg.DataDir)
 	if err != nil {
@@ -159,8 +166,8 @@ func (d *daemon) listen(ctx context.Context, name, addr string) (net.Listener, e
 		}
 		return nil // its server has closed it
 	})
-	if exposed(ln) && (name == "admin" || name == "proxy" && len(d.cfg.Proxy.Allow) == 0) {
-		return nil, usage("bind the socket unit to a loopback address, or, for the proxy, set --allow",
+	if exposed(ln) && (name == "admin" && d.admin.token == "" || name == "proxy" && len(d.cfg.Proxy.Allow) == 0) {
+		return nil, usage("bind the socket unit to a loopback address, or set --allow for the proxy, --admin-token-file for admin",
 			"%s listener: the socket passed in, %s, is reachable from other machines", name, ln.Addr())
 	}
 	d.log.Info("listening", "listener", name, "addr", ln.Addr().String())

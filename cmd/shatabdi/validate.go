@@ -109,8 +109,8 @@ func (v *validator) listeners(c *Config) {
 		switch {
 		case l.key == "proxy.listen" && !loopbackHost(host) && len(c.Proxy.Allow) == 0:
 			v.add(l.key, "%s is reachable from other machines, so say which may use it: proxy.allow (--allow), such as 10.0.0.0/8", l.addr)
-		case l.key == "admin.listen" && !loopbackHost(host):
-			v.add(l.key, "%s is reachable from other machines; want a loopback address such as 127.0.0.1:3180", l.addr)
+		case l.key == "admin.listen" && !loopbackHost(host) && c.Admin.TokenFile == "":
+			v.add(l.key, "%s is reachable from other machines, so say what they must know: admin.token_file (--admin-token-file); or want a loopback address such as 127.0.0.1:3180", l.addr)
 		}
 	}
 }

@@ -158,6 +158,9 @@ func New(cfg Config) http.Handler {
 	// Its own way to serve the document races; its page of documentation loads
 	// scripts from elsewhere; its schema links put fields into our bodies.
 	hc.OpenAPIPath, hc.DocsPath, hc.SchemasPath, hc.CreateHooks = "", "", "", nil
+	// Beyond loopback the listener wants it; see the daemon's admin.token_file.
+	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "Where the listener is open to other machines."}}
+	hc.Security = []map[string][]string{{"token": {}}, {}}
 	api := humago.New(mux, hc)
 
 	s := &service{Config: cfg}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"shatabdi/swarmcache/api"
+)
+
+// tokenVariable names the file of the token, for the daemon and for who asks it.
+const tokenVariable = "SHATABDI_ADMIN_TOKEN_FILE"
+
+// minToken is what cannot be guessed, if it is random.
+const minToken = 16
+
+// readToken reads the secret that a file holds on its one line.
+func readToken(name string) (string, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return "", usage("`openssl rand -hex 32` makes one; the file is for the daemon's user alone", "the token of the admin listener: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if len(token) < minToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", usage("`openssl rand -hex 32` makes one", "the token in %s: want one line of at least %d printable characters without spaces", name, minToken)
+	}
+	return token, nil
+}
+
+// guarded asks for a token (RFC 6750) for all but whether the daemon lives and is
+// ready, which load balancers ask and which tells nothing of what it has. A page that
+// has a browser ask cannot know it, so the name in Host does not matter.
+func guarded(token string, next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
+		known := strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], want[:]) == 1
+		open := (r.URL.Path == "/livez" || r.URL.Path == "/readyz") && r.URL.RawQuery == "" && r.Header.Get("Accept") != "application/json"
+		if !known && !open {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="shatabdi"`)
+			w.Header().Set("Cache-Control", "no-store")
+			api.WriteProblem(w, http.StatusUnauthorized, "this listener wants a token")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// bearing adds a token to requests.
+type bearing struct {
+	token string
+	next  http.RoundTripper
+}
+
+func (b bearing) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.next.RoundTrip(r)
+}
+
+// refusedToken says what to do where a token was wanted.
+func (c *client) refusedToken() error {
+	if c.bears {
+		return failure("is it the file that the daemon has as admin.token_file?", "the daemon on %s does not know this token", c.name)
+	}
+	return failure(fmt.Sprintf("name its file with --token-file or %s, or ask on its own machine with --admin unix:DIR/admin.sock", tokenVariable),
+		"the daemon on %s wants a token", c.name)
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestTokenGuardsTheAdminListener(t *testing.T) {
+	a := newAdmin(newReadiness(), newRegistry(build{}))
+	a.token = "0123456789abcdef"
+	for _, tt := range []struct {
+		path, authorization string
+		want                int
+	}{
+		{"/livez", "", 200},
+		{"/readyz", "", 200},
+		{"/readyz?verbose", "", 401},
+		{"/metrics", "", 401},
+		{"/api/v1/status", "", 401},
+		{"/api/v1/status", "Bearer 0123456789abcdeX", 401},
+		{"/api/v1/status", "Bearer 0123456789abcdef0", 401},
+		{"/api/v1/status", "Bearer", 401},
+		{"/api/v1/status", "Basic 0123456789abcdef", 401},
+		{"/api/v1/status", "Bearer 0123456789abcdef", 503}, // it is starting
+		{"/api/v1/status", "bearer 0123456789abcdef", 503},
+		{"/metrics", "Bearer 0123456789abcdef", 200},
+	} {
+		r := httptest.NewRequest("GET", tt.path, nil)
+		r.Host = "node-1.example:3180"
+		r.Header.Set("Authorization", tt.authorization)
+		w := httptest.NewRecorder()
+		a.handler().ServeHTTP(w, r)
+		if w.Code != tt.want {
+			t.Errorf("%s, %q: %d, want %d", tt.path, tt.authorization, w.Code, tt.want)
+		}
+		if w.Code == 401 && (w.Header().Get("WWW-Authenticate") == "" || w.Header().Get("Content-Type") != "application/problem+json") {
+			t.Errorf("%s: %v", tt.path, w.Header())
+		}
+	}
+}
+
+func TestTokensThatAreNone(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"empty": "\n", "short": "0123456789abcde\n", "two": "0123456789abcdef\n0123456789abcdef\n", "good": " 0123456789abcdef\n"} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		token, err := readToken(file)
+		if (err == nil) != (name == "good") || err == nil && token != "0123456789abcdef" {
+			t.Errorf("%s: %q, %v", name, token, err)
+		}
+	}
+	if _, err := readToken(filepath.Join(dir, "none")); err == nil {
+		t.Error("no file is a token")
+	}
+}
