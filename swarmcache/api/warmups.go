@@ -54,7 +54,7 @@ type WarmupOrder struct {
 
 func (s *service) registerWarmups(api huma.API) {
 	create := operation("create-warmup", http.MethodPost, "warmups", "Make this node's cache, or those of several, have a list of objects")
-	create.Description = "They come from peers first, and from the origin once for the whole cluster. Each is a download of its own. With nodes or all it is kept in the directory: it goes on when this node does not, each node goes on with its part when it was away, and it is forgotten a day after it was last heard of. A manifest is read by each node then."
+	create.Description = "They come from peers first, and from the origin once for the whole cluster. Each is a download of its own. What is not over goes on when the daemon starts again, but for URLs with a query that may be a credential. With nodes or all it is kept in the directory: it goes on when this node does not, each node goes on with its part when it was away, and it is forgotten a day after it was last heard of. A manifest is read by each node then."
 	create.DefaultStatus = http.StatusCreated
 	create.MaxBodyBytes = 16 << 20
 	huma.Register(api, create, func(ctx context.Context, in *struct{ Body WarmupOrder }) (*struct{ Body Warmup }, error) {
@@ -70,7 +70,7 @@ func (s *service) registerWarmups(api huma.API) {
 		if err != nil {
 			return nil, sourceProblem(err)
 		}
-		w, err := s.Downloads.Warm("", specs)
+		w, err := s.Downloads.WarmDurably(specs)
 		if err != nil {
 			return nil, problem(err)
 		}
@@ -78,7 +78,7 @@ func (s *service) registerWarmups(api huma.API) {
 	})
 
 	list := operation("list-warmups", http.MethodGet, "warmups", "The warm-ups of this node, and those of several")
-	list.Description = "In the order of their making; the one of the configuration, if any, is among them. Of this node's own the last hundred since it started. Those of several nodes are left out while the directory is away."
+	list.Description = "In the order of their making; the one of the configuration, if any, is among them. Of this node's own the last hundred since it started, and what was not over before. Those of several nodes are left out while the directory is away."
 	huma.Register(api, list, func(ctx context.Context, in *struct {
 		Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Warm-ups on a page."`
 		Cursor string `query:"cursor" pattern:"^[0-9a-f]{20}$" doc:"The next_cursor of the page before."`

@@ -55,6 +55,7 @@ type Spec struct {
 	Durable     bool // it goes on after a restart
 
 	again *record // of an earlier run
+	later bool    // it is of a warm-up of an earlier run
 }
 
 // The states of a download.
@@ -303,7 +304,7 @@ func (m *Downloads) startLocked(d *download) {
 
 // run waits for its turn, gets the bytes, and says what came of it.
 func (m *Downloads) run(ctx context.Context, d *download) {
-	if d.spec.again != nil && m.ready != nil {
+	if (d.spec.again != nil || d.spec.later) && m.ready != nil {
 		m.ready(ctx)
 	}
 	var err error

@@ -129,6 +129,7 @@ func (m *Downloads) Restore(ready func(context.Context)) {
 	for _, r := range all {
 		m.restore(r)
 	}
+	m.restoreWarmups()
 }
 
 // restore brings one back. What cannot go on now is listed, with the reason, and may

@@ -33,12 +33,14 @@ func (s *store) DropSetting(name string) error {
 	return nil
 }
 
-func (s *store) EachSetting(_ string, f func(string, []byte)) error {
+func (s *store) EachSetting(prefix string, f func(string, []byte)) error {
 	s.mu.Lock()
 	all := maps.Clone(s.all)
 	s.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		f(name, all[name])
+		if strings.HasPrefix(name, prefix) {
+			f(name, all[name])
+		}
 	}
 	return nil
 }

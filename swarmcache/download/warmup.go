@@ -24,6 +24,7 @@ type warmup struct {
 	downloads []*download // until it is over
 	final     *Warmup     // then
 	ended     time.Time   // when that was found
+	kept      bool        // it has a record, and goes on after a restart
 }
 
 // Warmup is a list of objects that the cache is to have, as far as it has come.
@@ -137,7 +138,10 @@ func (m *Downloads) Expand(ctx context.Context, urls []string, pin bool) (all []
 // Warm makes the cache have what is expanded, each object once. Its id is a new
 // one, unless it is given.
 func (m *Downloads) Warm(id string, specs []Spec) (Warmup, error) {
-	w := &warmup{id: cmp.Or(id, NewID()), part: id != "", created: time.Now()}
+	return m.warm(&warmup{id: cmp.Or(id, NewID()), part: id != "", created: time.Now()}, specs)
+}
+
+func (m *Downloads) warm(w *warmup, specs []Spec) (Warmup, error) {
 	known := map[string]bool{}
 	for _, s := range specs {
 		if known[s.URL] {
@@ -199,6 +203,7 @@ func (m *Downloads) CancelWarmup(id string) error {
 	delete(m.warmups, id)
 	var going []string
 	if w != nil {
+		m.warmOverLocked(w)
 		for _, d := range w.downloads {
 			if d.ended.IsZero() {
 				going = append(going, d.id)
@@ -289,6 +294,9 @@ func (m *Downloads) warmupLocked(w *warmup) Warmup {
 	}
 	if st.Over = st.Remaining == 0; st.Over {
 		w.final, w.downloads, w.ended = &st, nil, time.Now()
+		if !m.closed { // else it goes on
+			m.warmOverLocked(w)
+		}
 	}
 	return st
 }
