@@ -16,7 +16,9 @@ func nodesCommand() *cobra.Command {
 	return asking(&cobra.Command{
 		Use:   "nodes",
 		Short: "List the members of the cluster",
-		Args:  cobra.NoArgs,
+		Example: `  shatabdi nodes
+  shatabdi nodes -o yaml`,
+		Args: cobra.NoArgs,
 	}, func(ctx context.Context, c *client, _ []string) (all api.Nodes, err error) {
 		all.Nodes, err = c.nodes(ctx)
 		return all, err

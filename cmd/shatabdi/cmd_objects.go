@@ -295,8 +295,9 @@ its place. A purge takes the pin along.`,
 
 func unpinCommand() *cobra.Command {
 	return pinning(&cobra.Command{
-		Use:   "unpin URL|ID",
-		Short: "Let an object go when space is short",
+		Use:     "unpin URL|ID",
+		Short:   "Let an object go when space is short",
+		Example: `  shatabdi unpin http://example.com/large.iso`,
 	}, http.MethodDelete, "not pinned")
 }
 

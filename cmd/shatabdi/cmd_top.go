@@ -19,7 +19,9 @@ func statsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Show what this node has done since it started",
-		Args:  cobra.NoArgs,
+		Example: `  shatabdi stats
+  shatabdi stats -o json`,
+		Args: cobra.NoArgs,
 	}
 	return asking(cmd, func(ctx context.Context, c *client, _ []string) (s api.Stats, err error) {
 		err = c.get(ctx, "stats", nil, &s)
@@ -34,6 +36,8 @@ func topCommand() *cobra.Command {
 		Short: "Watch what this node is doing",
 		Long: `Watch what this node is doing: rates, peers, requests, and the objects that come in.
 Where standard output is no terminal it is shown once.`,
+		Example: `  shatabdi top
+  shatabdi top --every 5s`,
 		Args: cobra.NoArgs,
 	}
 	admin := adminFlag(cmd)
