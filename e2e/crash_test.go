@@ -197,32 +197,22 @@ func (p *crashPlay) remove(had map[string]string) {
 // check compares the dead victim's files with its catalogue.
 func (p *crashPlay) check() {
 	p.Helper()
-	p.strays += checkStore(p.Lab, p.victim)
-}
-
-// checkStore compares the files of a node that does not run with its catalogue, byte for
-// byte, and tells how many belong to nothing.
-func checkStore(l *lab.Lab, n *lab.Node) (strays int) {
-	l.Helper()
 	var found struct {
 		Findings []struct{ What, Object, File, Detail string }
 	}
-	out, err := n.Machine.Try(l.Binary(), "check", "--data-dir", n.DataDir, "--deep", "-o", "json")
+	out, err := p.victim.Machine.Try(p.Binary(), "check", "--data-dir", p.victim.DataDir, "--deep", "-o", "json")
 	text, _, _ := strings.Cut(out, "\nshatabdi: error: findings")
 	if err != nil && text == out {
-		l.Fatalf("check: %v\n%s", err, out)
+		p.Fatalf("check: %v\n%s", err, out)
 	}
-	if err := json.Unmarshal([]byte(text), &found); err != nil {
-		l.Fatalf("%v in\n%s", err, text)
-	}
+	p.decode(text, &found)
 	for _, f := range found.Findings {
 		if f.What != "stray file" {
-			l.Errorf("in a node's store: %+v", f)
+			p.Errorf("after a kill: %+v", f)
 			continue
 		}
-		strays++
+		p.strays++
 	}
-	return strays
 }
 
 func (p *crashPlay) decode(text string, into any) {
