@@ -185,7 +185,7 @@ func Open(cfg Config) (*Cache, error) {
 		cfg.Registerer.MustRegister(cacheCollector{c})
 	}
 	if len(untold) > 0 {
-		c.publishLater(mrand.N(time.Second), untold...)
+		c.publishLater(mrand.N(time.Second), late, untold...)
 	}
 	if cfg.Swarm != nil {
 		cfg.Swarm.Offer(c)
@@ -634,9 +634,19 @@ func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
 
 // publish tells the directory of a complete object, unless it knows. What the directory
 // does not take, because it knows better, is for the origin to confirm.
-func (c *Cache) publish(ctx context.Context, o *object) error {
+//
+// What comes late is too: where nothing is known of a key, who changes it at the origin
+// (RFC 9111 §4.4) leaves no purge.
+func (c *Cache) publish(ctx context.Context, o *object, how telling) error {
 	v := o.file.Version()
 	have, _, err := c.cfg.Directory.Lookup(ctx, v.Key)
+	known := err == nil && have != nil && have.ID == v.ID && !have.Stored.Invalid && !have.older(&v)
+	if how == late && !known && (err == nil || errors.Is(err, ErrNotFound)) {
+		if err := o.unconfirmed(v); err != nil {
+			return err
+		}
+		v = o.file.Version()
+	}
 	if err == nil && have != nil && have.ID == v.ID && !have.InfoHash.IsZero() {
 		return c.keep(ctx, v)
 	}
@@ -652,9 +662,18 @@ func (c *Cache) publish(ctx context.Context, o *object) error {
 	return c.keep(ctx, v)
 }
 
+// telling is what the directory knew of a complete object before it is told of it.
+type telling int
+
+const (
+	again telling = iota // all of it, and has lost it
+	soon                 // that it comes, or it came just now
+	late                 // nothing, for longer: what was changed meanwhile at its origin nobody was told of
+)
+
 // publishLater publishes complete objects, and tries again while the directory
 // is away. What this node does not get done, it does after its next start.
-func (c *Cache) publishLater(wait time.Duration, ids ...ObjectID) {
+func (c *Cache) publishLater(wait time.Duration, how telling, ids ...ObjectID) {
 	c.goWork(func() {
 		select {
 		case <-c.heard:
@@ -666,9 +685,12 @@ func (c *Cache) publishLater(wait time.Duration, ids ...ObjectID) {
 				return
 			case <-time.After(wait):
 			}
-			if err := c.publishStored(ids[0]); err != nil {
+			if err := c.publishStored(ids[0], how); err != nil {
 				c.log.Debug("publish", "object", ids[0], "error", err)
 				wait = min(max(2*wait, time.Second), time.Minute) + mrand.N(time.Second)
+				if how == soon {
+					how = late
+				}
 				continue
 			}
 			ids, wait = ids[1:], 0
@@ -677,13 +699,13 @@ func (c *Cache) publishLater(wait time.Duration, ids ...ObjectID) {
 }
 
 // publishStored publishes an object, unless it was purged meanwhile.
-func (c *Cache) publishStored(id ObjectID) error {
+func (c *Cache) publishStored(id ObjectID, how telling) error {
 	o, err := c.look(id)
 	if err != nil {
 		return nil // it must not come back
 	}
 	defer o.file.Release()
-	if err := c.publish(c.ctx, o); err != nil {
+	if err := c.publish(c.ctx, o, how); err != nil {
 		return err
 	}
 	o.told()

@@ -16,6 +16,10 @@ func (t *transfer) complete(ctx context.Context) {
 	if t.rec != nil && t.rec.Opener != t.c.cfg.Node.ID && len(t.nodes) > 0 {
 		wait = time.Second + rand.N(2*time.Second)
 	}
+	how := soon
+	if t.alone || t.wasAlone {
+		how = late
+	}
 	t.background.Go(func() {
 		if err := t.o.seal(); err != nil {
 			t.send(damaged{err})
@@ -33,7 +37,7 @@ func (t *transfer) complete(ctx context.Context) {
 				tor.Drop()
 			}
 		}
-		t.publish(ctx, wait)
+		t.publish(ctx, wait, how)
 		t.send(published{})
 	})
 }
@@ -41,7 +45,7 @@ func (t *transfer) complete(ctx context.Context) {
 // publish tells the directory before this node leaves the board: else who comes
 // in between finds a fill that nobody is at. While the directory is away, it is
 // told later.
-func (t *transfer) publish(ctx context.Context, wait time.Duration) {
+func (t *transfer) publish(ctx context.Context, wait time.Duration, how telling) {
 	for range 3 {
 		select {
 		case <-ctx.Done():
@@ -51,14 +55,14 @@ func (t *transfer) publish(ctx context.Context, wait time.Duration) {
 		if t.file.Condemned() {
 			return
 		}
-		if t.c.publish(ctx, t.o) == nil {
+		if t.c.publish(ctx, t.o, how) == nil {
 			t.o.told()
 			t.c.recheck(t.file)
 			return
 		}
 		wait = time.Second
 	}
-	t.c.publishLater(wait, t.file.Version().ID)
+	t.c.publishLater(wait, late, t.file.Version().ID)
 }
 
 // mayLeave reports whether nobody can need this complete node on the board.

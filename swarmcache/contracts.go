@@ -52,9 +52,8 @@ var (
 	// ErrPoisoned: a piece was landed with two different hashes, so the origin
 	// has two contents under one validator.
 	ErrPoisoned = errors.New("fill poisoned: two contents under one validator")
-	// ErrStale: the directory has a newer version than the one offered, or the origin may
-	// have changed that since.
-	ErrStale = errors.New("a newer version is published, or may be at the origin")
+	// ErrStale: the directory has a newer version than the one offered.
+	ErrStale = errors.New("a newer version is published")
 	// ErrNoSpace: the object does not fit into the cache now.
 	ErrNoSpace = errors.New("no space in the cache")
 )
@@ -154,8 +153,7 @@ type Directory interface {
 	Withdraw(ctx context.Context, key policy.Key) error
 	// Purge does so for all variants of a key, unless it is soft, and lets it be known
 	// until PurgesStand are over; it does nothing where that purge stands already. Invalidate is the same where a version, a fill or a claim
-	// on the first GET is known; told is false where there is nothing. What came before,
-	// and is published or begins a fill after it all the same, is ErrStale.
+	// on the first GET is known; told is false where there is nothing.
 	Purge(ctx context.Context, p Purge) error
 	Invalidate(ctx context.Context, p Purge) (told bool, err error)
 	// Purges calls f, from one goroutine, with all purges that stand: at first,

@@ -260,7 +260,7 @@ func (c *Cache) tellAll(moved bool) error {
 	}
 	if owed > 0 {
 		c.log.Info("telling the directory again what is stored here", "objects", owed)
-		c.publishLater(c.cfg.Settle+mrand.N(c.cfg.Settle), ids[:owed]...)
+		c.publishLater(c.cfg.Settle+mrand.N(c.cfg.Settle), again, ids[:owed]...)
 	}
 	return err
 }

@@ -294,7 +294,7 @@ func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin, 
 		}
 		b.rec, b.board, err = c.cfg.Directory.OpenFill(ctx, mine, spans...)
 		switch b.opener = b.board != nil; {
-		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrStale):
+		case errors.Is(err, ErrUnavailable):
 			// With the spans that a fill has by default: where all begin at once an
 			// origin seems slow to some, and who has other spans than the fill that
 			// stands cannot go on with it.

@@ -79,7 +79,7 @@ func (c *Cache) put(ctx context.Context, name, want string, key func(*url.URL) p
 	if err := s.Commit(ctx, 1); err != nil {
 		return Record{}, err
 	}
-	if err := c.publishStored(v.ID); err != nil && !errors.Is(err, ErrUnavailable) {
+	if err := c.publishStored(v.ID, soon); err != nil && !errors.Is(err, ErrUnavailable) {
 		c.log.Warn("publish what was put", "object", v.ID, "error", err)
 	}
 	rec, err := c.Record(v.ID)

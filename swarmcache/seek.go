@@ -103,6 +103,7 @@ func (t *transfer) goOn(ctx context.Context, e met) {
 			t.setMine(i, false) // a stream has passed it
 		}
 	}
+	t.wasAlone = true
 	t.alone, t.caught, t.listed, t.resuming = false, false, false, true
 	t.onBoarded(ctx, boarded{board: e.board, begun: true})
 	s := t.endlessStream()

@@ -221,7 +221,7 @@ func (s *Spool) adopt(ctx context.Context, v Version, hashes []byte) error {
 	c.select_(o)
 	c.metrics.completed.Inc()
 	c.cfg.Events.Tell(c.event(events.Completed, v))
-	c.publishLater(0, v.ID)
+	c.publishLater(0, soon, v.ID)
 	return nil
 }
 

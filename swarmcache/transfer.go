@@ -54,6 +54,7 @@ type transfer struct {
 	begun      Board       // that this node opened already, and will take; nil: none
 	meets      *met        // the others' fill, with other spans, to which this node goes over; nil: none
 	alone      bool        // the board is this node's own
+	wasAlone   bool        // for a time, of which the directory knows nothing
 	board      Board       // nil: not joined yet
 	lander     *lander
 	fill       Torrent           // nil without a fill

@@ -30,8 +30,7 @@ type Directories struct {
 	first     map[policy.Key]*first
 	slots     map[string]*slots // by origin
 	purges    []swarmcache.Purge
-	changes   map[policy.Key]time.Time // when what nobody had was changed
-	purged    chan struct{}            // closed and renewed with each purge
+	purged    chan struct{} // closed and renewed with each purge
 }
 
 // DirectoryCounts is what the nodes asked of a directory. Claims are spans asked
@@ -63,7 +62,6 @@ func NewDirectory() *Directories {
 		away:      make(chan struct{}),
 		objects:   map[policy.Key]swarmcache.Version{},
 		published: map[policy.Key]int64{},
-		changes:   map[policy.Key]time.Time{},
 		filling:   map[policy.Key]*pointer{},
 		boards:    map[swarmcache.ObjectID]*sheet{},
 		first:     map[policy.Key]*first{},
@@ -205,7 +203,7 @@ func (d *directory) Publish(ctx context.Context, v swarmcache.Version) error {
 		return swarmcache.ErrPoisoned
 	case ok && old.ID == v.ID:
 		v = merge(old, v)
-	case ok && date(old).After(date(v)), !d.fillsLocked(v) && d.changedSinceLocked(v):
+	case ok && date(old).After(date(v)):
 		return swarmcache.ErrStale
 	}
 	delete(d.published, v.Key)
@@ -282,30 +280,11 @@ func (d *directory) Invalidate(ctx context.Context, p swarmcache.Purge) (told bo
 	for k := range d.first {
 		known = known || k.Base() == p.Key
 	}
-	if !known {
-		d.changes[p.Key] = p.At
-	}
 	d.mu.Unlock()
 	if !known {
 		return false, nil
 	}
 	return true, d.Purge(ctx, p)
-}
-
-// fillsLocked reports whether v's fill is the one that its key leads to.
-func (d *directory) fillsLocked(v swarmcache.Version) bool {
-	p := d.filling[v.Key]
-	return p != nil && p.fill == v.ID && d.boards[v.ID] != nil
-}
-
-// changedSinceLocked reports whether v may be of before a change that nobody was told of.
-func (d *directory) changedSinceLocked(v swarmcache.Version) bool {
-	at, changed := d.changes[v.Key.Base()]
-	asked := v.Stored.RequestTime
-	if asked.IsZero() {
-		asked = v.Stored.ResponseTime
-	}
-	return changed && !swarmcache.IsPut(v) && !asked.After(at)
 }
 
 func (d *directory) Purges(ctx context.Context, f func(swarmcache.Standing)) error {
@@ -361,11 +340,6 @@ func (d *directory) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans
 	if s := d.boards[r.Version.ID]; s != nil {
 		return s.fill, nil, nil
 	}
-	f := d.first[r.Version.Key]
-	first := f != nil && f.holder == d.self.ID
-	if !first && d.changedSinceLocked(r.Version) {
-		return swarmcache.FillRecord{}, nil, swarmcache.ErrStale
-	}
 	p := d.filling[r.Version.Key]
 	if p == nil {
 		p = &pointer{}
@@ -378,7 +352,7 @@ func (d *directory) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans
 	if other == nil || other.fill.Ended != "" || !date(other.fill.Version).After(date(r.Version)) {
 		p.fill = r.Version.ID
 	}
-	if first {
+	if f := d.first[r.Version.Key]; f != nil && f.holder == d.self.ID {
 		close(f.over)
 		delete(d.first, r.Version.Key)
 	}
@@ -436,7 +410,7 @@ func merge(old, v swarmcache.Version) swarmcache.Version {
 	case date(old).After(date(v)):
 		v.Stored = old.Stored
 	case !date(v).After(date(old)):
-		invalid := v.Stored.Invalid || old.Stored.Invalid
+		invalid := v.Stored.Invalid || old.Stored.Invalid && !v.Stored.ResponseTime.After(old.Stored.ResponseTime)
 		if old.Stored.ResponseTime.After(v.Stored.ResponseTime) {
 			v.Stored = old.Stored
 		}

@@ -60,8 +60,6 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"LostLeaseFreesClaims", lostLease},
 		{"LostLeaseKeepsTheHashesOfAReclaimedSpan", lostReclaim},
 		{"PublishOtherBytes", publishOther},
-		{"ChangeOfWhatNobodyHadIsRemembered", changedUntold},
-		{"ChangeUnderAClaimIsToldToAll", changedUnderClaim},
 		{"ClaimFirstIsExclusive", claimFirst},
 		{"ClaimFirstOfWhatIsKnown", claimFirstKnown},
 		{"ClaimFirstEndsWithTheFill", claimFirstFill},

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"shatabdi/policy"
 	"shatabdi/swarmcache"
 )
 
@@ -209,57 +208,6 @@ func variants(t *testing.T, l lab) {
 	if told, err := b.Invalidate(l.ctx, swarmcache.Purge{ID: "3", Key: v.Key, At: time.Now()}); err != nil || !told {
 		t.Errorf("of what is asked for now: told %v, %v", told, err)
 	}
-}
-
-// What came before a change, and nobody had been told of, is not taken after it.
-func changedUntold(t *testing.T, l lab) {
-	a, b := l.node(1), l.node(2)
-	v := version("http://o/a", `"1"`, noon)
-	asked := func(of swarmcache.Version, at time.Time) swarmcache.Version {
-		of.Stored.RequestTime, of.Stored.ResponseTime = at, at.Add(time.Second)
-		return of
-	}
-	before, after := asked(v, noon), asked(v, noon.Add(time.Hour))
-	change := swarmcache.Purge{ID: "1", Key: v.Key, At: noon.Add(time.Minute)}
-	if told, err := b.Invalidate(l.ctx, change); err != nil || told {
-		t.Errorf("of what nobody has: told %v, %v", told, err)
-	}
-	change.ID, change.At = "2", noon.Add(time.Second) // late news take nothing back
-	if told, err := b.Invalidate(l.ctx, change); err != nil || told {
-		t.Errorf("of what nobody has: told %v, %v", told, err)
-	}
-	wantErr(t, a.Publish(l.ctx, before), swarmcache.ErrStale)
-	_, _, err := a.OpenFill(l.ctx, fillOf(before))
-	wantErr(t, err, swarmcache.ErrStale)
-	variant := asked(version(v.Key.Variant(http.Header{"Accept-Language": {"en"}}), `"1"`, noon), noon)
-	wantErr(t, a.Publish(l.ctx, variant), swarmcache.ErrStale)
-	_, _, err = b.Lookup(l.ctx, v.Key)
-	wantErr(t, err, swarmcache.ErrNotFound)
-	noErr(t, a.Publish(l.ctx, after))
-	other := asked(version(v.Key, `"2"`, noon), noon)
-	wantErr(t, b.Publish(l.ctx, other), swarmcache.ErrStale)
-
-	put := version(policy.Key("http://"+swarmcache.PutHost+"/a"), "", noon)
-	if told, err := b.Invalidate(l.ctx, swarmcache.Purge{ID: "3", Key: put.Key, At: noon.Add(time.Minute)}); err != nil || told {
-		t.Errorf("of what nobody put: told %v, %v", told, err)
-	}
-	noErr(t, a.Publish(l.ctx, put))
-}
-
-// Under a claim on the first GET everybody would have been told.
-func changedUnderClaim(t *testing.T, l lab) {
-	a, b := l.node(1), l.node(2)
-	v := version("http://o/a", `"1"`, noon)
-	if told, err := b.Invalidate(l.ctx, swarmcache.Purge{ID: "1", Key: v.Key, At: noon.Add(time.Minute)}); err != nil || told {
-		t.Errorf("of what nobody has: told %v, %v", told, err)
-	}
-	release, _, err := a.ClaimFirst(l.ctx, v.Key)
-	noErr(t, err)
-	defer release()
-	_, board, err := a.OpenFill(l.ctx, fillOf(v))
-	noErr(t, err)
-	noErr(t, a.Publish(l.ctx, v))
-	noErr(t, board.Leave(l.ctx))
 }
 
 // followPurges returns what a directory tells of purges.

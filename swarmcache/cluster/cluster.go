@@ -110,7 +110,6 @@ type Cluster struct {
 	health  health
 	wires   wires
 	debts   debts
-	changed owedChanges
 	slots   slots
 	uses    uses
 	leading leading

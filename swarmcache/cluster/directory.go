@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -69,15 +68,13 @@ func only(r *clientv3.TxnResponse, i int) *mvccpb.KeyValue {
 	return nil
 }
 
-// Publish makes v current unless the directory's response is newer, or the origin may
-// have changed it since (Invalidate). Of the same
+// Publish makes v current unless the directory's response is newer. Of the same
 // version the more recent facts stay, and what is known of its bytes is kept.
 func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 	key, v := c.keys.object(v.Key), c.versionThere(v)
 	err := c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
 		var old *swarmcache.Version // at first we suppose that there is none
 		var rev int64
-		var at change // likewise
 		for {
 			next := v
 			switch {
@@ -98,32 +95,19 @@ func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 			}
 			unchanged := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", rev)}
 			filled := old == nil && c.takesPart(v.ID)
-			switch {
-			case filled:
+			if filled {
 				// Who made key select nothing took the fill away with that. What was
 				// published after it others would find, and keep.
 				unchanged = append(unchanged, clientv3.Compare(clientv3.CreateRevision(c.keys.filling(v.Key)), ">", 0))
-			case old != nil && old.ID == v.ID:
-			case at.mayUndo(&v):
-				return cmp.Or(c.redate(ctx, client, v.Key, at), swarmcache.ErrStale)
-			default:
-				unchanged = append(unchanged, at.stands(c.keys.change(v.Key)))
 			}
 			r, err := client.Txn(ctx).If(unchanged...).
 				Then(clientv3.OpPut(key, encode(next))).
-				Else(
-					clientv3.OpGet(key),
-					clientv3.OpGet(c.keys.filling(v.Key), clientv3.WithKeysOnly()),
-					clientv3.OpGet(c.keys.change(v.Key)),
-				).Commit()
+				Else(clientv3.OpGet(key), clientv3.OpGet(c.keys.filling(v.Key), clientv3.WithKeysOnly())).Commit()
 			if err != nil || r.Succeeded {
 				return err
 			}
 			if filled && only(r, 0) == nil && only(r, 1) == nil {
 				return swarmcache.ErrStale
-			}
-			if at, err = readChange(r, 2); err != nil {
-				return err
 			}
 			old, rev = nil, 0
 			if kv := only(r, 0); kv != nil {
@@ -180,7 +164,8 @@ func merge(old, v swarmcache.Version) swarmcache.Version {
 	case policy.Older(&v.Stored, &was), sameFacts(&was, &v.Stored) && was.Doubt <= v.Stored.Doubt:
 		v.Stored, v.Scale = old.Stored, old.Scale
 	case !policy.Older(&was, &v.Stored):
-		invalid := v.Stored.Invalid || old.Stored.Invalid // nobody has confirmed it since
+		// Unless it came later, v confirms nothing.
+		invalid := v.Stored.Invalid || old.Stored.Invalid && !cameBefore(&was, &v.Stored)
 		if cameBefore(&v.Stored, &was) {
 			v.Stored, v.Scale = old.Stored, old.Scale
 		}

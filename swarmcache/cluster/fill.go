@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -82,7 +81,7 @@ func readEntry(r *clientv3.TxnResponse, i int) (entry, error) {
 // response gets a record all the same. The opener is listed and has its first
 // spans with that, and its claim on the first GET ends: clients wait here for
 // their first byte, and on other nodes for that claim, so that this is all one
-// transaction. ErrStale: the origin may have changed since what the response brings.
+// transaction.
 func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
 	recordKey, pointerKey := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key)
 	own := r.Version
@@ -92,14 +91,13 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 		b := c.newBoard(r)
 		b.begin.lost = c.health.lost()
 		var at entry // at first we suppose that there is none
-		unless, first := change{}, c.keys.first(r.Version.Key)
 		for {
 			lease, next := c.leaseID(), at.pointer
 			r.Single = r.Single || next.single(c.time())
 			then := []clientv3.Op{
 				clientv3.OpPut(recordKey, encode(r)),
 				b.list(lease),
-				deleteOurs(first, lease),
+				deleteOurs(c.keys.first(r.Version.Key), lease),
 			}
 			for _, i := range spans {
 				then = append(then, b.claim(swarmcache.SpanRecord{Span: i}, lease))
@@ -118,11 +116,9 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 				If(
 					clientv3.Compare(clientv3.CreateRevision(recordKey), "=", 0),
 					clientv3.Compare(clientv3.ModRevision(pointerKey), "=", at.rev),
-					unless.stands(c.keys.change(r.Version.Key)),
 				).
 				Then(then...).
-				Else(clientv3.OpGet(recordKey), clientv3.OpGet(pointerKey),
-					clientv3.OpGet(c.keys.change(r.Version.Key)), clientv3.OpGet(first)).Commit()
+				Else(clientv3.OpGet(recordKey), clientv3.OpGet(pointerKey)).Commit()
 			if err != nil {
 				return err
 			}
@@ -144,13 +140,6 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 			}
 			if at, err = readEntry(t, 1); err != nil {
 				return err
-			}
-			if unless, err = readChange(t, 2); err != nil {
-				return err
-			}
-			claim := only(t, 3) // under ours everybody would have been told
-			if (claim == nil || clientv3.LeaseID(claim.Lease) != lease) && unless.mayUndo(&r.Version) {
-				return cmp.Or(c.redate(ctx, client, r.Version.Key, unless), swarmcache.ErrStale)
 			}
 		}
 	})

@@ -22,7 +22,6 @@ import (
 //	tracker/unheard/<node>     a node that cannot reach it, under its own lease
 //	objects/<key>              the current version, until withdrawn
 //	purges/<id>                swarmcache.Purge, for a week
-//	changes/<b>                when one of many keys was last changed that nobody had, for ever
 //	kept/<key>                 swarmcache.Kept, until withdrawn
 //	orders/<node>/<key>        swarmcache.Order, until it is done
 //	health                     swarmcache.Health, under the leader's lease
@@ -41,7 +40,7 @@ import (
 //	origins/<o>/line/<node>    a node that waits for one, under its lease
 //
 // <key> is the SHA-256 of a cache key, and behind it, after a slash, what tells a
-// variant; <b> is how it begins; <o> is that of an origin's name. A landed span that is claimed again has a
+// variant; <o> that of an origin's name. A landed span that is claimed again has a
 // second entry because a key under a lease goes with the lease, and its hashes
 // must not. The participants come first in a board, so that the rest of it can
 // be watched without them.
@@ -67,7 +66,6 @@ func (k keys) allObjects() string                       { return k.prefix + "obj
 func (k keys) object(key policy.Key) string             { return k.allObjects() + sum(key) }
 func (k keys) purges() string                           { return k.prefix + "purges/" }
 func (k keys) purge(id string) string                   { return k.purges() + id }
-func (k keys) change(key policy.Key) string             { return k.prefix + "changes/" + sum(key)[:3] }
 func (k keys) allKept() string                          { return k.prefix + "kept/" }
 func (k keys) kept(key policy.Key) string               { return k.allKept() + sum(key) }
 func (k keys) orders() string                           { return k.prefix + "orders/" }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -39,6 +40,28 @@ func (c *Cluster) purge(p swarmcache.Purge) []clientv3.Op {
 		ops = append(ops, clientv3.OpDelete(k), clientv3.OpDelete(k+"/", clientv3.WithPrefix()))
 	}
 	return ops
+}
+
+// Invalidate is Purge, unless etcd knows nothing of the key. While etcd is away it
+// is owed: others must not go on for hours with what was changed.
+func (c *Cluster) Invalidate(ctx context.Context, p swarmcache.Purge) (told bool, err error) {
+	nothing := func(k string) []clientv3.Cmp {
+		return []clientv3.Cmp{
+			clientv3.Compare(clientv3.CreateRevision(k), "=", 0),
+			clientv3.Compare(clientv3.CreateRevision(k+"/"), "=", 0).WithPrefix(),
+		}
+	}
+	unknown := slices.Concat(nothing(c.keys.object(p.Key)), nothing(c.keys.filling(p.Key)), nothing(c.keys.first(p.Key)))
+	err = c.do(ctx, opPurge, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Txn(ctx).If(unknown...).Else(c.purge(p)...).Commit()
+		told = err == nil && !r.Succeeded
+		return err
+	})
+	if errors.Is(err, swarmcache.ErrUnavailable) {
+		c.debts.put([]debt{{op: clientv3.OpTxn(unknown, nil, c.purge(p)), stays: true}})
+		told = true // maybe
+	}
+	return told, err
 }
 
 // inTouchEvery is how often those who follow the purges hear that nothing is new.

@@ -254,7 +254,6 @@ func (c *Cluster) tend(ctx context.Context) {
 			continue
 		}
 		c.debts.pay(ctx, c)
-		c.changed.pay(ctx, c)
 		c.listen(ctx)
 		if time.Since(relisted) > c.relist {
 			c.rejoin(ctx)
