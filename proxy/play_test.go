@@ -175,7 +175,7 @@ func (s *stage) cast(as setting, rule policy.Rule) (nodes []*node) {
 		}
 		c, err := swarmcache.Open(swarmcache.Config{
 			Dir: s.t.TempDir(), Index: cachetest.NewIndex(), Directory: directory.Node(self), Node: self, Swarm: swarm.node(),
-			Purged: memory.Forget, Now: s.clock.Now, Logger: slog.New(slog.DiscardHandler),
+			Purged: memory.Forget, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			s.t.Fatal(err)

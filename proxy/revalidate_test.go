@@ -558,7 +558,6 @@ func TestChangedWhileSpooled(t *testing.T) {
 	<-arrived
 	n.do(request(t, "PUT", url))
 	n.work.Wait() // withdrawn
-	s.clock.pass(time.Second)
 	close(put)
 	wg.Wait()
 	for _, word := range []string{"MISS", "HIT"} {

@@ -442,25 +442,32 @@ func TestDiskBodyGoes(t *testing.T) {
 	}
 }
 
-// found finds k each time before something is taken from the disk.
+// foundMeanwhile finds k each time before something is taken from the disk.
 type foundMeanwhile struct {
 	Store
-	find func()
+	find   func()
+	begins atomic.Bool
 }
 
 func (f *foundMeanwhile) Delete(flush bool, keys ...[]byte) error {
-	f.find()
+	if f.begins.Load() {
+		f.find()
+	}
 	return f.Store.Delete(flush, keys...)
 }
 
 func (f *foundMeanwhile) Clear() error {
-	f.find()
+	if f.begins.Load() {
+		f.find()
+	}
 	return f.Store.Clear()
 }
 
 // What comes back from the disk while it is being forgotten does not stay.
 func TestNothingComesBackMeanwhile(t *testing.T) {
 	s := newShelves(t)
+	found := &foundMeanwhile{Store: s.disk.Store, find: func() { s.Find("k", nil, &rules) }}
+	s.disk.Store = found // before anything is written
 	for name, goes := range map[string]func(*Object){
 		"purged":     func(*Object) { s.Forget("k") },
 		"distrusted": func(*Object) { s.ForgetAll() },
@@ -475,10 +482,9 @@ func TestNothingComesBackMeanwhile(t *testing.T) {
 		s.settled()
 		o := s.find("k", "")
 		s.evicted()
-		disk := s.disk.Store
-		s.disk.Store = &foundMeanwhile{disk, func() { s.Find("k", nil, &rules) }}
+		found.begins.Store(true)
 		goes(o)
-		s.disk.Store = disk
+		found.begins.Store(false)
 		if now, _ := s.Find("k", nil, &rules); now != nil && !now.Version().Stored.Invalid {
 			t.Errorf("%s: it is back", name)
 		}
