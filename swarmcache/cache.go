@@ -671,6 +671,10 @@ const (
 	late                 // nothing, for longer: what was changed meanwhile at its origin nobody was told of
 )
 
+// tellEvery is how often at least the directory is tried: until it is told, nobody tells
+// this node what others change.
+const tellEvery = 10 * time.Second
+
 // publishLater publishes complete objects, and tries again while the directory
 // is away. What this node does not get done, it does after its next start.
 func (c *Cache) publishLater(wait time.Duration, how telling, ids ...ObjectID) {
@@ -687,7 +691,7 @@ func (c *Cache) publishLater(wait time.Duration, how telling, ids ...ObjectID) {
 			}
 			if err := c.publishStored(ids[0], how); err != nil {
 				c.log.Debug("publish", "object", ids[0], "error", err)
-				wait = min(max(2*wait, time.Second), time.Minute) + mrand.N(time.Second)
+				wait = min(max(2*wait, time.Second), tellEvery) + mrand.N(time.Second)
 				if how == soon {
 					how = late
 				}
