@@ -81,6 +81,8 @@ func changeInTheMidst(t *testing.T, origin *lab.Origin, nodes []*lab.Node) {
 	}{
 		{"wget -c", "cache=no-cache", `wget -qO - "$1" | head -c 20000000 >f`, `wget -q -c --tries=3 -O f "$1"`},
 		{"curl -C -", "cache=no-cache", `curl -sf "$1" | head -c 20000000 >f`, `curl -sSf -C - -o f "$1"`},
+		{"aria2c -c", "cache=no-cache/rate=12MiB", `aria2c -q -x1 --auto-save-interval=1 --file-allocation=none -o f "$1" & sleep 2.5; kill -9 $!; cp f.aria2 noted`,
+			`mv noted f.aria2; aria2c -q -c -x1 --max-tries=2 --retry-wait=0 --file-allocation=none -o f "$1"`},
 		{"wget tries again", "rate=32MiB/change=16MiB", `wget -q --tries=3 --waitretry=0 -O f "$1"`, ""},
 		{"aria2c -x16", "rate=24MiB/change=16MiB", `aria2c -q -x16 -s16 -k1M --max-tries=2 --retry-wait=0 --file-allocation=none -o f "$1"`, ""},
 	} {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"hash/maphash"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -24,11 +25,11 @@ import (
 // who starts anew is believed to have given up what broke off before. And it is not
 // only downloads that ask for ranges: who reads here and there in an object is to be
 // left in peace. So a range is refused only where a download that broke off would go on:
-// one with an end, as readers name it, where the answers broke off, give or take what
-// sockets hold; one without, as wget and curl go on, anywhere in what the client may
-// have, as a program that was killed may have saved any beginning. While an answer of
-// the other version is on its way, all are: aria2 fetches many parts at once. Whoever
-// names a version, by If-Range or If-Match, is never refused.
+// anywhere in what the client may have, as a program that was killed may have saved any
+// beginning. That a request names an end does not tell a reader from a download: aria2
+// always does, and what it has noted of its progress may be a minute old. While an answer
+// of the other version is on its way, all are refused: aria2 fetches many parts at once.
+// Whoever names a version, by If-Range or If-Match, is never refused.
 
 // transfers are what clients have begun to read, and do not have yet.
 type transfers struct {
@@ -62,21 +63,30 @@ type transfer struct {
 	last    time.Time          // that something was sent
 }
 
-// mayEndAt reports whether a client may have bytes of t up to pos, and none after it,
-// if it asks for what follows, to an end that it names or not. Who has all may ask for
-// what has been appended since.
-func (t *transfer) mayEndAt(pos int64, closed bool, now time.Time) bool {
+// mayWantRest reports whether a client that goes on with t may ask for r of another
+// version, in whose place t's bytes would be. Who has all may ask for what has been
+// appended since.
+func (t *transfer) mayWantRest(r httpheader.Range, now time.Time) bool {
 	switch {
 	case t.running > 0:
 		return true
-	case now.Sub(t.last) > transferLife, pos >= t.of.length:
+	case now.Sub(t.last) > transferLife, r.From >= t.of.length:
 		return false
-	case t.complete():
-		return t.of.length-inSockets <= pos
-	case closed:
-		return ends(t.has, pos, 0) || ends(t.cut, pos, inSockets)
+	case t.complete(): // and its last bytes may be lost, and whoever names its end knows no other one
+		return r.To == t.of.length || r.To == toTheEnd && t.of.length-inSockets <= r.From
+	case t.looked() && r.To != t.of.length && r.Len() <= glance:
+		return ends(t.has, r.From)
 	}
-	return ends(t.has, pos, 0) || ends(t.cut, pos, t.of.length) || ends(slices.DeleteFunc(slices.Clone(t.has), few), pos, t.of.length)
+	return ends(t.has, r.From) || within(t.cut, r.From) || within(slices.DeleteFunc(slices.Clone(t.has), few), r.From)
+}
+
+// glance is less than a download that breaks off at once goes on with.
+const glance = 512 << 10
+
+// looked reports whether no more came of t than one answer from 0 that broke off early,
+// as when somebody has a look at the first lines.
+func (t *transfer) looked() bool {
+	return len(t.has) == 1 && slices.Equal(t.has, t.cut) && t.has[0].From == 0 && t.has[0].To <= inSockets
 }
 
 // few reports whether those bytes may have been read by somebody who reads here and
@@ -85,16 +95,21 @@ func few(r httpheader.Range) bool { return r.From > 0 && r.Len() <= inSockets }
 
 // goesOnAt reports whether t is likely to go on at pos: there and nowhere else, lest
 // the rest of one of two downloads that broke off becomes that of the other.
-func (t *transfer) goesOnAt(pos int64) bool { return !t.complete() && ends(t.has, pos, 0) }
+func (t *transfer) goesOnAt(pos int64) bool { return !t.complete() && ends(t.has, pos) }
 
 // complete, by all that is known here.
 func (t *transfer) complete() bool {
 	return len(t.has) == 1 && t.has[0].From == 0 && t.has[0].To >= t.of.length
 }
 
-// ends reports whether one of those ranges ends at pos, or not more than slack after it.
-func ends(ranges []httpheader.Range, pos, slack int64) bool {
-	return slices.ContainsFunc(ranges, func(r httpheader.Range) bool { return r.From < pos && pos <= r.To && r.To-pos <= slack })
+// ends reports whether one of those ranges ends at pos.
+func ends(ranges []httpheader.Range, pos int64) bool {
+	return slices.ContainsFunc(ranges, func(r httpheader.Range) bool { return r.To == pos })
+}
+
+// within reports whether pos is in one of those ranges, or where it ends.
+func within(ranges []httpheader.Range, pos int64) bool {
+	return slices.ContainsFunc(ranges, func(r httpheader.Range) bool { return r.From <= pos && pos <= r.To })
 }
 
 // edition is what tells a client's versions of an object apart: what it could see.
@@ -144,30 +159,31 @@ const (
 	goesOn              // it may be the continuation of one
 )
 
-// phaseOf tells that, and the first byte that r is about.
-func phaseOf(r *http.Request) (p phase, from int64) {
+// toTheEnd is what ends a range that names no end.
+const toTheEnd = math.MaxInt64
+
+// phaseOf tells that, and which bytes r is about.
+func phaseOf(r *http.Request) (p phase, asked httpheader.Range) {
 	h := r.Header
+	asked.To = toTheEnd
 	if r.Method == http.MethodHead || len(h["If-Range"])+len(h["If-Match"])+len(h["If-Unmodified-Since"]) > 0 {
-		return apart, 0
+		return apart, asked
 	}
 	if len(h["Range"]) == 0 {
-		return anew, 0
+		return anew, asked
 	}
-	first, _, _ := strings.Cut(strings.ToLower(h.Get("Range")), "-")
+	first, last, _ := strings.Cut(strings.ToLower(h.Get("Range")), "-")
 	from, err := strconv.ParseInt(strings.TrimSpace(strings.TrimPrefix(first, "bytes=")), 10, 64)
-	switch {
-	case err != nil: // the last bytes of whatever it is, or nonsense
-		return apart, 0
-	case from == 0:
-		return anew, 0
+	if err != nil { // the last bytes of whatever it is, or nonsense
+		return apart, asked
 	}
-	return goesOn, from
-}
-
-// namesEnd reports whether r asks for no more than it says.
-func namesEnd(r *http.Request) bool {
-	_, end, _ := strings.Cut(r.Header.Get("Range"), "-")
-	return end != ""
+	if to, err := strconv.ParseInt(strings.TrimSpace(last), 10, 64); err == nil && to < toTheEnd {
+		asked.To = to + 1
+	}
+	if asked.From = from; from == 0 {
+		return anew, asked
+	}
+	return goesOn, asked
 }
 
 // sends notes that v is about to be answered with part of e (from -1 on: with several),
@@ -223,9 +239,9 @@ func (t *transfers) sends(v *visit, who string, e edition, body bool, part httph
 			switch {
 			case !v.mayWant(t):
 			case !t.of.isNot(e):
-				likely = likely || t.goesOnAt(asked)
+				likely = likely || t.goesOnAt(asked.From)
 			default:
-				other = other || t.mayEndAt(asked, namesEnd(v.r), now)
+				other = other || t.mayWantRest(asked, now)
 			}
 		}
 		if other && !likely {
@@ -239,7 +255,7 @@ func (t *transfers) sends(v *visit, who string, e edition, body bool, part httph
 		}
 		all[i].running++
 		all[i].last = now
-		v.sent = sending{t, all[i], part, namesEnd(v.r)}
+		v.sent = sending{t, all[i], part, asked.To != toTheEnd}
 	}
 	t.keepLocked(at, all)
 	return nil

@@ -279,17 +279,22 @@ func TestRangesOfAChangedObject(t *testing.T) {
 		refuse []int64 // in MiB, from where version 2 is asked for
 		answer []int64
 		closed bool // to an end that the request names
+		last   bool // and that is the object's
 	}{
 		"a download broke off":       {before: []answered{get(1, 50*mb)}, refuse: []int64{1, 42, 45, 50}, answer: []int64{51, 90}},
-		"and parts are asked for":    {before: []answered{get(1, 50*mb)}, refuse: []int64{42, 45, 50}, answer: []int64{1, 30, 41, 51, 90}, closed: true},
+		"and parts are asked for":    {before: []answered{get(1, 50*mb)}, refuse: []int64{1, 30, 42, 45, 50}, answer: []int64{51, 90}, closed: true},
 		"its last bytes may be lost": {before: []answered{get(1, 100*mb)}, refuse: []int64{92, 99}, answer: []int64{50, 91, 100}},
+		"it has all, and reads":      {before: []answered{get(1, 100*mb)}, answer: []int64{1, 50, 92, 99}, closed: true},
+		"and its client forgot some": {before: []answered{get(1, 100*mb)}, refuse: []int64{1, 50, 99}, last: true},
+		"a look at its beginning":    {before: []answered{get(1, 3*mb)}, refuse: []int64{1, 2, 3}, answer: []int64{4}},
+		"and then another one":       {before: []answered{get(1, 3*mb)}, refuse: []int64{3}, answer: []int64{1, 2, 4}, closed: true},
 		"in segments": {
 			before: []answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, 10 * mb}},
-			refuse: []int64{5, 15, 20, 45, 50}, answer: []int64{40, 60},
+			refuse: []int64{5, 15, 20, 40, 45, 50}, answer: []int64{30, 60},
 		},
 		"in segments, of which one goes on": {
 			before: []answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, 10 * mb}},
-			refuse: []int64{20, 45, 50}, answer: []int64{5, 15, 40, 60}, closed: true,
+			refuse: []int64{5, 15, 20, 40, 45, 50}, answer: []int64{30, 60}, closed: true,
 		},
 		"in segments, of which one runs": {
 			before: []answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, -1}},
@@ -318,7 +323,10 @@ func TestRangesOfAChangedObject(t *testing.T) {
 				}
 			}
 			field := fmt.Sprintf("Range: bytes=%d-", asked*mb)
-			if c.closed {
+			switch {
+			case c.last:
+				field += fmt.Sprint(100*mb - 1)
+			case c.closed:
 				field += fmt.Sprint(asked*mb + 99)
 			}
 			v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/", field)}}
