@@ -918,8 +918,9 @@ func TestModePassTurnsCachingOff(t *testing.T) {
 	n.get(o.url + "/x.iso")
 	c.took()
 	mode = "pass"
-	if _, got := n.get(o.url + "/x.iso"); got != o.body {
-		t.Error("wrong bytes")
+	res, got := n.get(o.url + "/x.iso")
+	if got != o.body || res.Header.Get("Cache-Status") != "" { // of no cache
+		t.Errorf("%d bytes, %v", len(got), res.Header)
 	}
 	c.wantCalls("")
 	if len(o.took()) != 2 {

@@ -73,7 +73,10 @@ func TestProxyStatusMember(t *testing.T) {
 func TestCacheStatusOfRules(t *testing.T) {
 	o := newStore(t, "body")
 	n, _ := startSmall(t, Config{}, policy.Rule{Path: "/passed", Route: policy.Pass},
-		policy.Rule{Path: "/keyed", Key: policy.KeyRule{IgnoreParams: []string{"utm_*"}}})
+		policy.Rule{
+			Path: "/keyed", Key: policy.KeyRule{IgnoreParams: []string{"utm_*", "no", "past"}},
+			NoCache: texts[policy.Predicate](t, "$arg_no"), CacheBypass: texts[policy.Predicate](t, "$arg_past"),
+		})
 	key := `key="` + o.url + `/keyed?a=1"`
 	for _, c := range []struct{ method, path, want string }{
 		{"GET", "/passed", "n1;fwd=bypass;fwd-status=200;detail=rule"},
@@ -81,6 +84,8 @@ func TestCacheStatusOfRules(t *testing.T) {
 		{"GET", "/plain", "n1;fwd=uri-miss;fwd-status=200;stored"},
 		{"GET", "/keyed?a=1&utm_x=2", "n1;fwd=uri-miss;fwd-status=200;stored;" + key},
 		{"GET", "/keyed?utm_x=3&a=1", "n1;hit;ttl=60;" + key},
+		{"GET", "/keyed?past=1&a=1", "n1;fwd=bypass;fwd-status=200;stored;" + key},
+		{"GET", "/keyed?no=1&a=2", "n1;fwd=uri-miss;fwd-status=200;" + strings.Replace(key, "a=1", "a=2", 1) + ";detail=no_cache"},
 	} {
 		res, _ := n.do(request(t, c.method, o.url+c.path))
 		n.work.Wait()
@@ -96,7 +101,7 @@ func TestProxyStatusOfTunnels(t *testing.T) {
 	n := start(t, Config{ConnectPorts: []int{1}}, origin.Config{})
 	c := n.dial()
 	c.send("CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n")
-	if head := c.head(); !strings.Contains(head, `error=connection_refused;next-hop="127.0.0.1"`) {
+	if head := c.head(); !strings.Contains(head, `error=connection_refused;next-hop="127.0.0.1:1"`) {
 		t.Error(head)
 	}
 }

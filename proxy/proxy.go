@@ -219,7 +219,7 @@ func (p *Proxy) beside(x *exchange, route policy.Route) {
 			p.invalidate(x.r.Context(), u, x.r.Header)
 		}
 		if !p.passing() { // else there is no cache that could say something
-			p.cacheStatus(res.Header, besideStatus(route, res.StatusCode))
+			p.cacheMember(res.Header, besideStatus(route, res.StatusCode))
 		}
 		return nil
 	}

@@ -308,7 +308,9 @@ func parsePlain(b []byte) *http.Request {
 		case "":
 			return nil
 		case "Host":
-			hosts++
+			if hosts++; !isHost(value) {
+				return nil
+			}
 		case "Connection", "Proxy-Connection":
 			if !strings.EqualFold(value, "keep-alive") {
 				return nil
@@ -349,6 +351,12 @@ func isPlain(s string) bool {
 		}
 	}
 	return true
+}
+
+// isHost reports whether s may be a host, with a port or without, in the letters that
+// most have: net/http judges others.
+func isHost(s string) bool {
+	return strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:_-[]") == ""
 }
 
 // isText reports whether s is printable ASCII.

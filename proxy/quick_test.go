@@ -9,14 +9,17 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"regexp"
 	"testing"
 	"time"
 
+	"shatabdi/policy"
 	"shatabdi/proxy/small"
 )
 
 func startQuick(t *testing.T) (*node, *store) {
-	return startCached(t, newFake(t), Config{Small: small.New(small.Config{Size: 1 << 20})}), newStore(t, body(900))
+	rule := policy.Rule{Path: "/keyed", Key: policy.KeyRule{IgnoreQuery: true}}
+	return startCached(t, newFake(t), Config{Small: small.New(small.Config{Size: 1 << 20})}, rule), newStore(t, body(900))
 }
 
 func (w *wire) answer(r *http.Request) (*http.Response, string) {
@@ -31,6 +34,8 @@ func (w *wire) answer(r *http.Request) (*http.Response, string) {
 	}
 	return res, string(b)
 }
+
+var ttl = regexp.MustCompile(`;ttl=-?\d+`)
 
 // What is answered before net/http sees it is answered in the same way: a field that
 // it must judge makes the difference.
@@ -56,7 +61,7 @@ func TestQuickAnswersAreTheSame(t *testing.T) {
 		}
 		io.WriteString(w, o.body)
 	})
-	for _, path := range []string{"/200", "/404", "/empty", "/204", "/301", "/coded"} {
+	for _, path := range []string{"/200", "/404", "/empty", "/204", "/301", "/coded", "/keyed?a=1"} {
 		n.get(o.url+path, "Accept-Encoding: br")
 		eventually(t, path+" is stored", func() bool {
 			res, _ := n.get(o.url+path, "Accept-Encoding: br", "Cache-Control: only-if-cached")
@@ -70,7 +75,7 @@ func TestQuickAnswersAreTheSame(t *testing.T) {
 					w.send("GET %s%s HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\n%s%s\r\n", o.url, path, fields, odd)
 					res, body := w.answer(nil)
 					res.Header.Del("Age")
-					res.Header.Del("Cache-Status")
+					res.Header.Set("Cache-Status", ttl.ReplaceAllString(res.Header.Get("Cache-Status"), ""))
 					answers[i] = fmt.Sprint(res.Status, res.Proto, res.ContentLength, res.Close, res.TransferEncoding, res.Header, len(body), body == o.body)
 				}
 			}
@@ -146,6 +151,14 @@ func TestQuickConnectionIsHandedOver(t *testing.T) {
 			hit(w)
 			if rest, err := w.rest(); rest != "" || err != nil {
 				t.Errorf("%q, %v", rest, err)
+			}
+		},
+		"no host at all": func(w *wire) {
+			w.send("%s", get)
+			hit(w)
+			w.send("GET %s HTTP/1.1\r\nHost: a b\r\n\r\n", url)
+			if res, _ := w.answer(nil); res.StatusCode != 400 {
+				t.Errorf("%s", res.Status)
 			}
 		},
 		"HTTP/1.0": func(w *wire) {

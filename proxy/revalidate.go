@@ -93,7 +93,8 @@ func (p *Proxy) ask(v *visit, obj object, d policy.Verdict) (again bool) {
 		return false
 	case q.failure != 0 && v.route.Cache.StaleOn(q.failure, v.req, &ver.Stored, p.cfg.Now()):
 		v.outcome, v.trouble = outcomeStale, q.trouble
-		status := cacheStatus{CacheStatus: d.Forwarded(policy.TakeStale, 0), collapsed: true}
+		status := cacheStatus{CacheStatus: d.Forwarded(policy.TakeStale, q.trouble.received)}
+		status.collapsed = status.Fwd != ""
 		p.serve(v, obj, ver.Stored, status)
 		return false
 	case q.err != nil && v.waits > 1: // the first may lie with the request that asked
@@ -241,9 +242,9 @@ func failureOf(err error) policy.Failures {
 	switch origin.KindOf(err) {
 	case origin.KindCanceled, origin.KindDenied, origin.KindLoop, origin.KindScheme:
 		return 0
-	case origin.KindDNSTimeout, origin.KindDialTimeout, origin.KindHeaderTimeout:
+	case origin.KindDNSTimeout, origin.KindDialTimeout, origin.KindHeaderTimeout, origin.KindStalled:
 		return policy.TimedOut
-	case origin.KindProtocol, origin.KindHeaderSize:
+	case origin.KindProtocol, origin.KindHeaderSize, origin.KindCoding:
 		return policy.InvalidAnswer
 	}
 	return policy.Unreachable

@@ -322,6 +322,73 @@ func TestFailureOfOneRequest(t *testing.T) {
 	wg.Wait()
 }
 
+// Who waits for another's question hears of the origin's trouble, too; and has waited
+// for an answer only where one came.
+func TestTroubleOfAnothersQuestion(t *testing.T) {
+	for _, c := range []struct {
+		name, status, proxy string
+		answer              http.HandlerFunc
+	}{
+		{"an error", ";fwd=stale;fwd-status=503;collapsed;detail=stale-if-error", ";received-status=503",
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }},
+		{"no answer", ";hit;ttl=-", ";error=connection_terminated",
+			func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newStore(t, body(5000))
+			o.set("Cache-Control", "max-age=60, stale-if-error=86400")
+			p, _ := stale(t, o)
+			arrived, _ := slow(t, o, 2, c.answer)
+			var wg sync.WaitGroup
+			one := func() {
+				res, got := p.get(o.url + "/x")
+				if res.StatusCode != 200 || got != o.body || !strings.Contains(res.Header.Get("Proxy-Status"), c.proxy) {
+					t.Errorf("%s, %q", res.Status, res.Header["Proxy-Status"])
+				}
+				// The one who asked has not waited for another's answer.
+				status := res.Header.Get("Cache-Status")
+				if !strings.Contains(status, c.status) && !strings.Contains(status, strings.ReplaceAll(c.status, ";collapsed", "")) {
+					t.Error(status)
+				}
+				if strings.Contains(status, "hit") && strings.Contains(status, "collapsed") {
+					t.Error("neither sent on nor served:", status)
+				}
+			}
+			wg.Go(one)
+			<-arrived
+			wg.Go(one)
+			wg.Wait()
+		})
+	}
+}
+
+// Every kind of failure means something to policy, by nginx's words.
+func TestFailureOfKinds(t *testing.T) {
+	want := map[origin.Kind]policy.Failures{
+		origin.KindDenied: 0, origin.KindLoop: 0, origin.KindScheme: 0, origin.KindCanceled: 0,
+		origin.KindDNSTimeout: policy.TimedOut, origin.KindDialTimeout: policy.TimedOut,
+		origin.KindHeaderTimeout: policy.TimedOut, origin.KindStalled: policy.TimedOut,
+		origin.KindProtocol: policy.InvalidAnswer, origin.KindHeaderSize: policy.InvalidAnswer, origin.KindCoding: policy.InvalidAnswer,
+		origin.KindDNS: policy.Unreachable, origin.KindRefused: policy.Unreachable, origin.KindUnroutable: policy.Unreachable,
+		origin.KindUnavailable: policy.Unreachable, origin.KindTerminated: policy.Unreachable, origin.KindIncomplete: policy.Unreachable,
+		origin.KindTLS: policy.Unreachable, origin.KindCertificate: policy.Unreachable, origin.KindAlert: policy.Unreachable,
+	}
+	for kind := range answers {
+		if _, told := want[kind]; !told {
+			t.Errorf("no row says what %s means", kind)
+		}
+	}
+	for kind, failure := range want {
+		if got := failureOf(&origin.Error{Kind: kind}); got != failure {
+			t.Errorf("%s: %v, want %v", kind, got, failure)
+		}
+		status, _, _, _ := explain(&origin.Error{Kind: kind})
+		if failure == policy.TimedOut && status != 504 || failure == policy.Unreachable && status/100 != 5 {
+			t.Errorf("%s is answered %d", kind, status)
+		}
+	}
+}
+
 // What a request's own cookie keeps from being stored says nothing of the next.
 func TestHitForMiss(t *testing.T) {
 	c, o := newFake(t), newStore(t, body(5000))

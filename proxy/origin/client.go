@@ -182,9 +182,10 @@ func (c *Client) refuse(req *http.Request) *Error {
 // DialContext connects to host:port like the requests do: by Hosts, then DNS,
 // and never to a refused address. Errors are *Error.
 func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	asked := addr
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, c.failed(addr, &Error{Kind: KindDNS, Err: err})
+		return nil, c.failed(asked, &Error{Kind: KindDNS, Err: err})
 	}
 	if ip, ok := c.hosts[canonicalHost(host)]; ok {
 		addr = net.JoinHostPort(ip.String(), port)
@@ -192,7 +193,7 @@ func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Con
 	d := net.Dialer{Timeout: c.timeout, ControlContext: c.guard.control}
 	conn, err := d.DialContext(ctx, network, addr)
 	if err != nil {
-		return nil, c.failed(host, &Error{Kind: dialKind(err), Err: err})
+		return nil, c.failed(asked, &Error{Kind: dialKind(err), Err: err})
 	}
 	return conn, nil
 }
