@@ -22,7 +22,9 @@ import (
 // as if the request had an If-Match: all three then end with an error.
 //
 // A client is an address and a User-Agent. Two that share both may be taken for one;
-// who starts anew is believed to have given up what broke off before. And it is not
+// who starts anew is believed to have given up what broke off before, but for another
+// version of the same length only after more than a look at it: aria2 begins with a
+// request for all also when it goes on, and lets go of that. And it is not
 // only downloads that ask for ranges: who reads here and there in an object is to be
 // left in peace. So a range is refused only where a download that broke off would go on:
 // anywhere in what the client may have, as a program that was killed may have saved any
@@ -58,6 +60,7 @@ type transfer struct {
 	of      edition
 	variant policy.Stored // what selects it, and no more of that
 	running int
+	anew    int                // of those: from the beginning
 	has     []httpheader.Range // of what was sent; in order, apart from each other
 	cut     []httpheader.Range // of that, answers that broke off, or may have without a sign: nobody named their end
 	last    time.Time          // that something was sent
@@ -94,8 +97,11 @@ func (t *transfer) looked() bool {
 func few(r httpheader.Range) bool { return r.From > 0 && r.Len() <= inSockets }
 
 // goesOnAt reports whether t is likely to go on at pos: there and nowhere else, lest
-// the rest of one of two downloads that broke off becomes that of the other.
-func (t *transfer) goesOnAt(pos int64) bool { return !t.complete() && ends(t.has, pos) }
+// the rest of one of two downloads that broke off becomes that of the other. One that
+// has begun anew, and runs, may be one of many parts.
+func (t *transfer) goesOnAt(pos int64) bool {
+	return t.anew > 0 || !t.complete() && ends(t.has, pos)
+}
 
 // complete, by all that is known here.
 func (t *transfer) complete() bool {
@@ -232,7 +238,9 @@ func (t *transfers) sends(v *visit, who string, e edition, body bool, part httph
 	all := t.ofLocked(at)
 	switch phase {
 	case anew:
-		all = slices.DeleteFunc(slices.Clone(all), func(t *transfer) bool { return t.running == 0 && v.mayWant(t) })
+		all = slices.DeleteFunc(slices.Clone(all), func(t *transfer) bool {
+			return t.running == 0 && v.mayWant(t) && (t.of.length != e.length || t.complete() && !t.of.isNot(e))
+		})
 	case goesOn:
 		likely, other := false, false
 		for _, t := range all {
@@ -255,7 +263,15 @@ func (t *transfers) sends(v *visit, who string, e edition, body bool, part httph
 		}
 		all[i].running++
 		all[i].last = now
-		v.sent = sending{t, all[i], part, asked.To != toTheEnd}
+		v.sent = sending{transfers: t, of: all[i], part: part, closed: asked.To != toTheEnd, anew: phase == anew}
+		if phase == anew {
+			all[i].anew++
+			for _, other := range all {
+				if other.of.isNot(e) && v.mayWant(other) {
+					v.sent.before = append(v.sent.before, other)
+				}
+			}
+		}
 	}
 	t.keepLocked(at, all)
 	return nil
@@ -289,6 +305,8 @@ type sending struct {
 	of     *transfer
 	part   httpheader.Range
 	closed bool // the client named an end
+	anew   bool
+	before []*transfer // which it gives up, if it is more than a look
 }
 
 // end notes that n bytes were sent, and that was all of the answer.
@@ -300,6 +318,16 @@ func (s sending) end(n int64, now time.Time) {
 	defer s.mu.Unlock()
 	x := s.of
 	x.running--
+	if s.anew {
+		x.anew--
+	}
+	if n >= inSockets {
+		for _, other := range s.before {
+			if other.running == 0 {
+				other.has, other.cut = nil, nil
+			}
+		}
+	}
 	x.last = now
 	got := httpheader.Range{From: s.part.From, To: s.part.From + n}
 	if len(x.has) < hasMax { // else it will never have proved complete

@@ -304,6 +304,10 @@ func TestRangesOfAChangedObject(t *testing.T) {
 		"read here and there":          {before: []answered{part(1, 96*mb, 100*mb), part(1, 50*mb, 52*mb)}, refuse: []int64{52}, answer: []int64{40, 50, 51, 96, 98, 99}},
 		"and the new one too":          {before: []answered{part(1, 50*mb, 52*mb), part(2, 50*mb, 52*mb)}, answer: []int64{50, 52}},
 		"given up":                     {before: []answered{get(1, 50*mb), get(2, 100*mb)}, answer: []int64{20, 50}},
+		"given up for a look":          {before: []answered{get(1, 50*mb), get(2, 3*mb)}, refuse: []int64{1, 20, 50}, answer: []int64{3, 51}},
+		"a look at what is the same":   {before: []answered{get(1, 50*mb), get(1, 3*mb)}, refuse: []int64{3, 20, 50}, answer: []int64{51}},
+		"all of it, and then some":     {before: []answered{get(1, 100*mb), get(1, 50*mb)}, refuse: []int64{20, 50}, answer: []int64{51}},
+		"in parts, anew":               {before: []answered{get(1, 50*mb), get(2, -1)}, answer: []int64{20, 50, 60}},
 		"another is slow":              {before: []answered{get(1, -1)}, refuse: []int64{1, 50, 99}},
 		"another is slow, this is not": {before: []answered{get(1, -1), get(2, 50*mb)}, refuse: []int64{20, 45, 60}, answer: []int64{50}},
 	} {
