@@ -187,6 +187,9 @@ func warmupText(w api.Warmup) string {
 	if w.Passed > 0 {
 		text += fmt.Sprintf(", %d passed through and not kept", w.Passed)
 	}
+	if w.NotKept > 0 {
+		text += fmt.Sprintf(", %d not kept over a restart", w.NotKept)
+	}
 	return text + ": " + size(w.Bytes) + shareText(w.From)
 }
 
@@ -202,7 +205,10 @@ func explainWarmup(w api.Warmup) error {
 	case w.Failed > 0:
 		first := w.Failures[0]
 		return &cliError{exitPartial, fmt.Errorf("%d of %d %s could not be had; the first is %s: %s",
-			w.Failed, w.Objects, plural(w.Objects, "object"), first.URL, first.Error), ""}
+			w.Failed, w.Objects, plural(w.Objects, "object"), first.URL, first.Error), "the same command tries again, and what is here costs nothing; `shatabdi explain URL` asks why"}
+	case w.NotKept > 0 && w.State != "running":
+		return &cliError{exitPartial, fmt.Errorf("the daemon started again, and %d %s did not go on: their queries may have been credentials, which are kept nowhere",
+			w.NotKept, plural(w.NotKept, "URL")), "order them again"}
 	case away > 0 && w.State != "running":
 		return &cliError{exitPartial, fmt.Errorf("%d of %d %s away", away, len(w.Nodes), plural(len(w.Nodes), "node")), "it goes on when they come again; `shatabdi warmups " + w.ID + "`"}
 	}

@@ -22,6 +22,7 @@ type Warmup struct {
 	Done     int             `json:"done" minimum:"0"`
 	Passed   int             `json:"passed" minimum:"0" doc:"Of those done: responses that passed through, too small for the cache or not to be stored."`
 	Failed   int             `json:"failed" minimum:"0"`
+	NotKept  int             `json:"not_kept,omitempty" minimum:"0" doc:"It went on after a restart without so many, which it does not count otherwise: their URLs may have held credentials, which are kept nowhere. Order them again."`
 	Bytes    int64           `json:"bytes" minimum:"0"`
 	Total    int64           `json:"total_bytes" minimum:"0" doc:"Of those whose length is known by now."`
 	From     From            `json:"from"`
@@ -54,7 +55,7 @@ type WarmupOrder struct {
 
 func (s *service) registerWarmups(api huma.API) {
 	create := operation("create-warmup", http.MethodPost, "warmups", "Make this node's cache, or those of several, have a list of objects")
-	create.Description = "They come from peers first, and from the origin once for the whole cluster. Each is a download of its own. What is not over goes on when the daemon starts again, but for URLs with a query that may be a credential. With nodes or all it is kept in the directory: it goes on when this node does not, each node goes on with its part when it was away, and it is forgotten a day after it was last heard of. A manifest is read by each node then."
+	create.Description = "They come from peers first, and from the origin once for the whole cluster. Each is a download of its own. What is not over goes on when the daemon starts again, but for URLs with a query that may be a credential (not_kept). With nodes or all it is kept in the directory: it goes on when this node does not, each node goes on with its part when it was away, and it is forgotten a day after it was last heard of. A manifest is read by each node then."
 	create.DefaultStatus = http.StatusCreated
 	create.MaxBodyBytes = 16 << 20
 	huma.Register(api, create, func(ctx context.Context, in *struct{ Body WarmupOrder }) (*struct{ Body Warmup }, error) {
@@ -152,11 +153,11 @@ func (s *service) listed(ctx context.Context, o WarmupOrder) (urls []string, err
 
 func (s *service) warmup(w download.Warmup) Warmup {
 	out := Warmup{
-		ID: w.ID, State: "running", Objects: w.Objects, Done: w.Done, Passed: w.Passed, Failed: w.Failed,
+		ID: w.ID, State: "running", Objects: w.Objects, Done: w.Done, Passed: w.Passed, Failed: w.Failed, NotKept: w.NotKept,
 		Bytes: w.Bytes, Total: w.Total, From: from(w.From), Failures: []WarmupFailure{}, Created: w.Created.UTC().Truncate(time.Millisecond),
 	}
 	switch {
-	case w.Over && w.Failed > 0:
+	case w.Partial():
 		out.State = "partial"
 	case w.Over:
 		out.State = "done"

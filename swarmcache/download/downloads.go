@@ -564,22 +564,3 @@ func NewID() string {
 	rand.Read(b[:])
 	return fmt.Sprintf("%016x", time.Now().UnixNano()) + hex.EncodeToString(b[:])
 }
-
-// collector counts downloads by state.
-type collector struct{ m *Downloads }
-
-var described = prometheus.NewDesc("shatabdi_downloads", "Downloads ordered over the API that are remembered, by state.", []string{"state"}, nil)
-
-func (collector) Describe(ch chan<- *prometheus.Desc) { ch <- described }
-
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	count := map[string]int{}
-	c.m.mu.Lock()
-	for _, d := range c.m.all {
-		count[d.state]++
-	}
-	c.m.mu.Unlock()
-	for _, s := range States {
-		ch <- prometheus.MustNewConstMetric(described, prometheus.GaugeValue, float64(count[s]), s)
-	}
-}

@@ -25,6 +25,7 @@ type warmup struct {
 	final     *Warmup     // then
 	ended     time.Time   // when that was found
 	kept      bool        // it has a record, and goes on after a restart
+	notKept   int         // of those of before a restart
 }
 
 // Warmup is a list of objects that the cache is to have, as far as it has come.
@@ -37,6 +38,7 @@ type Warmup struct {
 	Done      int
 	Passed    int // of those done: the response passed through, too small for the cache or not to be stored
 	Failed    int
+	NotKept   int // when the daemon stopped: their URLs may have held credentials
 	Bytes     int64
 	Total     int64 // of those whose length is known
 	From      Sources
@@ -52,6 +54,9 @@ type Failure struct {
 
 // maxFailures are shown.
 const maxFailures = 20
+
+// Partial says that it is over without everything that was ordered.
+func (w Warmup) Partial() bool { return w.Over && w.Failed+w.NotKept > 0 }
 
 // Err says that not everything could be had; nil: it could, or is coming.
 func (w Warmup) Err() error {
@@ -269,7 +274,7 @@ func (m *Downloads) warmupLocked(w *warmup) Warmup {
 	if w.final != nil {
 		return *w.final
 	}
-	st := Warmup{ID: w.id, Created: w.created, Part: w.part, Objects: len(w.downloads)}
+	st := Warmup{ID: w.id, Created: w.created, Part: w.part, Objects: len(w.downloads), NotKept: w.notKept}
 	for _, d := range w.downloads {
 		p := d.get.Progress()
 		st.Bytes += p.Bytes

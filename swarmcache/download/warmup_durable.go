@@ -17,21 +17,24 @@ type warmRecord struct {
 	Created time.Time `json:"created"`
 	URLs    []string  `json:"urls"`
 	Pinned  []bool    `json:"pinned"` // each of them, or not
+	LeftOut int       `json:"left_out,omitempty"`
 }
 
 // warmInStore begins the names of their records.
 const warmInStore = "warmup/"
 
 // WarmDurably is Warm of this node's own, and goes on after a restart. URLs with a
-// query that may be a credential are kept nowhere, and do not.
+// query that may be a credential are kept nowhere, and do not: it then says how many.
 func (m *Downloads) WarmDurably(specs []Spec) (Warmup, error) {
 	w := &warmup{id: NewID(), created: time.Now(), kept: m.cfg.Store != nil}
 	if w.kept {
 		r := warmRecord{ID: w.id, Created: w.created}
 		for _, s := range specs {
-			if _, query, _ := strings.Cut(s.URL, "?"); !policy.Signed(query) {
-				r.URLs, r.Pinned = append(r.URLs, s.URL), append(r.Pinned, s.Pin)
+			if _, query, _ := strings.Cut(s.URL, "?"); policy.Signed(query) {
+				r.LeftOut++
+				continue
 			}
+			r.URLs, r.Pinned = append(r.URLs, s.URL), append(r.Pinned, s.Pin)
 		}
 		b, err := json.Marshal(r)
 		if err == nil {
@@ -77,10 +80,14 @@ func (m *Downloads) restoreWarmups() {
 		for i, u := range r.URLs {
 			specs = append(specs, Spec{URL: u, Pin: r.Pinned[i], later: true})
 		}
-		if _, err := m.warm(&warmup{id: r.ID, created: r.Created, kept: true}, specs); err != nil {
+		if _, err := m.warm(&warmup{id: r.ID, created: r.Created, kept: true, notKept: r.LeftOut}, specs); err != nil {
 			m.cfg.Logger.Warn("a warm-up does not go on", "warmup", r.ID, "error", err)
 			continue
 		}
 		m.cfg.Logger.Info("a warm-up goes on", "warmup", r.ID, "objects", len(specs))
+		if r.LeftOut > 0 {
+			m.cfg.Logger.Warn("a warm-up goes on without URLs that may have held credentials, which are kept nowhere; order them again",
+				"warmup", r.ID, "left_out", r.LeftOut)
+		}
 	}
 }

@@ -1,8 +1,13 @@
 package download
 
 import (
+	"bytes"
+	"log/slog"
+	"maps"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A warm-up of this node's own that was not over goes on under its id; what may be a
@@ -29,14 +34,47 @@ func TestWarmupsSurviveARestart(t *testing.T) {
 		t.Errorf("kept: %s", text)
 	}
 
-	after := New(Config{Transport: plain(), Store: kept})
+	var log bytes.Buffer
+	reg := prometheus.NewPedanticRegistry()
+	after := New(Config{Transport: plain(), Store: kept, Registerer: reg, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	defer after.Close()
 	after.Restore(nil)
 	st, err := after.Warmed(t.Context(), w.ID)
-	if err != nil || st.Done != 2 || st.Part || !st.Created.Equal(w.Created) {
+	if err != nil || st.Done != 2 || st.NotKept != 1 || st.Part || !st.Created.Equal(w.Created) {
 		t.Errorf("%+v, %v", st, err)
+	}
+	if got, want := told(t, reg, "shatabdi_warmup"), map[string]float64{
+		"shatabdi_warmups running": 0, "shatabdi_warmups done": 0, "shatabdi_warmups partial": 1,
+		"shatabdi_warmup_objects waiting": 0, "shatabdi_warmup_objects done": 2, "shatabdi_warmup_objects failed": 0, "shatabdi_warmup_objects not_kept": 1,
+		"shatabdi_warmup_bytes": 2000, "shatabdi_warmup_wanted_bytes": 2000,
+	}; !maps.Equal(got, want) {
+		t.Errorf("metrics: %v, want %v", got, want)
+	}
+	if text := log.String(); !strings.Contains(text, "left_out=1") || strings.Contains(text, "hush") {
+		t.Errorf("logged: %s", text)
 	}
 	if text := kept.text(); text != "" {
 		t.Errorf("kept when it is over: %s", text)
 	}
+}
+
+// told are the metrics whose names begin so, by name and state.
+func told(t *testing.T, reg *prometheus.Registry, prefix string) map[string]float64 {
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			if strings.HasPrefix(name, prefix) {
+				all[name] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return all
 }
