@@ -22,6 +22,8 @@ type site struct {
 	index *cachetest.Index
 	dir   string
 
+	small func(policy.Key) int // purges what is kept elsewhere; nil: nothing is
+
 	mu     sync.Mutex // guards the fields below
 	purged []policy.Key
 	doubts int
@@ -42,6 +44,9 @@ func (s *site) start(t *testing.T, d *cachetest.Directories, ahead time.Duration
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.purged = append(s.purged, key)
+			if s.small != nil {
+				return s.small(key)
+			}
 			return 0
 		},
 		Distrusted: func() {

@@ -11,7 +11,8 @@ import (
 	"shatabdi/swarmcache/events"
 )
 
-// A soft purge takes no byte away. What its key selected must be confirmed by the
+// A soft purge takes no byte of an object away. (What is small goes: to have it
+// confirmed costs the origin as much as to have it sent.) What its key selected must be confirmed by the
 // origin before it is used again, on every node: what is here is marked so, in the
 // catalogue too, and what the directory tells is taken for so as long as the purge
 // stands, if its response may be older than that. Who has marked something publishes

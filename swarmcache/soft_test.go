@@ -120,3 +120,40 @@ func TestSoftPurgeOutlivesItself(t *testing.T) {
 		t.Error("it counts again")
 	}
 }
+
+// A soft purge of one node has that one ask the origin, for what is small anew, and
+// tells no other. What the origin was asked for before is not stored after it.
+func TestSoftPurgeOfOneNode(t *testing.T) {
+	d := cachetest.NewDirectory()
+	m := newMemory("a", 1<<20)
+	key := policy.Key(m.name)
+	asked, there := newSite(t, "asked"), newSite(t, "there")
+	a, b := asked.start(t, d, 0), there.start(t, d, 0)
+	fill(t, a, m).Close()
+	fill(t, b, m).Close()
+	mark := a.Mark(key)
+	asked.small = func(k policy.Key) int {
+		if k != key || !mark.Past() {
+			t.Errorf("%s is removed while what comes in may still be stored", k)
+		}
+		return 2
+	}
+	if had, err := a.PurgeHere(key, true); err != nil || had != 3 {
+		t.Fatal(had, err)
+	}
+	invalid := func(c *swarmcache.Cache) bool {
+		t.Helper()
+		obj, err := c.Lookup(t.Context(), key, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer obj.Close()
+		return obj.Version().Stored.Invalid
+	}
+	if !invalid(a) || invalid(b) || there.heard(m.name) {
+		t.Error("not this node alone asks the origin")
+	}
+	if a = asked.restart(t, a, d, 0); !invalid(a) {
+		t.Error("after a restart it is believed")
+	}
+}

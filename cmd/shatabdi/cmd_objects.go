@@ -184,7 +184,7 @@ request asks the origin.
 Without a URL the flags choose, from what is on this node and what the directory
 knows of all others, and all that are given must fit. What is found goes from every
 node, or with --node what is on this one from it only. With --soft it stays, and the
-origin must confirm it before any of them uses it again.`,
+origin must confirm it before any of them uses it again; small responses go.`,
 		Example: `  shatabdi purge http://example.com/large.iso
   shatabdi purge http://example.com/large.iso --node --dry-run
   shatabdi purge --match "http://example.com/nightly/*" --older-than 24h --dry-run

@@ -25,7 +25,7 @@ type Purged struct {
 type PurgeURL struct {
 	URL    string `json:"url" minLength:"1" maxLength:"8192" doc:"As clients ask for it, http:// or https://"`
 	Scope  string `json:"scope,omitempty" enum:"node,cluster" default:"cluster" doc:"node: this one alone, which may get it from the others again."`
-	Soft   bool   `json:"soft,omitempty" doc:"It stays, and the origin must confirm it before any node uses it again."`
+	Soft   bool   `json:"soft,omitempty" doc:"It stays, and the origin must confirm it before any node uses it again; small responses go."`
 	DryRun bool   `json:"dry_run,omitempty" doc:"Tell only what would be: removed and count are of this node's objects, what is small and in memory left out, and with scope cluster of those that the directory knows beside them."`
 }
 
@@ -50,7 +50,7 @@ type PurgeOrder struct {
 	OlderThan string `json:"older_than,omitempty" maxLength:"32" doc:"Since it came, such as 24h."`
 	UnusedFor string `json:"unused_for,omitempty" maxLength:"32" doc:"Since it was used, such as 24h."`
 	Scope     string `json:"scope,omitempty" enum:"node,cluster" default:"cluster" doc:"cluster: what the directory knows and what is found here, and every node forgets it, those that are away when they come again. Of what only others have the age counts from its last response, and nobody here knows of its use: with unused_for only what is found here goes."`
-	Soft      bool   `json:"soft,omitempty" doc:"It stays, and the origin must confirm it before it is used again."`
+	Soft      bool   `json:"soft,omitempty" doc:"It stays, and the origin must confirm it before it is used again; small responses go."`
 	DryRun    bool   `json:"dry_run,omitempty" doc:"Tell only what would be."`
 }
 
