@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
@@ -134,6 +135,10 @@ func writeReady(w io.Writer, report api.Readiness) {
 func writeTable(w io.Writer, rows [][]string) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
+		row = slices.Clone(row)
+		for i, cell := range row {
+			row[i] = plain(cell)
+		}
 		fmt.Fprintln(tw, strings.TrimRight(strings.Join(row, "\t"), "\t"))
 	}
 	tw.Flush()

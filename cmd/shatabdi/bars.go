@@ -53,7 +53,7 @@ func addBar(bars *mpb.Progress, name string, now func() amount) *mpb.Bar {
 		return decor.Any(func(decor.Statistics) string { return say(now()) }, decor.WC{W: width})
 	}
 	return bars.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
-		mpb.PrependDecorators(decor.Name(shorten(name, nameColumn), decor.WC{W: nameColumn, C: decor.DindentRight})),
+		mpb.PrependDecorators(decor.Name(columnName(name), decor.WC{W: nameColumn, C: decor.DindentRight})),
 		mpb.AppendDecorators(
 			text(doneColumn, amount.done),
 			text(rateColumn, func(a amount) string { return size(a.rate) + "/s" }),
@@ -91,6 +91,9 @@ func (a amount) share() string {
 	}
 	return fmt.Sprintf("  %d %% peers", (100*a.from.Peers+all/2)/all)
 }
+
+// columnName is what a bar is called.
+func columnName(name string) string { return shorten(plain(name), nameColumn) }
 
 // shorten leaves the end of a long name, which tells more than its beginning.
 func shorten(name string, width int) string {

@@ -153,5 +153,5 @@ func printEvent(w io.Writer, e events.Event) {
 	add(e.Kind == events.Lost && e.Count > 0, "%d events", e.Count)
 	add(e.Kind == events.Reloaded, "%d %s", e.Count, plural(int(e.Count), "setting"))
 	add(e.Reason != "", "%s", e.Reason)
-	fmt.Fprintf(w, "%s %-9s %s\n", e.Time.Local().Format(time.TimeOnly), e.Kind, strings.Join(parts, " "))
+	fmt.Fprintf(w, "%s %-9s %s\n", e.Time.Local().Format(time.TimeOnly), e.Kind, plain(strings.Join(parts, " ")))
 }

@@ -174,6 +174,7 @@ func (s *show) end() {
 
 // say writes a line, above the bars.
 func (s *show) say(text string) {
+	text = plain(text)
 	if s.bars != nil { // which ask for the sum meanwhile, so without s.mu
 		fmt.Fprintln(s.bars, text)
 		return

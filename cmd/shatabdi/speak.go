@@ -42,6 +42,7 @@ func speak(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	w = plainly{w}
 	code, hint := exitFailure, ""
 	if ce := (*cliError)(nil); errors.As(err, &ce) {
 		code, hint, err = ce.code, ce.hint, ce.err

@@ -91,7 +91,7 @@ func printAs(w io.Writer, output string, v any, text func(io.Writer)) error {
 		}
 		return err
 	case "text":
-		text(w)
+		text(plainly{w})
 		return nil
 	}
 	return usage("", "--output %q; want text, json or yaml", output)
