@@ -39,7 +39,7 @@ func newRegistry(b build) *prometheus.Registry {
 // once there is something for it to speak of.
 type adminServer struct {
 	mux   *http.ServeMux
-	token string                       // what TCP wants; empty: it is for this machine alone
+	token atomic.Pointer[string]       // what TCP wants; nil: it is for this machine alone
 	api   atomic.Pointer[http.Handler] // nil: the daemon is starting
 }
 
@@ -67,8 +67,8 @@ func (a *adminServer) serveAPI(w http.ResponseWriter, r *http.Request) {
 
 // handler is for TCP, which browsers can reach.
 func (a *adminServer) handler() http.Handler {
-	if a.token != "" {
-		return guarded(a.token, a.mux)
+	if a.token.Load() != nil {
+		return guarded(func() string { return *a.token.Load() }, a.mux)
 	}
 	return localNames(a.mux)
 }

@@ -35,6 +35,14 @@ func (d *daemon) reload(p *parts) (api.Reloaded, error) {
 	if err != nil {
 		return out, wrongConfig(err)
 	}
+	token, err := d.nextToken()
+	if err != nil {
+		return out, wrongConfig(err)
+	}
+	if name := d.cfg.Admin.TokenFile; token != nil {
+		d.admin.token.Store(token)
+		out.Changed = append(out.Changed, api.SettingChange{Key: "admin.token_file", From: name, To: name + ", with another token"})
+	}
 	out.Warnings = append(out.Warnings, read.warnings...)
 	old := d.current.Load()
 	next := &loaded{Config: old.Config, from: map[string]string{}}
@@ -63,6 +71,19 @@ func (d *daemon) reload(p *parts) (api.Reloaded, error) {
 	d.apply(p, &old.Config, next)
 	d.events.Tell(events.Event{Kind: events.Reloaded, Count: uint64(len(out.Changed))})
 	return out, nil
+}
+
+// nextToken is the token that the file of the present one holds now; nil: the same.
+func (d *daemon) nextToken() (*string, error) {
+	now := d.admin.token.Load()
+	if now == nil {
+		return nil, nil
+	}
+	token, err := readToken(d.cfg.Admin.TokenFile)
+	if err != nil || token == *now {
+		return nil, err
+	}
+	return &token, nil
 }
 
 // apply makes next what is in effect.

@@ -91,7 +91,7 @@ func (d *daemon) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.admin.token = token
+		d.admin.token.Store(&token)
 	}
 
 	data, err := openDataDir(d.cfg.DataDir)
@@ -166,7 +166,7 @@ func (d *daemon) listen(ctx context.Context, name, addr string) (net.Listener, e
 		}
 		return nil // its server has closed it
 	})
-	if exposed(ln) && (name == "admin" && d.admin.token == "" || name == "proxy" && len(d.cfg.Proxy.Allow) == 0) {
+	if exposed(ln) && (name == "admin" && d.admin.token.Load() == nil || name == "proxy" && len(d.cfg.Proxy.Allow) == 0) {
 		return nil, usage("bind the socket unit to a loopback address, or set --allow for the proxy, --admin-token-file for admin",
 			"%s listener: the socket passed in, %s, is reachable from other machines", name, ln.Addr())
 	}

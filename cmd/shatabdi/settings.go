@@ -42,7 +42,7 @@ var settings = []setting{
 	{"proxy.idle_timeout", "", "DURATION", "how long an idle client connection is kept"},
 
 	{"admin.listen", "admin-listen", "ADDR", "where /livez, /readyz, /metrics and the REST API are; beyond loopback with a token only"},
-	{"admin.token_file", "admin-token-file", "FILE", "file with the token (Authorization: Bearer) that all but /livez and /readyz wants over TCP then; the socket in the data directory wants none"},
+	{"admin.token_file", "admin-token-file", "FILE", "file with the token (Authorization: Bearer) that all but /livez and /readyz wants over TCP then, not for everybody to read, and read anew at a reload; the socket in the data directory wants none"},
 	{"tracker.listen", "tracker-listen", "ADDR", "where this node answers announces while it leads"},
 	{"tracker.trusted_proxies", "", "CIDR", "networks of proxies whose X-Forwarded-For tells the tracker where an outside client is"},
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -17,9 +18,19 @@ const tokenVariable = "SHATABDI_ADMIN_TOKEN_FILE"
 // minToken is what cannot be guessed, if it is random.
 const minToken = 16
 
-// readToken reads the secret that a file holds on its one line.
+// readToken reads the secret that a file holds on its one line. As ssh does with keys
+// it refuses a file that everybody on the machine can read or write; a group may, which
+// is how operators and the daemon share it.
 func readToken(name string) (string, error) {
-	b, err := os.ReadFile(name)
+	f, err := os.Open(name)
+	var b []byte
+	if err == nil {
+		defer f.Close()
+		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o006 != 0 {
+			return "", usage("chmod o= "+name+", and make another one if somebody may have read it", "the token in %s: everybody on this machine can read or write it", name)
+		}
+		b, err = io.ReadAll(io.LimitReader(f, 64<<10))
+	}
 	if err != nil {
 		return "", usage("`openssl rand -hex 32` makes one; the file is for the daemon's user alone", "the token of the admin listener: %w", err)
 	}
@@ -33,10 +44,11 @@ func readToken(name string) (string, error) {
 // guarded asks for a token (RFC 6750) for all but whether the daemon lives and is
 // ready, which load balancers ask and which tells nothing of what it has. A page that
 // has a browser ask cannot know it, so the name in Host does not matter.
-func guarded(token string, next http.Handler) http.Handler {
-	want := sha256.Sum256([]byte(token))
+// The token is the one of now.
+func guarded(token func() string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		want := sha256.Sum256([]byte(token()))
 		sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
 		known := strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], want[:]) == 1
 		open := (r.URL.Path == "/livez" || r.URL.Path == "/readyz") && r.URL.RawQuery == "" && r.Header.Get("Accept") != "application/json"

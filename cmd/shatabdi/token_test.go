@@ -9,7 +9,10 @@ import (
 
 func TestTokenGuardsTheAdminListener(t *testing.T) {
 	a := newAdmin(newReadiness(), newRegistry(build{}))
-	a.token = "0123456789abcdef"
+	first, second := "fedcba9876543210", "0123456789abcdef"
+	a.token.Store(&first)
+	h := a.handler()
+	a.token.Store(&second) // a reload
 	for _, tt := range []struct {
 		path, authorization string
 		want                int
@@ -20,6 +23,7 @@ func TestTokenGuardsTheAdminListener(t *testing.T) {
 		{"/metrics", "", 401},
 		{"/api/v1/status", "", 401},
 		{"/api/v1/status", "Bearer 0123456789abcdeX", 401},
+		{"/api/v1/status", "Bearer fedcba9876543210", 401},
 		{"/api/v1/status", "Bearer 0123456789abcdef0", 401},
 		{"/api/v1/status", "Bearer", 401},
 		{"/api/v1/status", "Basic 0123456789abcdef", 401},
@@ -31,7 +35,7 @@ func TestTokenGuardsTheAdminListener(t *testing.T) {
 		r.Host = "node-1.example:3180"
 		r.Header.Set("Authorization", tt.authorization)
 		w := httptest.NewRecorder()
-		a.handler().ServeHTTP(w, r)
+		h.ServeHTTP(w, r)
 		if w.Code != tt.want {
 			t.Errorf("%s, %q: %d, want %d", tt.path, tt.authorization, w.Code, tt.want)
 		}
@@ -51,6 +55,14 @@ func TestTokensThatAreNone(t *testing.T) {
 		token, err := readToken(file)
 		if (err == nil) != (name == "good") || err == nil && token != "0123456789abcdef" {
 			t.Errorf("%s: %q, %v", name, token, err)
+		}
+	}
+	for mode, want := range map[os.FileMode]bool{0o600: true, 0o440: true, 0o604: false, 0o602: false} {
+		if err := os.Chmod(filepath.Join(dir, "good"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readToken(filepath.Join(dir, "good")); (err == nil) != want {
+			t.Errorf("mode %o: %v", mode, err)
 		}
 	}
 	if _, err := readToken(filepath.Join(dir, "none")); err == nil {
