@@ -10,10 +10,12 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
 
 	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/api"
@@ -115,12 +117,16 @@ func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.
 	ask, line := time.NewTimer(every), time.NewTicker(lineEvery)
 	defer ask.Stop()
 	defer line.Stop()
+	show := newWarmBar(told, w)
+	defer show.end()
 	for w.State == "running" {
 		select {
 		case <-ctx.Done():
 			return w, &cliError{exitPartial, fmt.Errorf("interrupted: %s", warmupText(w)), "it goes on; `shatabdi warmups " + w.ID + "` tells how far it is"}
 		case <-line.C:
-			fmt.Fprintln(told, warmupText(w))
+			if show == nil {
+				fmt.Fprintln(told, warmupText(w))
+			}
 			continue
 		case <-ask.C:
 		}
@@ -129,6 +135,7 @@ func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.
 		switch {
 		case err == nil:
 			w, heard = now, time.Now()
+			show.draw(w)
 		case !errors.As(err, new(notNow)) || time.Since(heard) > warmPatience:
 			return w, err
 		}
@@ -136,6 +143,64 @@ func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.
 		ask.Reset(every)
 	}
 	return w, nil
+}
+
+// warmBar is a warm-up as a bar; nil: it is not shown so.
+type warmBar struct {
+	bars *mpb.Progress
+	bar  *mpb.Bar
+
+	mu sync.Mutex // guards the fields below
+	w  api.Warmup
+	at time.Time // w is of then
+	a  amount
+}
+
+func newWarmBar(told io.Writer, w api.Warmup) *warmBar {
+	if w.State != "running" || !hasRoom(told) {
+		return nil
+	}
+	return addWarmBar(newBars(told, drawEvery), w)
+}
+
+func addWarmBar(bars *mpb.Progress, w api.Warmup) *warmBar {
+	b := &warmBar{bars: bars, w: w, at: time.Now()}
+	b.bar = addBar(bars, "warm", b.amount)
+	b.draw(w)
+	return b
+}
+
+// draw moves the bar on: by objects, since bytes are known only of those that have begun.
+func (b *warmBar) draw(w api.Warmup) {
+	if b == nil {
+		return
+	}
+	now, ended := time.Now(), w.Done+w.Failed
+	b.mu.Lock()
+	if took := now.Sub(b.at); took > 0 {
+		b.a.rate = int64(float64(max(w.Bytes-b.w.Bytes, 0)) / took.Seconds())
+	}
+	b.a.count, b.a.bytes, b.a.total, b.a.from = fmt.Sprintf("%d of %d", ended, w.Objects), w.Bytes, w.Total, w.From
+	b.w, b.at = w, now
+	b.mu.Unlock()
+	if w.Objects > 0 {
+		b.bar.SetTotal(int64(w.Objects), false)
+	}
+	b.bar.SetCurrent(int64(ended))
+}
+
+func (b *warmBar) amount() amount {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.a
+}
+
+// end takes it away; what has become of the warm-up is told elsewhere.
+func (b *warmBar) end() {
+	if b != nil {
+		drop(b.bar)
+		b.bars.Shutdown()
+	}
 }
 
 // warmedEvery is how often a warm-up that takes long is asked about: each time etcd

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vbauerster/mpb/v8"
 
 	"shatabdi/swarmcache/api"
 )
@@ -73,5 +77,27 @@ func TestWarmedAsksSeldom(t *testing.T) {
 				t.Errorf("one of %v: asked %d times in %v: %v", takes, asked, d, err)
 			}
 		})
+	}
+}
+
+// The bar of a warm-up counts objects, and tells the rate between two answers.
+func TestWarmBar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		bars := mpb.New(mpb.WithOutput(&out), mpb.WithAutoRefresh(), mpb.WithWidth(80), mpb.WithRefreshRate(100*time.Millisecond))
+		b := addWarmBar(bars, api.Warmup{State: "running", Objects: 4})
+		time.Sleep(2 * time.Second)
+		b.draw(api.Warmup{State: "running", Objects: 4, Done: 2, Failed: 1, Bytes: 4 << 20, From: api.From{Peers: 3 << 20, Origin: 1 << 20}})
+		if a := b.amount(); a.rate != 2<<20 || a.done() != "3 of 4" || a.share() != "  75 % peers" || b.bar.Current() != 3 {
+			t.Errorf("%+v, %d", a, b.bar.Current())
+		}
+		time.Sleep(time.Second)
+		b.end()
+		if text := out.String(); !strings.Contains(text, "3 of 4") || !strings.Contains(text, "2.0 MiB/s") {
+			t.Errorf("drawn: %q", text)
+		}
+	})
+	if newWarmBar(io.Discard, api.Warmup{State: "running"}) != nil {
+		t.Error("a bar where there is no terminal")
 	}
 }
