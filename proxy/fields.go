@@ -38,12 +38,6 @@ func besideStatus(route policy.Route, status int) cacheStatus {
 // of Cache-Status after those of caches nearer to the origin, and nginx's word.
 func (p *Proxy) cacheStatus(h http.Header, s cacheStatus) {
 	h.Set("X-Cache-Status", s.Word)
-	p.cacheMember(h, s)
-}
-
-// cacheMember adds the member alone: what the cache has not seen keeps the word that
-// another one gave it.
-func (p *Proxy) cacheMember(h http.Header, s cacheStatus) {
 	field := append(make([]byte, 0, 96), p.label...)
 	if s.Hit {
 		field = append(field, ";hit;ttl="...)

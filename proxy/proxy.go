@@ -219,7 +219,11 @@ func (p *Proxy) beside(x *exchange, route policy.Route) {
 			p.invalidate(x.r.Context(), u, x.r.Header)
 		}
 		if !p.passing() { // else there is no cache that could say something
-			p.cacheMember(res.Header, besideStatus(route, res.StatusCode))
+			words := res.Header["X-Cache-Status"]
+			p.cacheStatus(res.Header, besideStatus(route, res.StatusCode))
+			if len(words) > 0 { // of a cache that has seen it
+				res.Header["X-Cache-Status"] = words
+			}
 		}
 		return nil
 	}
