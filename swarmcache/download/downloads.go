@@ -241,14 +241,17 @@ func (m *Downloads) Fetch(ctx context.Context, s Spec) (Status, error) {
 	}
 }
 
-// admitLocked says why s may not begin now.
+// admitLocked says why s may not begin now. What a warm-up of an earlier run goes on
+// with was admitted then, and most of it may be here.
 func (m *Downloads) admitLocked(s Spec) error {
 	waiting := 0
 	for _, other := range m.all {
 		if !other.ended.IsZero() && other.state != Failed {
 			continue
 		}
-		waiting++
+		if !other.spec.later {
+			waiting++
+		}
 		if s.Destination != "" && other.file != nil && other.spec.Destination == s.Destination {
 			return fmt.Errorf("%w: %s", ErrBusy, other.id)
 		}
@@ -256,7 +259,7 @@ func (m *Downloads) admitLocked(s Spec) error {
 	switch {
 	case m.closed:
 		return errClosing
-	case waiting >= maxWaiting:
+	case waiting >= maxWaiting && !s.later:
 		return ErrTooMany
 	}
 	return nil
@@ -335,6 +338,7 @@ func (m *Downloads) run(ctx context.Context, d *download) {
 	defer m.mu.Unlock()
 	defer m.changedLocked()
 	defer func() { m.tellLocked(d) }()
+	defer m.warmedLocked()
 	defer close(d.over)
 	d.cancel = nil
 	if whole {

@@ -205,21 +205,23 @@ func (m *Downloads) warmupIDsLocked() (ids []string) {
 func (m *Downloads) CancelWarmup(id string) error {
 	m.mu.Lock()
 	w := m.warmups[id]
+	if w == nil {
+		m.mu.Unlock()
+		return ErrNotFound
+	}
+	if err := m.warmOverLocked(w); err != nil { // it would be back after a restart
+		m.mu.Unlock()
+		return err
+	}
 	delete(m.warmups, id)
 	var going []string
-	if w != nil {
-		m.warmOverLocked(w)
-		for _, d := range w.downloads {
-			if d.ended.IsZero() {
-				going = append(going, d.id)
-			}
+	for _, d := range w.downloads {
+		if d.ended.IsZero() {
+			going = append(going, d.id)
 		}
 	}
 	m.changedLocked()
 	m.mu.Unlock()
-	if w == nil {
-		return ErrNotFound
-	}
 	for _, id := range going {
 		m.Cancel(id)
 	}
@@ -248,7 +250,7 @@ func (m *Downloads) Warmup(id string) (Warmup, error) {
 	return m.warmupLocked(w), nil
 }
 
-// Warmed returns when a warm-up is over, or ctx is.
+// Warmed returns when a warm-up is over, or ctx is, or the daemon stops.
 func (m *Downloads) Warmed(ctx context.Context, id string) (Warmup, error) {
 	for {
 		m.mu.Lock()
@@ -257,10 +259,13 @@ func (m *Downloads) Warmed(ctx context.Context, id string) (Warmup, error) {
 			m.mu.Unlock()
 			return Warmup{}, ErrNotFound
 		}
-		st := m.warmupLocked(w)
+		st, closed := m.warmupLocked(w), m.closed
 		m.mu.Unlock()
-		if st.Over {
+		switch {
+		case st.Over:
 			return st, nil
+		case closed:
+			return st, errClosing
 		}
 		select {
 		case <-changed:
@@ -288,7 +293,7 @@ func (m *Downloads) warmupLocked(w *warmup) Warmup {
 			if p.Object == "" {
 				st.Passed++
 			}
-		case !d.ended.IsZero():
+		case !d.ended.IsZero() && d.err != errClosing: // then it may go on
 			st.Failed++
 			if len(st.Failures) < maxFailures {
 				st.Failures = append(st.Failures, Failure{d.spec.URL, d.err})
@@ -299,9 +304,29 @@ func (m *Downloads) warmupLocked(w *warmup) Warmup {
 	}
 	if st.Over = st.Remaining == 0; st.Over {
 		w.final, w.downloads, w.ended = &st, nil, time.Now()
-		if !m.closed { // else it goes on
-			m.warmOverLocked(w)
+		if err := m.warmOverLocked(w); err != nil {
+			m.cfg.Logger.Warn("a warm-up that is over is still remembered", "warmup", w.id, "error", err)
 		}
 	}
 	return st
+}
+
+// warmedLocked ends the warm-ups that have a record and of which nothing is left to
+// do, whether anybody asks or not.
+func (m *Downloads) warmedLocked() {
+	for _, w := range m.warmups {
+		if w.kept && !w.remainsLocked() {
+			m.warmupLocked(w)
+		}
+	}
+}
+
+// remainsLocked reports whether anything of w is to come. The last ones began last.
+func (w *warmup) remainsLocked() bool {
+	for _, d := range slices.Backward(w.downloads) {
+		if d.ended.IsZero() {
+			return true
+		}
+	}
+	return false
 }

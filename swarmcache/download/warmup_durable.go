@@ -2,6 +2,7 @@ package download
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -48,17 +49,19 @@ func (m *Downloads) WarmDurably(specs []Spec) (Warmup, error) {
 	if err != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.warmOverLocked(w)
+		err = errors.Join(err, m.warmOverLocked(w))
 	}
 	return st, err
 }
 
 // warmOverLocked drops the record of one that will not go on.
-func (m *Downloads) warmOverLocked(w *warmup) {
-	if w.kept {
-		w.kept = false
-		m.drop(warmInStore + w.id)
+func (m *Downloads) warmOverLocked(w *warmup) error {
+	if !w.kept {
+		return nil
 	}
+	err := m.cfg.Store.DropSetting(warmInStore + w.id)
+	w.kept = err != nil
+	return err
 }
 
 // restoreWarmups begins again with what an earlier run did not finish.

@@ -2,10 +2,13 @@ package download
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -27,7 +30,7 @@ func TestWarmupsSurviveARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	before.Close()
-	if st, err := before.Warmup(w.ID); err != nil || !st.Over { // asked while the daemon stops
+	if st, err := before.Warmup(w.ID); err != nil || st.Over || st.Failed != 0 { // asked while the daemon stops
 		t.Fatalf("%+v, %v", st, err)
 	}
 	if text := kept.text(); strings.Contains(text, "hush") || strings.Contains(text, "/4") || !strings.Contains(text, "/2") {
@@ -77,4 +80,77 @@ func told(t *testing.T, reg *prometheus.Registry, prefix string) map[string]floa
 		}
 	}
 	return all
+}
+
+// The record goes with the last object, though nobody asks.
+func TestWarmupsThatAreOverAreNotRemembered(t *testing.T) {
+	s, kept := newServer(t, data(1000)), &store{all: map[string][]byte{}}
+	open := make(chan struct{})
+	m := New(Config{Transport: gated{plain(), open}, Store: kept})
+	defer m.Close()
+	if _, err := m.WarmDurably([]Spec{{URL: s.URL + "/1"}, {URL: s.URL + "/2"}}); err != nil {
+		t.Fatal(err)
+	}
+	close(open)
+	for deadline := time.Now().Add(time.Minute); kept.text() != ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("kept when it is over: %s", kept.text())
+		}
+	}
+}
+
+// What goes on was admitted before: it leaves no warm-up out, nor what is ordered now.
+func TestWarmupsGoOnHoweverManyTheyAre(t *testing.T) {
+	m := New(Config{Transport: plain()})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for range maxWaiting {
+		m.all[NewID()] = &download{spec: Spec{later: true}}
+	}
+	if err := m.admitLocked(Spec{}); err != nil {
+		t.Error(err)
+	}
+	for range maxWaiting {
+		m.all[NewID()] = &download{}
+	}
+	if err := m.admitLocked(Spec{later: true}); err != nil {
+		t.Error(err)
+	}
+	if err := m.admitLocked(Spec{}); err != ErrTooMany {
+		t.Errorf("%v where so many wait", err)
+	}
+}
+
+// A record that stays would bring the warm-up back: it is not canceled then.
+func TestWarmupsAreCanceledWithTheirRecord(t *testing.T) {
+	kept := &fixed{store: store{all: map[string][]byte{}}}
+	m := New(Config{Transport: gated{plain(), nil}, Store: kept})
+	defer m.Close()
+	w, err := m.WarmDurably([]Spec{{URL: "http://origin.test/"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept.broken.Store(true)
+	if err := m.CancelWarmup(w.ID); !errors.Is(err, errFixed) {
+		t.Errorf("%v, and the record is there", err)
+	}
+	kept.broken.Store(false)
+	if err := m.CancelWarmup(w.ID); err != nil || kept.text() != "" {
+		t.Errorf("%v; kept: %s", err, kept.text())
+	}
+}
+
+// fixed is a store that may lose nothing for a while.
+type fixed struct {
+	store
+	broken atomic.Bool
+}
+
+var errFixed = errors.New("the disk is broken")
+
+func (f *fixed) DropSetting(name string) error {
+	if f.broken.Load() {
+		return errFixed
+	}
+	return f.store.DropSetting(name)
 }

@@ -185,8 +185,8 @@ func (r *Runner) watch(ctx context.Context, j swarmcache.Job, w download.Warmup)
 		wait, cancel := context.WithTimeout(ctx, r.every())
 		now, err := r.cfg.Downloads.Warmed(wait, j.ID)
 		cancel()
-		if ctx.Err() != nil || errors.Is(err, download.ErrNotFound) {
-			return
+		if ctx.Err() != nil || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return // nobody wants it any more, or the daemon stops
 		}
 		w = now
 	}
