@@ -101,8 +101,13 @@ func localNames(next http.Handler) http.Handler {
 	})
 }
 
+// wantsJSON reports whether a request is for a report, not for its state alone.
+func wantsJSON(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "application/json")
+}
+
 func serveReady(w http.ResponseWriter, r *http.Request, report api.Readiness) {
-	asJSON := strings.Contains(r.Header.Get("Accept"), "application/json")
+	asJSON := wantsJSON(r)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if asJSON {
 		w.Header().Set("Content-Type", "application/json")

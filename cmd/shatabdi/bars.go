@@ -47,12 +47,12 @@ func newBars(w io.Writer, every time.Duration) *mpb.Progress {
 }
 
 // addBar adds the bar of what is called name and has come as far as now says, which
-// may be asked at any time.
+// may be asked at any time; nil: the terminal is gone.
 func addBar(bars *mpb.Progress, name string, now func() amount) *mpb.Bar {
 	text := func(width int, say func(amount) string) decor.Decorator {
 		return decor.Any(func(decor.Statistics) string { return say(now()) }, decor.WC{W: width})
 	}
-	return bars.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
+	b, err := bars.Add(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]").Build(),
 		mpb.PrependDecorators(decor.Name(columnName(name), decor.WC{W: nameColumn, C: decor.DindentRight})),
 		mpb.AppendDecorators(
 			text(doneColumn, amount.done),
@@ -60,12 +60,18 @@ func addBar(bars *mpb.Progress, name string, now func() amount) *mpb.Bar {
 			text(leftColumn, func(a amount) string { return a.left }),
 			decor.Any(func(decor.Statistics) string { return now().share() }),
 		))
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // drop takes a bar away that is over.
 func drop(b *mpb.Bar) {
-	b.Abort(true)
-	b.Wait()
+	if b != nil {
+		b.Abort(true)
+		b.Wait()
+	}
 }
 
 // done is how much there is, in percent if that can be said.

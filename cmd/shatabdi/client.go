@@ -43,6 +43,8 @@ type client struct {
 	http  *http.Client
 	name  string // of the daemon, for people
 	bears bool   // a token
+
+	unread error // why it does not bear that of the environment, which may not be wanted
 }
 
 // newClient returns the client that --admin or the environment asks for.
@@ -52,13 +54,6 @@ func newClient(at daemonAt) (*client, error) {
 	// A transport of its own: the default one obeys http_proxy.
 	transport := &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: 10 * time.Second}
 	c.http = &http.Client{Timeout: 10 * time.Second, Transport: transport}
-	if file := cmp.Or(at.tokenFile, os.Getenv(tokenVariable)); file != "" && !strings.HasPrefix(where, "unix:") {
-		token, err := readToken(file)
-		if err != nil {
-			return nil, err
-		}
-		c.http.Transport, c.bears = bearing{token, transport}, true
-	}
 	if socket, ok := strings.CutPrefix(where, "unix:"); ok {
 		socket = strings.TrimPrefix(socket, "//")
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -72,6 +67,16 @@ func newClient(at daemonAt) (*client, error) {
 	if c.base, err = url.Parse(where); err != nil || c.base.Scheme != "http" || c.base.Host == "" {
 		return nil, usage("give --admin or "+adminVariable+" a URL such as http://127.0.0.1:3180, or unix:/var/lib/shatabdi/admin.sock",
 			"%q is not the address of a daemon", c.name)
+	}
+	if file := cmp.Or(at.tokenFile, os.Getenv(tokenVariable)); file != "" && !strings.HasPrefix(c.name, "unix:") {
+		switch token, err := readToken(file); {
+		case err == nil:
+			c.http.Transport, c.bears = bearing{token, c.base.Host, transport}, true
+		case at.tokenFile != "":
+			return nil, err
+		default:
+			c.unread = err
+		}
 	}
 	return c, nil
 }
@@ -129,7 +134,7 @@ func (c *client) get(ctx context.Context, path string, query url.Values, out any
 }
 
 func (c *client) decode(resp *http.Response, out any) error {
-	if resp.StatusCode == http.StatusUnauthorized {
+	if resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") == challenge {
 		return c.refusedToken()
 	}
 	if resp.StatusCode == http.StatusNoContent {

@@ -33,15 +33,14 @@ one, and 2 when the configuration is wrong.`,
 		if err != nil {
 			return err
 		}
+		d := doctor{cfg: l, env: map[string]string{}, out: diagnosis{Findings: []finding{}}}
 		if admin.url == "" && os.Getenv(adminVariable) == "" {
-			admin.url = "http://" + dialable(l.Admin.Listen)
-			admin.tokenFile = cmp.Or(admin.tokenFile, l.Admin.TokenFile)
+			admin.url = d.address(cmd.Context())
+			admin.tokenFile = cmp.Or(admin.tokenFile, d.token())
 		}
-		c, err := newClient(*admin)
-		if err != nil {
+		if d.daemon, err = newClient(*admin); err != nil {
 			return err
 		}
-		d := doctor{cfg: l, daemon: c, env: map[string]string{}}
 		for _, name := range []string{"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"} {
 			d.env[name] = os.Getenv(name)
 		}

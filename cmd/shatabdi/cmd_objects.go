@@ -233,7 +233,7 @@ func purgedText(o api.PurgeURL, p api.Purged) string {
 	node := o.Scope == "node"
 	switch {
 	case o.DryRun && p.Count == 0:
-		return "nothing is known of it"
+		return "no object of the swarm; small ones are not looked at"
 	case o.DryRun && o.Soft:
 		return fmt.Sprintf("%d %s would have to be confirmed by the origin", p.Count, plural(p.Count, "response"))
 	case o.DryRun:

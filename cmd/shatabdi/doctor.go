@@ -60,7 +60,6 @@ const skew = 5 * time.Second
 
 func (d *doctor) examine(ctx context.Context) diagnosis {
 	d.web = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	d.out.Findings = []finding{}
 	for _, w := range d.cfg.warnings {
 		d.find("configuration", warning, w, "")
 	}
@@ -92,6 +91,31 @@ func (d *doctor) judge(check string, err error, text, hint string) {
 	d.find(check, soundness, text, "")
 }
 
+// address is where this machine's daemon is asked: on its socket, which wants no token,
+// if it answers there.
+func (d *doctor) address(ctx context.Context) string {
+	socket := filepath.Join(d.cfg.DataDir, "admin.sock")
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return "http://" + dialable(d.cfg.Admin.Listen)
+	}
+	conn.Close()
+	return "unix:" + socket
+}
+
+// token is the file of the daemon's token, if it can be read.
+func (d *doctor) token() string {
+	file := d.cfg.Admin.TokenFile
+	if file == "" {
+		return ""
+	}
+	if _, err := readToken(file); err != nil {
+		d.judge("admin: token", err, "", "")
+		return ""
+	}
+	return file
+}
+
 // meet asks the daemon how it is.
 func (d *doctor) meet(ctx context.Context) {
 	var s api.Status
@@ -100,6 +124,10 @@ func (d *doctor) meet(ctx context.Context) {
 	switch {
 	case errors.As(err, &ce) && ce.code == exitUnreachable:
 		d.find("daemon", unchecked, "none answers on "+d.daemon.name, "start one with `shatabdi serve`")
+		return
+	case errors.As(err, new(tokenWanted)):
+		d.out.Running = true
+		d.find("daemon", unchecked, err.Error(), ce.hint)
 		return
 	case err != nil:
 		d.judge("daemon", err, "", "")
@@ -139,7 +167,7 @@ func (d *doctor) ports(ctx context.Context) {
 	}
 	for _, a := range all {
 		name, addr := a[0], a[1]
-		if d.status != nil {
+		if d.out.Running {
 			d.judge("port: "+name, dial(ctx, dialable(addr)), dialable(addr)+" answers", "is the daemon started with other settings than these?")
 			continue
 		}

@@ -62,6 +62,8 @@ func newShow(w io.Writer, quiet bool, n int) *show {
 		s.bars = newBars(w, drawEvery)
 		if n > 1 {
 			s.all = addBar(s.bars, "all", s.amount)
+		}
+		if s.all != nil {
 			s.all.SetPriority(n) // the last one
 			s.all.SetTotal(int64(n), false)
 		}
@@ -165,9 +167,7 @@ func (s *show) end() {
 	close(s.stop)
 	<-s.stopped
 	if s.bars != nil {
-		if s.all != nil {
-			drop(s.all)
-		}
+		drop(s.all)
 		s.bars.Shutdown()
 	}
 }
@@ -176,8 +176,9 @@ func (s *show) end() {
 func (s *show) say(text string) {
 	text = plain(text)
 	if s.bars != nil { // which ask for the sum meanwhile, so without s.mu
-		fmt.Fprintln(s.bars, text)
-		return
+		if _, err := fmt.Fprintln(s.bars, text); err == nil {
+			return
+		} // else the terminal is gone
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,6 +186,9 @@ func (s *show) say(text string) {
 }
 
 func (i *item) draw() {
+	if i.bar == nil {
+		return
+	}
 	now := i.amount()
 	if now.total > 0 {
 		i.bar.SetTotal(now.total, false)

@@ -15,6 +15,9 @@ import (
 // tokenVariable names the file of the token, for the daemon and for who asks it.
 const tokenVariable = "SHATABDI_ADMIN_TOKEN_FILE"
 
+// challenge is what a daemon answers that wants one.
+const challenge = `Bearer realm="shatabdi"`
+
 // minToken is what cannot be guessed, if it is random.
 const minToken = 16
 
@@ -51,9 +54,9 @@ func guarded(token func() string, next http.Handler) http.Handler {
 		want := sha256.Sum256([]byte(token()))
 		sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
 		known := strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], want[:]) == 1
-		open := (r.URL.Path == "/livez" || r.URL.Path == "/readyz") && r.URL.RawQuery == "" && r.Header.Get("Accept") != "application/json"
+		open := (r.URL.Path == "/livez" || r.URL.Path == "/readyz") && r.URL.RawQuery == "" && !wantsJSON(r)
 		if !known && !open {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="shatabdi"`)
+			w.Header().Set("WWW-Authenticate", challenge)
 			w.Header().Set("Cache-Control", "no-store")
 			api.WriteProblem(w, http.StatusUnauthorized, "this listener wants a token")
 			return
@@ -62,13 +65,16 @@ func guarded(token func() string, next http.Handler) http.Handler {
 	})
 }
 
-// bearing adds a token to requests.
+// bearing adds a token to requests to a host, and to no other that it redirects to.
 type bearing struct {
-	token string
-	next  http.RoundTripper
+	token, host string
+	next        http.RoundTripper
 }
 
 func (b bearing) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Host != b.host {
+		return b.next.RoundTrip(r)
+	}
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+b.token)
 	return b.next.RoundTrip(r)
@@ -76,9 +82,18 @@ func (b bearing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // refusedToken says what to do where a token was wanted.
 func (c *client) refusedToken() error {
+	err, hint := fmt.Errorf("the daemon on %s wants a token", c.name),
+		fmt.Sprintf("name its file with --token-file or %s, or ask on its own machine with --admin unix:DIR/admin.sock", tokenVariable)
 	if c.bears {
-		return failure("is it the file that the daemon has as admin.token_file?", "the daemon on %s does not know this token", c.name)
+		err, hint = fmt.Errorf("the daemon on %s does not know this token", c.name), "is it the file that the daemon has as admin.token_file?"
 	}
-	return failure(fmt.Sprintf("name its file with --token-file or %s, or ask on its own machine with --admin unix:DIR/admin.sock", tokenVariable),
-		"the daemon on %s wants a token", c.name)
+	if c.unread != nil {
+		err = fmt.Errorf("%w: %w", err, c.unread)
+	}
+	return &cliError{exitFailure, tokenWanted{err}, hint}
 }
+
+// tokenWanted is what a daemon does not tell without its token.
+type tokenWanted struct{ error }
+
+func (e tokenWanted) Unwrap() error { return e.error }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -42,6 +43,38 @@ func TestTokenGuardsTheAdminListener(t *testing.T) {
 		if w.Code == 401 && (w.Header().Get("WWW-Authenticate") == "" || w.Header().Get("Content-Type") != "application/problem+json") {
 			t.Errorf("%s: %v", tt.path, w.Header())
 		}
+	}
+	for _, accept := range []string{"application/json", "application/json, */*"} {
+		r := httptest.NewRequest("GET", "/readyz", nil)
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		if a.handler().ServeHTTP(w, r); w.Code != 401 {
+			t.Errorf("the report as %s: %d", accept, w.Code)
+		}
+	}
+}
+
+// Who is redirected elsewhere leaves the token behind.
+func TestTokenStaysWithItsDaemon(t *testing.T) {
+	const token = "0123456789abcdef"
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var here, there string
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { there = r.Header.Get("Authorization") + "asked" }))
+	defer other.Close()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		here = r.Header.Get("Authorization")
+		http.Redirect(w, r, other.URL, http.StatusFound)
+	}))
+	defer s.Close()
+	c, err := newClient(daemonAt{url: s.URL, tokenFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.get(t.Context(), "status", nil, nil); here != "Bearer "+token || there != "asked" {
+		t.Errorf("the daemon saw %q, the other one %q", here, there)
 	}
 }
 
