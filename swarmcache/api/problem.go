@@ -44,7 +44,7 @@ func problem(err error) error {
 		return huma.Error409Conflict(err.Error() + "; ask the one that does, which `shatabdi leader` names")
 	case errors.Is(err, swarmcache.ErrTooManyJobs):
 		return huma.Error409Conflict(err.Error())
-	case errors.Is(err, swarmcache.ErrJobTooLong):
+	case errors.Is(err, swarmcache.ErrJobTooLong), errors.Is(err, download.ErrTooLong):
 		return huma.NewError(http.StatusRequestEntityTooLarge, err.Error())
 	case errors.Is(err, download.ErrNotFound):
 		return huma.Error404NotFound(err.Error())

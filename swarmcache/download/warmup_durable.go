@@ -24,6 +24,12 @@ type warmRecord struct {
 // warmInStore begins the names of their records.
 const warmInStore = "warmup/"
 
+// maxRecord bounds one, in bytes: it is written at once.
+const maxRecord = 2 * maxManifest
+
+// ErrTooLong: the store does not take so many URLs at once.
+var ErrTooLong = errors.New("the warm-up is too long; order its parts")
+
 // WarmDurably is Warm of this node's own, and goes on after a restart. URLs with a
 // query that may be a credential are kept nowhere, and do not: it then says how many.
 func (m *Downloads) WarmDurably(specs []Spec) (Warmup, error) {
@@ -38,7 +44,11 @@ func (m *Downloads) WarmDurably(specs []Spec) (Warmup, error) {
 			r.URLs, r.Pinned = append(r.URLs, s.URL), append(r.Pinned, s.Pin)
 		}
 		b, err := json.Marshal(r)
-		if err == nil {
+		switch {
+		case err != nil:
+		case len(b) > maxRecord:
+			err = ErrTooLong
+		default:
 			err = m.cfg.Store.SetSetting(warmInStore+w.id, b)
 		}
 		if err != nil {

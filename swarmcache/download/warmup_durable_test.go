@@ -140,6 +140,17 @@ func TestWarmupsAreCanceledWithTheirRecord(t *testing.T) {
 	}
 }
 
+// No more is kept than a store takes, and what is not kept does not begin.
+func TestWarmupsTooLongToKeep(t *testing.T) {
+	kept := &store{all: map[string][]byte{}}
+	m := New(Config{Transport: plain(), Store: kept})
+	defer m.Close()
+	_, err := m.WarmDurably([]Spec{{URL: "http://origin.test/" + strings.Repeat("a", maxRecord)}})
+	if !errors.Is(err, ErrTooLong) || kept.text() != "" || len(m.Warmups()) != 0 {
+		t.Errorf("%v; %d warm-ups", err, len(m.Warmups()))
+	}
+}
+
 // fixed is a store that may lose nothing for a while.
 type fixed struct {
 	store
