@@ -57,6 +57,7 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 	  done; done
 
 bench: build ## hit ratios, and all against the physical limit and nginx (root); BENCH='-quick -run REGEX'
+	@grep -q 'func TestEvictionAgainstLRUAndTheFuture(' policy/*_test.go # go test passes without it
 	go test -count=1 -v -run TestEvictionAgainstLRUAndTheFuture ./policy
 	go run ./e2e/bench $(BENCH)
 
@@ -72,7 +73,8 @@ kill: build ## kill a node under load KILLS (500) times, and have every step of 
 	SHATABDI_KILLS=$(KILLS) go test -tags e2e -count=1 -timeout 3h -v -run TestKilledAtAnyInstant ./e2e
 
 e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2, docker-registry); E2E=REGEX, FULL= for short faults
-	SHATABDI_FULL=$(FULL) go test -tags e2e -vet=off -count=1 -p 1 -timeout 20m -v -run '$(E2E)' ./e2e ./e2e/lab
+	SHATABDI_FULL=$(FULL) go test -tags e2e -vet=off -count=1 -p 1 -timeout 20m -v -run '$(E2E)' \
+	  $$(grep -rl '^//go:build e2e' --include='*_test.go' ./e2e | xargs -n1 dirname | sort -u)
 
 check: lint race build ## what must be green before a commit
 
