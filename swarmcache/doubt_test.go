@@ -21,6 +21,7 @@ type teller struct {
 	swarmcache.Directory
 	say     chan swarmcache.Standing
 	asked   func() // nil: nothing
+	claimed func() // likewise
 	lookups atomic.Int32
 	orders  atomic.Int32
 }
@@ -34,6 +35,14 @@ func (d *teller) Purges(ctx context.Context, f func(swarmcache.Standing)) error 
 			return nil
 		}
 	}
+}
+
+func (d *teller) ClaimFirst(ctx context.Context, key policy.Key) (release func(), fresh bool, err error) {
+	release, fresh, err = d.Directory.ClaimFirst(ctx, key)
+	if d.claimed != nil && err == nil {
+		d.claimed()
+	}
+	return release, fresh, err
 }
 
 func (d *teller) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Version, *swarmcache.FillRecord, error) {

@@ -170,7 +170,7 @@ func (c *Cache) claimLost(wait context.Context, key policy.Key, torrent InfoHash
 		if release, err = c.claimPut(wait, key+"\nlost"); err != nil {
 			return false, nil, err
 		}
-		if wait.Err() != nil {
+		if release == nil && wait.Err() != nil {
 			return false, nil, context.Cause(wait)
 		}
 	}

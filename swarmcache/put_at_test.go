@@ -168,6 +168,12 @@ func TestPutOfWhatIsLost(t *testing.T) {
 		}
 		copies.Store(0)
 		away.Store(false)
+		ctx, leave := context.WithCancel(t.Context())
+		d.directory.claimed = leave
+		if _, _, err := d.PutAt(ctx, at, keyOf, absent, failing{}); err == nil || ctx.Err() == nil {
+			t.Errorf("who left while claiming: %v", err) // and kept no claim, see below
+		}
+		d.directory.claimed = nil
 		if _, _, err := d.PutAt(t.Context(), at, keyOf, func(exists bool) bool { return exists }, failing{}); !errors.Is(err, swarmcache.ErrPrecondition) {
 			t.Errorf("If-Match where nothing is: %v", err)
 		}
