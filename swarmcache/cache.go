@@ -451,7 +451,7 @@ func (c *Cache) admitOnce(v Version) (_ *object, unwell bool, _ error) {
 			rec.Version = v // the directory's facts are as fresh or fresher
 		}
 	} else if err := c.reserve(v, nil, 0); err != nil {
-		return nil, false, c.noRoom(err)
+		return nil, false, err
 	}
 	o, err := c.openLocked(rec.Version, &rec, known)
 	if err != nil {

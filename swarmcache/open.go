@@ -156,7 +156,7 @@ func (c *Cache) Fill(ctx context.Context, v Version, ranges bool, body io.ReadCl
 	obj, err := c.admit(b.rec.Version)
 	if err != nil {
 		c.unbegun(b)
-		return nil, err
+		return nil, c.noRoom(err)
 	}
 	h := obj.handle(o)
 	started, took := obj.fill(b, body, o)
