@@ -119,6 +119,19 @@ func SetLeft(c *Cache, i int, n int64) {
 // DropInactive looks for what nobody uses, now.
 func DropInactive(c *Cache) { c.dropInactive() }
 
+// Users are the handles and transfers of an object.
+func Users(c *Cache, id ObjectID) int32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.objects[id]; o != nil {
+		return o.users.Load()
+	}
+	return 0
+}
+
+// StillThere asks whether a volume is.
+func StillThere(c *Cache, i int) error { return c.stillThere(c.volumes[i]) }
+
 // EndBar ends that a volume which let nobody in is left alone.
 func EndBar(c *Cache, i int) {
 	v := c.volumes[i]

@@ -50,6 +50,7 @@ func (c *Cache) stillThere(v *volume) error {
 	case err == nil:
 	case isGone(err):
 		c.lose(v, err)
+	case isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM): // all of this process's or machine's
 	default:
 		v.see(err, c.log)
 		v.bar(err, c.log)

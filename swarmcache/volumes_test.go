@@ -753,3 +753,16 @@ func TestPinsReachMissingVolumes(t *testing.T) {
 		}
 	}
 }
+
+// A process that has no descriptor left says nothing of a volume.
+func TestVolumeOfAProcessWithoutDescriptors(t *testing.T) {
+	c := newRack(t, 8<<20, 64<<20).open()
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 0, Max: limit.Max}))
+	err := swarmcache.StillThere(c, 1)
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	if v := c.Volumes()[1]; !errors.Is(err, syscall.EMFILE) || v.State != swarmcache.VolumeWell {
+		t.Errorf("%v: %+v", err, v)
+	}
+}
