@@ -25,8 +25,9 @@ func (c *Cache) watchInactive() {
 }
 
 // dropInactive forgets what nobody has used for so long. Uses are not on record: what
-// was here when the node began counts as used then. Pins, what is in use, and copies
-// that the cluster counts on stay.
+// was here when the node began counts as used then. Pins, what is in use, and what the
+// cluster keeps stay. Of that last not even surplus copies go: all nodes count them
+// before any has dropped its own, and then all would.
 func (c *Cache) dropInactive() {
 	before := c.now().Add(-c.cfg.Inactive).UnixNano()
 	var all []func()
@@ -34,7 +35,7 @@ func (c *Cache) dropInactive() {
 	for id, e := range c.entries {
 		o := c.objects[id]
 		inUse := o != nil && o.users.Load() > 0
-		if inUse || e.pinned || e.turn() > 0 || max(e.lastUsed, c.began.UnixNano()) > before {
+		if inUse || e.pinned || e.wanted > 0 || max(e.lastUsed, e.left, c.began.UnixNano()) > before {
 			continue
 		}
 		c.metrics.inactive.Inc()

@@ -143,7 +143,7 @@ func (o *object) transferEnded(t *transfer) {
 	o.mu.Lock()
 	defer o.file.Release()
 	defer o.mu.Unlock()
-	defer o.users.Add(-1)
+	defer o.c.leave(o)
 	o.c.transfers.Add(-1)
 	o.transfer = nil
 	switch {
@@ -371,7 +371,7 @@ func (o *Object) Sources() (local, swarm, origin int64) {
 // is here; otherwise it stops.
 func (o *Object) Close() {
 	o.once.Do(func() {
-		o.o.users.Add(-1)
+		o.o.c.leave(o.o)
 		o.o.file.Release()
 	})
 }

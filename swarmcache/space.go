@@ -21,6 +21,7 @@ type entry struct {
 	volume   *volume
 	size     int64
 	lastUsed int64 // Unix nanoseconds, or seconds*1e9 from the catalogue
+	left     int64 // Unix nanoseconds when a user let go of it; 0: not in this run
 	infoHash InfoHash
 	pinned   bool
 	verified int64  // Unix seconds, see Record; 0: it is not complete
@@ -149,6 +150,16 @@ func (c *Cache) touch(id ObjectID) {
 	e.lastUsed = now
 }
 
+// leave notes that a user of o lets go of it. That is the end of a use, and not another.
+func (c *Cache) leave(o *object) {
+	c.mu.Lock()
+	if e := c.entries[o.file.version.ID]; e != nil {
+		e.left = c.now().UnixNano()
+	}
+	c.mu.Unlock()
+	o.users.Add(-1) // after that: who sees no user sees when the last one left
+}
+
 // oneUse is how soon after each other requests are parts of one download: many
 // clients ask for range after range.
 const oneUse = 10 * time.Second
@@ -184,7 +195,7 @@ func (c *Cache) fits(n int64) error {
 	return ErrNoSpace
 }
 
-// noRoom counts what is not kept because there is no room for it.
+// noRoom counts a response that is not kept because there is no room for it.
 func (c *Cache) noRoom(err error) error {
 	if errors.Is(err, ErrNoSpace) {
 		c.metrics.noRoom.Inc()
