@@ -204,7 +204,7 @@ func (o *object) putOver(a absentee, r Record) error {
 		}
 		return nil
 	})
-	if err == nil && !was {
+	if err == nil && !was && !o.file.Condemned() { // a purge of both may have come between
 		return o.writeLocked(r)
 	}
 	return err
