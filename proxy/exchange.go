@@ -105,11 +105,11 @@ func (p *Proxy) end(x *exchange) {
 	case v != nil:
 		x.failure = "proxy_internal_error"
 	}
-	x.sent.end(x.w.bytes, p.cfg.Now())
 	if v == http.ErrAbortHandler && x.w.old {
 		x.w.reset()
 	}
-	if !x.detached {
+	if !x.detached { // else it is another's by now
+		x.sent.end(x.w.bytes, p.cfg.Now())
 		p.finish(x)
 	}
 	if v != nil {
