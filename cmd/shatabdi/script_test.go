@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -25,10 +24,9 @@ import (
 // ports sets each variable to an address that is free: ports PROXY ADMIN
 func ports(ts *testscript.TestScript, _ bool, names []string) {
 	for _, name := range names {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, err := freePort()
 		ts.Check(err)
-		defer ln.Close()
-		ts.Setenv(name, ln.Addr().String())
+		ts.Setenv(name, addr)
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -34,13 +36,30 @@ func testConfig(t *testing.T) Config {
 
 // freeAddr is for who cannot be given port 0. Another process may take it first.
 func freeAddr(t *testing.T) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
+
+// freePort is an address that is free, is given to nobody else here, and from which the
+// system lets no connection come, as it would from one that it chose itself.
+func freePort() (addr string, err error) {
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000)
+		if _, again := givenPorts.LoadOrStore(port, true); again {
+			continue
+		}
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			return ln.Addr().String(), ln.Close()
+		}
+	}
+	return "", err
+}
+
+var givenPorts sync.Map
 
 func TestListenErrorsHelp(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
