@@ -249,7 +249,7 @@ func (c *Cache) recorded(id ObjectID) (Record, error) {
 func (c *Cache) tellAll(moved bool) error {
 	var ids []ObjectID
 	err := c.cfg.Index.Each(func(r Record) bool {
-		if r.Complete && !r.Untold && (!moved || IsPut(r.Version)) {
+		if r.Complete && !r.Untold && (!moved || isPut(r.Version)) {
 			ids = append(ids, r.Version.ID)
 		}
 		return true

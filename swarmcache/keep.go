@@ -82,13 +82,13 @@ func (c *Cache) wanted(v Version, pinned bool) int {
 	if c.cfg.Replicas != nil {
 		n = c.cfg.Replicas(v)
 	}
-	if pinned || IsPut(v) {
+	if pinned || isPut(v) {
 		n = max(n, c.cfg.PinnedReplicas)
 	}
 	return n
 }
 
-func IsPut(v Version) bool {
+func isPut(v Version) bool {
 	u, err := url.Parse(v.URL)
 	return err == nil && u.Host == PutHost
 }

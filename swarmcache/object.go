@@ -257,7 +257,7 @@ func (o *object) freshen(s policy.Stored) error {
 func (o *object) unconfirmed(v Version) error {
 	o.file.mu.Lock()
 	s := &o.file.version.Stored
-	same := s.ResponseTime.Equal(v.Stored.ResponseTime) && !IsPut(v)
+	same := s.ResponseTime.Equal(v.Stored.ResponseTime) && !isPut(v)
 	s.Invalid = s.Invalid || same
 	o.file.mu.Unlock()
 	if !same {
