@@ -5,7 +5,8 @@
 // It promises to be an accelerator only. When etcd is away every method answers
 // swarmcache.ErrUnavailable, at once as soon as that is known and within two
 // seconds otherwise, half a second where a client waits; a loop in Run finds out
-// when etcd is back. Whatever this node claimed stands under its lease and ends
+// when etcd is back. One that is only slow is waited for where the node would
+// otherwise go to the origin for a body that another one fetches. Whatever this node claimed stands under its lease and ends
 // with it.
 //
 // It is the door to etcd's client: none of its types come out.

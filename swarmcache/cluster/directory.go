@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -208,16 +209,43 @@ func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(
 	k := c.keys.first(key)
 	var rev int64
 	var taken *swarmcache.ClaimedError
-	err = c.do(ctx, opFirst, func(ctx context.Context, client *clientv3.Client) error {
+	err = c.patiently(ctx, func(again bool) (err error) {
+		rev, fresh, err = c.claimFirst(ctx, key, again)
+		return err
+	})
+	switch {
+	case errors.As(err, &taken) && taken.Holder != "":
+		if err := c.untilDeleted(ctx, k, rev+1); err != nil {
+			return nil, false, err
+		}
+		c.spread(ctx)
+		return nil, false, taken
+	case taken != nil:
+		return nil, false, taken
+	case err != nil:
+		// It may have been made for all we know; it must not stand for ever.
+		c.debts.add(deleteOurs(k, c.leaseID()))
+		return nil, false, err
+	}
+	return sync.OnceFunc(func() { c.release(k, rev) }), fresh, nil
+}
+
+// claimFirst tries once; again: this node may have made the claim already, and not heard
+// of it. rev is the revision of the claim, or of what stands in its way.
+func (c *Cluster) claimFirst(ctx context.Context, key policy.Key, again bool) (rev int64, fresh bool, err error) {
+	k, o := c.keys.first(key), opFirst
+	o.awaited = !again // once it is waited for, it is until etcd can be expected to have answered
+	err = c.do(ctx, o, func(ctx context.Context, client *clientv3.Client) error {
 		var at entry // of a fill that is over; at first we suppose that there is none
 		for {
+			lease := c.leaseID()
 			r, err := client.Txn(ctx).
 				If(
 					clientv3.Compare(clientv3.CreateRevision(k), "=", 0),
 					clientv3.Compare(clientv3.CreateRevision(c.keys.object(key)), "=", 0),
 					clientv3.Compare(clientv3.ModRevision(c.keys.filling(key)), "=", at.rev),
 				).
-				Then(clientv3.OpPut(k, string(c.cfg.Self.ID), clientv3.WithLease(c.leaseID()))).
+				Then(clientv3.OpPut(k, string(c.cfg.Self.ID), clientv3.WithLease(lease))).
 				Else(
 					clientv3.OpGet(k),
 					clientv3.OpGet(c.keys.object(key)),
@@ -239,30 +267,17 @@ func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(
 			}
 			there := swarmcache.Selected{Version: c.versionHere(version), Fill: c.fillHere(at.running())}
 			switch held := only(r, 0); {
+			case held != nil && again && string(held.Value) == string(c.cfg.Self.ID) && clientv3.LeaseID(held.Lease) == lease:
+				rev, fresh = held.CreateRevision, at.rev == 0 && version == nil
+				return nil
 			case held != nil:
-				taken = &swarmcache.ClaimedError{Holder: swarmcache.NodeID(held.Value)}
-				return taken
+				return &swarmcache.ClaimedError{Holder: swarmcache.NodeID(held.Value)}
 			case there != swarmcache.Selected{}:
-				taken = &swarmcache.ClaimedError{There: &there}
-				return taken
+				return &swarmcache.ClaimedError{There: &there}
 			}
 		}
 	})
-	switch {
-	case taken != nil && taken.Holder == "":
-		return nil, false, taken
-	case taken != nil:
-		if err := c.untilDeleted(ctx, k, rev+1); err != nil {
-			return nil, false, err
-		}
-		c.spread(ctx)
-		return nil, false, taken
-	case err != nil:
-		// It may have been made for all we know; it must not stand for ever.
-		c.debts.add(deleteOurs(k, c.leaseID()))
-		return nil, false, err
-	}
-	return sync.OnceFunc(func() { c.release(k, rev) }), fresh, nil
+	return rev, fresh, err
 }
 
 // release deletes a key that we made at rev.
@@ -313,7 +328,7 @@ func (c *Cluster) untilDeleted(ctx context.Context, k string, from int64) error 
 	if len(r.Events) > 0 || ctx.Err() != nil {
 		return nil
 	}
-	if err := c.health.state(); err != nil {
+	if err := c.health.state(); err != nil && !c.isSlow() {
 		return unavailable(err)
 	}
 	return nil // if it is not gone, the caller meets it again
@@ -322,7 +337,7 @@ func (c *Cluster) untilDeleted(ctx context.Context, k string, from int64) error 
 // cancelWhenAway cancels ctx when etcd goes away, and returns when ctx is done.
 func (c *Cluster) cancelWhenAway(ctx context.Context, cancel context.CancelFunc) {
 	for pause(ctx, retryMin) {
-		if !c.Healthy() {
+		if !c.Healthy() && !c.isSlow() {
 			cancel()
 		}
 	}

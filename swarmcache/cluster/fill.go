@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,9 +84,34 @@ func readEntry(r *clientv3.TxnResponse, i int) (entry, error) {
 // their first byte, and on other nodes for that claim, so that this is all one
 // transaction.
 func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
-	recordKey, pointerKey := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key)
 	own := r.Version
 	r.Version = c.versionThere(own)
+	stands := r
+	var mine *board
+	err := c.patiently(ctx, func(again bool) (err error) {
+		stands, mine, err = c.openFill(ctx, r, spans, again)
+		return err
+	})
+	switch {
+	case err != nil:
+		// For all we know this node has begun it; nobody would go on with that.
+		c.debts.addUnlessIn(r.Version.ID, deleteOurs(c.keys.member(r.Version.ID, c.cfg.Self.ID), c.leaseID()))
+		for _, i := range spans {
+			c.debts.addUnlessIn(r.Version.ID, deleteOurs(c.keys.span(r.Version.ID, i), c.leaseID()))
+		}
+		return swarmcache.FillRecord{}, nil, err
+	case mine == nil:
+		return *c.fillHere(&stands), nil, nil
+	}
+	c.partake(mine)
+	stands.Version = own // as this node received it: its own clock it need not doubt
+	return stands, mine, nil
+}
+
+// openFill tries once; again: this node may have opened the fill already, and not heard
+// of it. Without a board the record is another one's.
+func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans []int, again bool) (swarmcache.FillRecord, *board, error) {
+	recordKey, pointerKey := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key)
 	var mine *board
 	err := c.do(ctx, opOpen, func(ctx context.Context, client *clientv3.Client) error {
 		b := c.newBoard(r)
@@ -123,40 +149,52 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 				return err
 			}
 			if t.Succeeded {
-				for k, i := range spans {
-					if t.Responses[3+k].GetResponseTxn().Succeeded {
-						b.set(i, hold{rev: t.Header.Revision, lease: lease})
-					}
-				}
-				b.begin.rev, b.begin.kvs = t.Header.Revision, t.Responses[len(then)-1].GetResponseRange().Kvs
-				b.takeSeat(lease)
-				close(b.asked)
+				b.opened(snapshot{rev: t.Header.Revision, kvs: t.Responses[len(then)-1].GetResponseRange().Kvs}, lease)
 				mine = b
 				return nil
 			}
 			if kv := only(t, 0); kv != nil {
 				r = swarmcache.FillRecord{}
-				return decode("fill", kv.Value, &r)
+				if err := decode("fill", kv.Value, &r); err != nil || !again || r.Opener != c.cfg.Self.ID {
+					return err
+				}
+				g, err := client.Get(ctx, c.keys.fill(b.id), clientv3.WithPrefix())
+				if err == nil && b.opened(snapshot{rev: g.Header.Revision, kvs: g.Kvs}, lease) {
+					mine = b
+				}
+				return err
 			}
 			if at, err = readEntry(t, 1); err != nil {
 				return err
 			}
 		}
 	})
-	switch {
-	case err != nil:
-		// For all we know this node has begun it; nobody would go on with that.
-		c.debts.addUnlessIn(r.Version.ID, deleteOurs(c.keys.member(r.Version.ID, c.cfg.Self.ID), c.leaseID()))
-		for _, i := range spans {
-			c.debts.addUnlessIn(r.Version.ID, deleteOurs(c.keys.span(r.Version.ID, i), c.leaseID()))
+	return r, mine, err
+}
+
+// opened makes the board that of its opener, whose place and claims stand there. It
+// reports false where they do not.
+func (b *board) opened(begin snapshot, lease clientv3.LeaseID) bool {
+	listed := false
+	for _, kv := range begin.kvs {
+		if clientv3.LeaseID(kv.Lease) != lease {
+			continue
 		}
-		return swarmcache.FillRecord{}, nil, err
-	case mine == nil:
-		return *c.fillHere(&r), nil, nil
+		part := strings.TrimPrefix(string(kv.Key), b.c.keys.fill(b.id))
+		if num, span := strings.CutPrefix(part, partSpans); span {
+			if i, err := strconv.Atoi(num); err == nil {
+				b.set(i, hold{rev: kv.ModRevision, lease: lease})
+			}
+		}
+		listed = listed || part == partNodes+string(b.c.cfg.Self.ID)
 	}
-	c.partake(mine)
-	r.Version = own // as this node received it: its own clock it need not doubt
-	return r, mine, nil
+	if !listed {
+		return false
+	}
+	b.begin.rev, b.begin.kvs = begin.rev, begin.kvs
+	b.takeSeat(lease)
+	close(b.asked)
+	return true
 }
 
 // JoinFill takes part in a fill; ErrNotFound when its record is gone. It reads

@@ -27,6 +27,9 @@ const (
 	// the origin instead: never block a request on the directory for more than a
 	// small bound. One that took it opens the circuit for all who come after.
 	awaitedTimeout = probeTimeout
+	// patienceSlow is how long is waited for an etcd that answered within that time, and
+	// talks, before a node goes to the origin for something large on its own.
+	patienceSlow = 5 * time.Second
 )
 
 // dialTimeout is for TCP alone.
@@ -54,6 +57,7 @@ type health struct {
 
 	connected context.Context // of requests: ended, and replaced, when there is no connection any more
 	breakOff  context.CancelFunc
+	heard     time.Time // when etcd last answered; zero: the connection broke since, or was silent
 }
 
 func (h *health) init() {
@@ -101,6 +105,28 @@ func (h *health) restore() bool {
 	return true
 }
 
+// answered notes that etcd has answered.
+func (h *health) answered() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heard = time.Now()
+}
+
+// outOfTouch notes that what etcd answered lets hope for nothing.
+func (h *health) outOfTouch() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heard = time.Time{}
+}
+
+// slow reports whether etcd, which may not answer at the moment, did so within that time
+// on a connection that still talks: so it will again.
+func (h *health) slow(within time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return time.Since(h.heard) < within && !refused(h.reason)
+}
+
 func (h *health) renew() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -121,6 +147,7 @@ func (h *health) broken() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.breakOff()
+	h.heard = time.Time{}
 	h.connected, h.breakOff = context.WithCancel(context.Background())
 }
 
@@ -194,6 +221,7 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 		c.m.writes.Inc()
 	}
 	if answer(err) {
+		c.health.answered()
 		c.m.requests.WithLabelValues(o.name, "ok").Inc()
 		return err
 	}
@@ -209,6 +237,28 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 	}
 	return unavailable(err)
 }
+
+// patiently has f ask etcd until it answers, while it is only slow: hundreds of nodes may
+// ask it in the same moment, and who goes on alone costs the origin a body of its own. f
+// is told whether it has asked before, and etcd may have heard it.
+func (c *Cluster) patiently(ctx context.Context, f func(again bool) error) error {
+	begun := time.Now()
+	for again := false; ; again = true {
+		err := f(again)
+		if !errors.Is(err, swarmcache.ErrUnavailable) || !away(err) || !c.isSlow() {
+			return err
+		}
+		c.m.waits.Inc()
+		for waits := true; waits; waits = !c.Healthy() {
+			if !c.isSlow() || time.Since(begun) > patienceSlow+c.slack() || !pause(ctx, retryMin) {
+				return err
+			}
+		}
+	}
+}
+
+// isSlow reports whether an etcd that does not answer at the moment is expected to.
+func (c *Cluster) isSlow() bool { return c.health.slow(patienceSlow + c.slack()) }
 
 // answer reports whether err is what etcd had to say, not a failure to ask it.
 func answer(err error) bool {
@@ -242,6 +292,7 @@ func (c *Cluster) trip(reason error) {
 		c.log.Warn("etcd is away", "err", reason)
 	}
 	if n := c.wires.closeSilent(silence + c.slack()); n > 0 {
+		c.health.outOfTouch()
 		c.log.Info("closed silent connections to etcd", "connections", n)
 	}
 }

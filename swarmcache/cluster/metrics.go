@@ -55,6 +55,7 @@ type metrics struct {
 	leaseLosses prometheus.Counter
 	rereads     prometheus.Counter
 	orphans     prometheus.Counter
+	waits       prometheus.Counter
 }
 
 func newMetrics(c *Cluster, reg prometheus.Registerer) *metrics {
@@ -85,10 +86,11 @@ func newMetrics(c *Cluster, reg prometheus.Registerer) *metrics {
 		watchEvents: counter("watch_events_total", "Changes that etcd told this node."),
 		leaseLosses: counter("lease_losses_total", "Leases that ended before this node wanted it."),
 		rereads:     counter("rereads_total", "Times that the thread of changes was lost and the state read afresh."),
+		waits:       counter("waits_total", "Times that a request waited for etcd because that was slow, and did not go to the origin."),
 		orphans:     counter("orphans_collected_total", "Fills deleted because nobody took part in them."),
 	}
 	m.all = []prometheus.Collector{
-		m.requests, m.seconds, m.writes, m.watchEvents, m.leaseLosses, m.rereads, m.orphans,
+		m.requests, m.seconds, m.writes, m.watchEvents, m.leaseLosses, m.rereads, m.orphans, m.waits,
 		flag("healthy", "1 while the directory can be asked.", c.Healthy),
 		flag("scheme_mismatch", "1 while this node stays out of a cluster of another format.", c.mismatch),
 		flag("foreign_cluster", "1 while this node stays out of an etcd that holds another cluster.", c.foreign),

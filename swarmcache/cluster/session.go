@@ -152,6 +152,7 @@ func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id cli
 		case err == nil && c.seemsRestored(header):
 			err = c.meetAgain(ctx, client)
 		case err == nil:
+			c.health.answered()
 			c.saw(header)
 		}
 		switch {
@@ -179,7 +180,10 @@ func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id cli
 func (c *Cluster) probe(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) (*etcdserverpb.ResponseHeader, error) {
 	down := !c.Healthy()
 	timeout := c.cfg.LeaseTTL / 3
-	if down {
+	switch {
+	case down && c.isSlow(): // some wait for it
+		timeout = c.cfg.CallTimeout + c.slack()
+	case down:
 		timeout = probeTimeout + c.slack()
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
