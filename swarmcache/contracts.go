@@ -152,10 +152,13 @@ type Directory interface {
 	// Withdraw makes key select nothing.
 	Withdraw(ctx context.Context, key policy.Key) error
 	// Purge does so for all variants of a key, unless it is soft, and lets it be known
-	// until PurgesStand are over; it does nothing where that purge stands already. Invalidate is the same where a version, a fill or a claim
-	// on the first GET is known; told is false where there is nothing.
+	// until PurgesStand are over; it does nothing where that purge stands already. Invalidate is the same where a version, a fill, a claim
+	// on the first GET or what Expect told is known; told is false where there is nothing.
 	Purge(ctx context.Context, p Purge) error
 	Invalidate(ctx context.Context, p Purge) (told bool, err error)
+	// Expect has Invalidate know that a response of a key is on its way to this node,
+	// until end, which tells whether it did so all the time.
+	Expect(ctx context.Context, key policy.Key) (end func() (known bool), err error)
 	// Purges calls f, from one goroutine, with all purges that stand: at first,
 	// whenever one comes, and once an hour while the directory can be asked. It
 	// returns when ctx is done, nil, or when nothing will ever come.

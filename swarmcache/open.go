@@ -28,7 +28,7 @@ type first struct {
 
 // patienceOpen bounds how long a claim outlives its request because the record
 // of its fill is being created.
-const patienceOpen = 5 * time.Second
+const patienceOpen = 10 * time.Second
 
 // ClaimFirst claims the cluster-wide right to send the first GET for a key that
 // policy expects to be large and of which nothing is known; or returns what is
@@ -285,6 +285,7 @@ func (c *Cache) record(ctx context.Context, r FillRecord, spans []int) (stands F
 // a body, or finds the one that stands. A fill that ended is begun again, with one
 // claimer.
 func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin, body bool) (b beginning, err error) {
+	begun := time.Now()
 	for last := v.Attempt + maxAttempts; v.Attempt < last; v.Attempt++ {
 		v.Identify()
 		mine := newFill(c.cfg.Node.ID, v, single || v.Attempt > 0, o)
@@ -303,10 +304,25 @@ func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin, 
 		case err != nil:
 			return b, err
 		case b.rec.Ended == "":
+			if b.opener && time.Since(begun) > unheardFor {
+				c.openedLate(&b)
+			}
 			return b, nil
 		}
 	}
 	return b, fmt.Errorf("%w: %d attempts: %s", ErrFillEnded, v.Attempt, b.rec.Ended)
+}
+
+// openedLate has the origin confirm the response of a fill that the directory heard of
+// so late.
+func (c *Cache) openedLate(b *beginning) {
+	b.rec.Version.Stored.Invalid = true
+	rec, board := b.rec, b.board
+	c.goWork(func() {
+		if err := board.Update(c.ctx, rec); err != nil {
+			c.log.Warn("tell that a fill is to be confirmed", "object", rec.Version.ID, "error", err)
+		}
+	})
 }
 
 // maxAttempts is how many fills of one version are begun in a row.

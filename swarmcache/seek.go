@@ -47,8 +47,10 @@ func (t *transfer) seek(ctx context.Context) {
 	})
 }
 
-// meet takes part in the fill of r: in one that stands, or else in this node's.
+// meet takes part in the fill of r: in one that stands, or else in this node's, of
+// which nobody was told until now.
 func (c *Cache) meet(ctx context.Context, r FillRecord) met {
+	r.Version.Stored.Invalid = true
 	stands, b, err := c.cfg.Directory.OpenFill(ctx, r)
 	switch {
 	case err != nil || b != nil:
@@ -67,6 +69,9 @@ func (t *transfer) onMet(ctx context.Context, e met) {
 		t.log.Debug("stays alone", "error", e.err)
 		return
 	}
+	if e.rec.Version.Stored.Invalid {
+		t.doubt()
+	}
 	if e.rec.Plan() == t.rec.Plan() {
 		t.goOn(ctx, e)
 		return
@@ -74,6 +79,13 @@ func (t *transfer) onMet(ctx context.Context, e met) {
 	t.meets = &e
 	for s := range t.streams {
 		s.stop()
+	}
+}
+
+// doubt has the origin confirm what this node has before its next use.
+func (t *transfer) doubt() {
+	if err := t.o.unconfirmed(t.file.Version()); err != nil {
+		t.log.Warn("record that an object is to be confirmed", "error", err)
 	}
 }
 

@@ -28,6 +28,9 @@ type Spool struct {
 	at   *volume
 	room int64 // reserved there for them
 	void bool  // its key was forgotten since; guarded by spools.mu
+	// coming is what the directory is told of it; nil: nothing, or what it becomes
+	// ends that.
+	coming *expectation
 }
 
 // spools are those that are open. What is forgotten must not come back out of one
@@ -63,6 +66,9 @@ func (ss *spools) variantsOf(base policy.Key) (keys []policy.Key) {
 // meanwhile; Abort, or a Commit of less, leaves no trace. One of both must come.
 func (c *Cache) Spool(v Version) *Spool {
 	s := &Spool{c: c, v: v}
+	if v.Key != "" {
+		s.coming = c.expect(v.Key)
+	}
 	c.spools.mu.Lock()
 	defer c.spools.mu.Unlock()
 	c.spools.open[s] = struct{}{}
@@ -154,6 +160,10 @@ func (s *Spool) Abort() {
 	}
 	s.c.free(s.room, s.at)
 	s.room = 0
+	if coming := s.coming; coming != nil {
+		s.coming = nil
+		s.c.goWork(func() { coming.known() }) // else its lease ends it
+	}
 }
 
 // Commit is called after the last byte of a body that ended as it should.
@@ -221,7 +231,14 @@ func (s *Spool) adopt(ctx context.Context, v Version, hashes []byte) error {
 	c.select_(o)
 	c.metrics.completed.Inc()
 	c.cfg.Events.Tell(c.event(events.Completed, v))
-	c.publishLater(0, soon, v.ID)
+	if s.coming == nil {
+		c.publishLater(0, soon, v.ID)
+		return nil
+	}
+	coming := s.coming
+	if c.goWork(func() { c.publishExpected(v.ID, coming) }) {
+		s.coming = nil
+	}
 	return nil
 }
 

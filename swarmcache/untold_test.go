@@ -3,6 +3,7 @@ package swarmcache_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -145,5 +146,117 @@ func TestChangedBeforeItWasTold(t *testing.T) {
 	must(t, c.Refresh(t.Context(), obj, changed.version().Stored)) // by the origin, now
 	if _, _, err := other.Lookup(t.Context(), policy.Key(changed.name)); err != nil || !believed(c, changed) {
 		t.Errorf("confirmed: %v, believed %t", err, believed(c, changed))
+	}
+}
+
+// doubts reports whether m is for its origin to confirm.
+func doubts(c *swarmcache.Cache, m memory) bool {
+	obj, err := c.Local(policy.Key(m.name), m)
+	if err != nil {
+		return false
+	}
+	defer obj.Close()
+	return obj.Version().Stored.Invalid
+}
+
+// A body of unknown length is nothing before its last byte. One that takes long others
+// find when they change it at its origin, and what nobody could be told of is confirmed.
+func TestBodyOnItsWay(t *testing.T) {
+	dir := cachetest.NewDirectory()
+	self, other := swarmcache.Node{ID: "me"}, dir.Node(swarmcache.Node{ID: "other"})
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: t.TempDir(), Index: cachetest.NewIndex(), Directory: dir.Node(self), Node: self, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	must(t, err)
+	defer c.Close()
+	begin := func(m memory) *swarmcache.Spool {
+		s := c.Spool(m.version())
+		_, err := s.Write(m.data)
+		must(t, err)
+		return s
+	}
+	expected := func(m memory) bool { return dir.Expects(policy.Key(m.name)) }
+	changed, same, broken, untold := newMemory("changed", 300_000), newMemory("the same", 300_000), newMemory("broken", 300_000), newMemory("untold", 300_000)
+
+	bodies := []*swarmcache.Spool{begin(changed), begin(same), begin(broken)}
+	eventually(t, func() bool { return expected(changed) && expected(same) && expected(broken) })
+	mark := c.Mark(policy.Key(changed.name))
+	told, err := other.Invalidate(t.Context(), swarmcache.Purge{ID: "1", Key: policy.Key(changed.name), At: time.Now()})
+	if must(t, err); !told {
+		t.Error("the directory does not know what is on its way")
+	}
+	eventually(t, mark.Past)
+	must(t, bodies[0].Commit(t.Context(), 0))
+	must(t, bodies[1].Commit(t.Context(), 0))
+	bodies[2].Abort()
+	eventually(t, func() bool { return !expected(changed) && !expected(same) && !expected(broken) })
+	if here(c, changed) || !here(c, same) || doubts(c, same) {
+		t.Errorf("changed: here %t; the same: here %t, to be confirmed %t", here(c, changed), here(c, same), doubts(c, same))
+	}
+
+	dir.SetAvailable(false)
+	asked := dir.Counts().Refused
+	late := begin(untold)
+	eventually(t, func() bool { return dir.Counts().Refused > asked })
+	dir.SetAvailable(true)
+	must(t, late.Commit(t.Context(), 0))
+	eventually(t, func() bool {
+		v, _, err := other.Lookup(t.Context(), policy.Key(untold.name))
+		return err == nil && v.Stored.Invalid && doubts(c, untold)
+	})
+}
+
+// slowToOpen is a directory that takes long to hear of a fill.
+type slowToOpen struct{ swarmcache.Directory }
+
+func (d slowToOpen) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
+	time.Sleep(1200 * time.Millisecond)
+	return d.Directory.OpenFill(ctx, r, spans...)
+}
+
+// A fill that the directory hears of late, because it is slow or was away, others may
+// have changed before: they, too, have the origin confirm it.
+func TestFillToldLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		late bool
+		open func(*cachetest.Directories, swarmcache.Directory) swarmcache.Directory
+	}{
+		"at once": {false, func(_ *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory { return d }},
+		"slow":    {true, func(_ *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory { return slowToOpen{d} }},
+		"away": {true, func(dir *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory {
+			dir.SetAvailable(false)
+			time.AfterFunc(500*time.Millisecond, func() { dir.SetAvailable(true) })
+			return d
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := cachetest.NewDirectory()
+			self, other := swarmcache.Node{ID: "me"}, dir.Node(swarmcache.Node{ID: "other"})
+			node, err := swarmcache.Open(swarmcache.Config{
+				Dir: t.TempDir(), Index: cachetest.NewIndex(), Directory: c.open(dir, dir.Node(self)), Node: self,
+				Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			})
+			must(t, err)
+			defer node.Close()
+			m, held := newMemory("held", 300_000), make(chan struct{})
+			body, rest := io.Pipe()
+			go func() {
+				rest.Write(m.data[:100_000])
+				<-held
+				rest.Write(m.data[100_000:])
+				rest.Close()
+			}()
+			obj, err := node.Fill(t.Context(), m.version(), false, body, nil)
+			must(t, err)
+			defer obj.Close()
+			defer close(held)
+			reader := obj.NewReader(t.Context(), 0, int64(len(m.data)))
+			defer reader.Close()
+			eventually(t, func() bool {
+				_, f, err := other.Lookup(t.Context(), policy.Key(m.name))
+				return err == nil && f != nil && f.Version.Stored.Invalid == c.late && doubts(node, m) == c.late
+			})
+		})
 	}
 }

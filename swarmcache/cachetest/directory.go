@@ -28,6 +28,7 @@ type Directories struct {
 	filling   map[policy.Key]*pointer
 	boards    map[swarmcache.ObjectID]*sheet
 	first     map[policy.Key]*first
+	expected  map[*expected]struct{}
 	slots     map[string]*slots // by origin
 	purges    []swarmcache.Purge
 	purged    chan struct{} // closed and renewed with each purge
@@ -37,6 +38,8 @@ type Directories struct {
 // for, of which LostClaims went to somebody else.
 type DirectoryCounts struct {
 	Lookups, Publishes, Withdraws, FirstClaims  int
+	Expectations                                int
+	Refused                                     int // while it was away
 	SlotClaims                                  int
 	Opens, Joins, Leaves                        int
 	Claims, LostClaims, Progresses, Lands, Free int
@@ -48,6 +51,12 @@ type pointer struct {
 	restarts int
 	last     time.Time
 	poisoned bool
+}
+
+// expected is what one node waits for.
+type expected struct {
+	key  policy.Key
+	node swarmcache.NodeID
 }
 
 // first is one node's claim on the first GET for a key.
@@ -65,6 +74,7 @@ func NewDirectory() *Directories {
 		filling:   map[policy.Key]*pointer{},
 		boards:    map[swarmcache.ObjectID]*sheet{},
 		first:     map[policy.Key]*first{},
+		expected:  map[*expected]struct{}{},
 		slots:     map[string]*slots{},
 		purged:    make(chan struct{}),
 	}
@@ -110,6 +120,11 @@ func (d *Directories) Expire(id swarmcache.NodeID) {
 			delete(d.first, k)
 		}
 	}
+	for e := range d.expected {
+		if e.node == id {
+			delete(d.expected, e)
+		}
+	}
 	for _, o := range d.slots {
 		o.departLocked(id)
 	}
@@ -142,6 +157,7 @@ func (d *Directories) lock(ctx context.Context, counter *int) error {
 	}
 	d.mu.Lock()
 	if d.downLocked() {
+		d.counts.Refused++
 		d.mu.Unlock()
 		return swarmcache.ErrUnavailable
 	}
@@ -270,7 +286,7 @@ func (d *directory) Invalidate(ctx context.Context, p swarmcache.Purge) (told bo
 	if err := d.lock(ctx, &d.counts.Withdraws); err != nil {
 		return true, err
 	}
-	known := false
+	known := d.expectsLocked(p.Key)
 	for k := range d.objects {
 		known = known || k.Base() == p.Key
 	}
@@ -285,6 +301,40 @@ func (d *directory) Invalidate(ctx context.Context, p swarmcache.Purge) (told bo
 		return false, nil
 	}
 	return true, d.Purge(ctx, p)
+}
+
+func (d *directory) Expect(ctx context.Context, key policy.Key) (end func() (known bool), err error) {
+	if err := d.lock(ctx, &d.counts.Expectations); err != nil {
+		return nil, err
+	}
+	defer d.mu.Unlock()
+	e := &expected{key.Base(), d.self.ID}
+	d.expected[e] = struct{}{}
+	return func() bool {
+		if d.lock(context.Background(), new(int)) != nil {
+			return false
+		}
+		defer d.mu.Unlock()
+		_, stood := d.expected[e]
+		delete(d.expected, e)
+		return stood
+	}, nil
+}
+
+// Expects reports whether something is on its way.
+func (d *Directories) Expects(key policy.Key) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.expectsLocked(key)
+}
+
+func (d *Directories) expectsLocked(key policy.Key) bool {
+	for e := range d.expected {
+		if e.key == key {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *directory) Purges(ctx context.Context, f func(swarmcache.Standing)) error {

@@ -33,6 +33,7 @@ func TestDirectory(t *testing.T, open func(t *testing.T) DirectoryLab) {
 		{"PurgesReachThoseWhoFollowAndThoseWhoCome", purges},
 		{"SoftPurgesTakeNothing", softPurges},
 		{"VariantsStandSideBySideAndGoTogether", variants},
+		{"WhatIsOnItsWayIsTold", expectations},
 		{"OneOpensAndTheOthersJoin", oneOpens},
 		{"OpenerTakesPartWithItsFirstSpans", openerTakesPart},
 		{"LookupFindsTheRunningFill", findsFill},

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache"
 )
 
@@ -207,6 +208,37 @@ func variants(t *testing.T, l lab) {
 	defer release()
 	if told, err := b.Invalidate(l.ctx, swarmcache.Purge{ID: "3", Key: v.Key, At: time.Now()}); err != nil || !told {
 		t.Errorf("of what is asked for now: told %v, %v", told, err)
+	}
+}
+
+// What is on its way, and nothing else is known of, is told of a change.
+func expectations(t *testing.T, l lab) {
+	a, b := l.node(1), l.node(2)
+	base := policy.Key("http://o/a")
+	changes := 0
+	change := func() bool {
+		changes++
+		told, err := b.Invalidate(l.ctx, swarmcache.Purge{ID: fmt.Sprint(changes), Key: base, At: time.Now()})
+		noErr(t, err)
+		return told
+	}
+	expect := func(key policy.Key) func() bool {
+		end, err := a.Expect(l.ctx, key)
+		noErr(t, err)
+		return end
+	}
+	one, variant := expect(base), expect(base.Variant(http.Header{"Accept-Language": {"de"}}))
+	if !change() || !one() || !change() || !variant() || change() {
+		t.Error("the directory does not know what is on its way, or still does")
+	}
+	if one() {
+		t.Error("it ends twice")
+	}
+	lost := expect(base)
+	l.Expire("node-1")
+	eventually(t, "nobody waits any more", func() bool { return !change() })
+	if known, again := lost(), change(); known || again {
+		t.Error("what went with its node's lease was known all the time")
 	}
 }
 

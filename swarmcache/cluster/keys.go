@@ -30,6 +30,7 @@ import (
 //	joblists/<id>              those, under the job's lease
 //	jobparts/<id>/<node>       swarmcache.JobPart, under the job's lease
 //	first/<key>                the claim on the first GET, under its holder's lease
+//	coming/<key>/<any>         a body of unknown length on its way, under its node's lease
 //	uses/<key>                 how often it was asked for and not stored, for 20 minutes
 //	filling/<key>              which fill runs for a key, and how often it restarted
 //	fills/<id>/nodes/<node>    a participant that is listed, under its lease
@@ -73,6 +74,7 @@ func (k keys) ordersOf(n swarmcache.NodeID) string      { return k.orders() + st
 func (k keys) health() string                           { return k.prefix + "health" }
 func (k keys) hot() string                              { return k.prefix + "hot/" }
 func (k keys) first(key policy.Key) string              { return k.prefix + "first/" + sum(key) }
+func (k keys) coming(key policy.Key) string             { return k.prefix + "coming/" + sum(key) }
 func (k keys) use(key policy.Key) string                { return k.prefix + "uses/" + sum(key) }
 func (k keys) allFilling() string                       { return k.prefix + "filling/" }
 func (k keys) filling(key policy.Key) string            { return k.allFilling() + sum(key) }

@@ -17,6 +17,7 @@ var (
 	opWithdraw = op{name: "withdraw", writes: true}
 	opPurge    = op{name: "purge", writes: true}
 	opFirst    = op{name: "claim_first", writes: true, awaited: true}
+	opExpect   = op{name: "expect", writes: true}
 	opUse      = op{name: "count_use", writes: true, awaited: true}
 	opSlot     = op{name: "claim_slot", writes: true}
 	opLine     = op{name: "wait_for_slot", writes: true}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache"
 )
 
@@ -51,7 +53,7 @@ func (c *Cluster) Invalidate(ctx context.Context, p swarmcache.Purge) (told bool
 			clientv3.Compare(clientv3.CreateRevision(k+"/"), "=", 0).WithPrefix(),
 		}
 	}
-	unknown := slices.Concat(nothing(c.keys.object(p.Key)), nothing(c.keys.filling(p.Key)), nothing(c.keys.first(p.Key)))
+	unknown := slices.Concat(nothing(c.keys.object(p.Key)), nothing(c.keys.filling(p.Key)), nothing(c.keys.first(p.Key)), nothing(c.keys.coming(p.Key)))
 	err = c.do(ctx, opPurge, func(ctx context.Context, client *clientv3.Client) error {
 		r, err := client.Txn(ctx).If(unknown...).Else(c.purge(p)...).Commit()
 		told = err == nil && !r.Succeeded
@@ -62,6 +64,30 @@ func (c *Cluster) Invalidate(ctx context.Context, p swarmcache.Purge) (told bool
 		told = true // maybe
 	}
 	return told, err
+}
+
+// Expect stands under this node's lease.
+func (c *Cluster) Expect(ctx context.Context, key policy.Key) (end func() (known bool), err error) {
+	k, lease := c.keys.coming(key.Base())+"/"+rand.Text(), c.leaseID()
+	err = c.do(ctx, opExpect, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.Put(ctx, k, string(c.cfg.Self.ID), clientv3.WithLease(lease))
+		return err
+	})
+	if err != nil {
+		c.debts.add(deleteOurs(k, lease))
+		return nil, err
+	}
+	return func() (known bool) {
+		err := c.do(context.Background(), opExpect, func(ctx context.Context, client *clientv3.Client) error {
+			r, err := client.Delete(ctx, k)
+			known = err == nil && r.Deleted > 0
+			return err
+		})
+		if err != nil {
+			c.debts.add(deleteOurs(k, lease))
+		}
+		return known
+	}, nil
 }
 
 // inTouchEvery is how often those who follow the purges hear that nothing is new.
