@@ -3,7 +3,13 @@
 package e2e
 
 import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"shatabdi/e2e/content"
 	"shatabdi/e2e/lab"
@@ -35,5 +41,92 @@ func TestFullDiskStillDelivers(t *testing.T) {
 	l.Check(fits, c)
 	if !small.Running() {
 		t.Errorf("the node is gone:\n%s", small.LogTail(20))
+	}
+}
+
+// origin (3 MiB/s a response) --- switch --- one node with a disk of 128 MiB. While
+// clients fill, somebody else writes that disk full to its last byte: they get the
+// whole all the same, a metric says that it is not kept, and what is not is forgotten.
+// The node is killed -9 then, under load. On the full disk its store is as its catalogue
+// says, byte for byte, it starts, and has everything it had; with room it keeps again.
+func TestKilledOnAFullDisk(t *testing.T) {
+	l := lab.New(t)
+	origin := l.Machine("origin", 0).Origin()
+	etcd := l.Machine("etcd", 0).Etcd()
+	m := l.Machine("node", 0)
+	disk := m.SmallDisk("disk", 128*mib)
+	data := filepath.Join(disk, "data")
+	node := m.Shatabdi("--etcd-endpoints", etcd.URL, "--data-dir", data, "--cache-size", "1GiB", "--cache-min-free", "0", "--log-level", "warn")
+	node.DataDir = data
+	p := &crashPlay{Lab: l, origin: origin.URL, victim: node}
+	const slow = 10 // from there on objects come so
+	get := func(seeds ...uint64) (cs []*lab.Client) {
+		for _, s := range seeds {
+			url := p.url(content.Object{Seed: s, Size: 6 * mib})
+			if s < slow {
+				url = strings.Replace(url, "/rate=3MiB", "", 1)
+			}
+			cs = append(cs, node.Curl(url).Start())
+		}
+		return cs
+	}
+	for _, c := range get(1, 2, 3) {
+		p.got(c)
+	}
+	l.Until("three objects are complete", 10*time.Second, func() bool { return len(p.complete()) == 3 })
+	had := p.complete()
+
+	cs := get(11, 12, 13)
+	untilProgress(l, cs[2], mib)
+	fillUp(l, disk)
+	for _, c := range append(cs, get(4)...) {
+		p.got(c)
+	}
+	if n := node.Metric("shatabdi_objects_without_room_total"); n < 4 {
+		t.Errorf("%v responses are said not to be kept, want 4", n)
+	}
+	l.Until("nothing is here but the three", 10*time.Second, func() bool { return node.Metric("shatabdi_cache_objects") == 3 })
+	fillUp(l, disk)
+
+	cs = get(1, 2, 21, 22)
+	untilProgress(l, cs[3], mib)
+	node.Kill()
+	for _, c := range cs {
+		c.Wait()
+	}
+	fillUp(l, disk)
+	p.check()
+	fillUp(l, disk)
+	node.Restart()
+	has := p.complete()
+	for id, url := range had {
+		if has[id] == "" {
+			t.Errorf("%s, %s, was complete and is lost", id, url)
+		}
+	}
+	p.readAll()
+	if err := os.Remove(filepath.Join(disk, "others")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range get(5) {
+		p.got(c)
+	}
+	l.Until("what came then is kept", 10*time.Second, func() bool {
+		return slices.ContainsFunc(slices.Collect(maps.Values(p.complete())), func(url string) bool { return p.object(url).Seed == 5 })
+	})
+}
+
+// fillUp has others take what is left of a disk, to the last byte.
+func fillUp(l *lab.Lab, disk string) {
+	l.Helper()
+	f, err := os.OpenFile(filepath.Join(disk, "others"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		l.Fatalf("%v", err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
 	}
 }

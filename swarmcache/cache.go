@@ -493,7 +493,7 @@ func (c *Cache) select_(o *object) {
 	record := func() {
 		defer o.file.Release()
 		if err := o.enter(pinned); err != nil {
-			c.log.Warn("an object will not be kept", "object", id, "error", err)
+			c.log.Warn("an object will not be kept", "object", id, "error", c.noRoom(err))
 			o.condemn()
 		}
 		if _, err := c.forgetAway(key, func(a absentee) bool { return a.key == key && a.id != id }); err != nil {

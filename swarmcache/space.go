@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"shatabdi/policy"
@@ -195,9 +196,10 @@ func (c *Cache) fits(n int64) error {
 	return ErrNoSpace
 }
 
-// noRoom counts a response that is not kept because there is no room for it.
+// noRoom counts a response that is not kept because there is no room for it, by the
+// quota or on the disk.
 func (c *Cache) noRoom(err error) error {
-	if errors.Is(err, ErrNoSpace) {
+	if isAny(err, ErrNoSpace, syscall.ENOSPC, syscall.EDQUOT) {
 		c.metrics.noRoom.Inc()
 	}
 	return err

@@ -100,12 +100,12 @@ func (s *Spool) Write(b []byte) (int, error) {
 	}
 	if s.f == nil {
 		if err := s.open(); err != nil {
-			return 0, err
+			return 0, s.c.noRoom(err)
 		}
 	}
 	n, err := s.w.Write(b)
 	s.n += int64(n)
-	return n, err
+	return n, s.c.noRoom(err)
 }
 
 // fits reports ErrNoSpace where a body of n bytes can never be kept.

@@ -370,6 +370,9 @@ func (t *transfer) fail(err error) {
 	t.file.fail(err)
 	over := t.rec != nil && t.rec.Ended != ""
 	if over || errors.Is(err, errDisk) || errors.Is(err, errSuperseded) || errors.Is(err, ErrPoisoned) {
+		if !t.file.Condemned() {
+			t.c.noRoom(err)
+		}
 		t.o.condemn()
 	}
 }

@@ -60,8 +60,10 @@ func (x *Index) collectOne() error {
 		return err
 	}
 	defer leave()
-	if err := haveRoom(x.dir, roomToPut); err != nil {
+	done, err := x.haveRoom(roomToPut)
+	if err != nil {
 		return err
 	}
+	defer done()
 	return x.db.RunValueLogGC(deadShare)
 }

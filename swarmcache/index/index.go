@@ -41,6 +41,8 @@ type Index struct {
 	collectEvery time.Duration
 	metrics      *metrics
 	unlock       func() error
+	reserves     bool         // it keeps a reserve
+	lending      sync.RWMutex // held while something is written, alone while that is lent
 
 	mu     sync.Mutex // guards closed, and users against growing once it is set
 	closed bool
@@ -251,7 +253,10 @@ func (x *Index) update(room int64, op string, f func(*badger.Txn) error) error {
 	leave, err := x.enter()
 	if err == nil {
 		defer leave()
-		err = haveRoom(x.dir, room)
+		var done func()
+		if done, err = x.haveRoom(room); err == nil {
+			defer done()
+		}
 	}
 	start := time.Now()
 	for err == nil {

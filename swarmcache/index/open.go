@@ -80,9 +80,11 @@ func Open(o Options) (x *Index, err error) {
 	if err := check(o.Dir, o.format()); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	if err := haveRoom(o.Dir, roomToEdit); err != nil {
+	takeBack, err := borrowed(o.Dir)
+	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
+	defer takeBack()
 	if err := checkWritable(o.Dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
@@ -97,7 +99,7 @@ func Open(o Options) (x *Index, err error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open index: %w", err), db.Close())
 	}
-	return &Index{db: db, dir: o.Dir, log: log, collectEvery: 10 * time.Minute, metrics: m, unlock: unlock}, nil
+	return &Index{db: db, dir: o.Dir, log: log, collectEvery: 10 * time.Minute, metrics: m, unlock: unlock, reserves: !o.bodies}, nil
 }
 
 func (o Options) format() int {
@@ -181,14 +183,15 @@ func checkWritable(dir string) error {
 	return nil
 }
 
-// haveRoom fails with ErrNoSpace when fewer than room bytes are free for dir.
-func haveRoom(dir string, room int64) error {
+// haveRoom tells how many bytes are free for dir, and fails with ErrNoSpace when those
+// are fewer than room.
+func haveRoom(dir string, room int64) (free int64, err error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
-		return fmt.Errorf("free space of %s: %w", dir, err)
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
 	}
-	if free := int64(s.Bavail) * int64(s.Bsize); free < room {
-		return fmt.Errorf("%s: %d MiB free, the catalogue needs %d: %w", dir, free>>20, room>>20, swarmcache.ErrNoSpace)
+	if free = int64(s.Bavail) * int64(s.Bsize); free < room {
+		return free, fmt.Errorf("%s: %d MiB free, the catalogue needs %d: %w", dir, free>>20, room>>20, swarmcache.ErrNoSpace)
 	}
-	return nil
+	return free, nil
 }

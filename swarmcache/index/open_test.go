@@ -143,10 +143,10 @@ func TestOpenOfUnusableDirectory(t *testing.T) {
 }
 
 func TestNoRoomIsAnErrorBeforeItIsASIGBUS(t *testing.T) {
-	if err := haveRoom(t.TempDir(), 1); err != nil {
+	if _, err := haveRoom(t.TempDir(), 1); err != nil {
 		t.Fatal(err)
 	}
-	err := haveRoom("/", 1<<62)
+	_, err := haveRoom("/", 1<<62)
 	if !errors.Is(err, swarmcache.ErrNoSpace) {
 		t.Errorf("haveRoom(4 EiB): %v, want ErrNoSpace", err)
 	}
