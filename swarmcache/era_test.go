@@ -82,11 +82,17 @@ type resident struct {
 	dir   string
 	known atomic.Pointer[cluster.Known]
 	ahead time.Duration // of its clock
-	pace  int           // of it; without a swarm a node has to wait until what others landed is held for lost
+	also  func(*swarmcache.Config)
+	pace  int // of it; without a swarm a node has to wait until what others landed is held for lost
 }
 
 func (r *realm) settle(id swarmcache.NodeID) *resident {
-	n := &resident{r: r, id: id, dir: r.t.TempDir(), pace: 30}
+	return r.settleWith(id, func(*swarmcache.Config) {})
+}
+
+// settleWith settles a node of which something else is configured.
+func (r *realm) settleWith(id swarmcache.NodeID, also func(*swarmcache.Config)) *resident {
+	n := &resident{r: r, id: id, dir: r.t.TempDir(), pace: 30, also: also}
 	n.known.Store(&cluster.Known{})
 	n.come()
 	n.meet()
@@ -112,10 +118,12 @@ func (n *resident) come() {
 	ctx, cancel := context.WithCancel(context.Background())
 	gone := make(chan struct{})
 	go func() { defer close(gone); n.directory.Run(ctx) }()
-	n.Cache, err = swarmcache.Open(swarmcache.Config{
-		Dir: filepath.Join(n.dir, "objects"), Index: x, Directory: n.directory, Node: self, Logger: log,
+	cfg := swarmcache.Config{
+		Dir: filepath.Join(n.dir, "objects"), Index: x, Directory: n.directory, Keeper: n.directory, Node: self, Logger: log,
 		Now: func() time.Time { return began.Add(time.Duration(n.pace) * time.Since(began)).Add(n.ahead) }, Settle: 50 * time.Millisecond,
-	})
+	}
+	n.also(&cfg)
+	n.Cache, err = swarmcache.Open(cfg)
 	must(t, err)
 	n.leave = func() {
 		n.Cache.Close()

@@ -144,7 +144,7 @@ func EndBar(c *Cache, i int) {
 func SetCopies(c *Cache, id ObjectID, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entries[id].seen = n
+	c.entries[id].seen, c.entries[id].spare = n, time.Now().Add(spareFor)
 }
 
 // Complete reports whether an object is here, all of it and on record.
@@ -163,3 +163,5 @@ func Flush(f *File) error {
 
 // Condemn has the cache forget an object that turned out to be wrong.
 func Condemn(o *Object) { o.o.condemn() }
+
+func CountNow(c *Cache, ctx context.Context) error { return c.countNow(ctx) }

@@ -73,6 +73,9 @@ type Keeper interface {
 	Keep(ctx context.Context, k Kept) error
 	// AllKept returns all of it.
 	AllKept(ctx context.Context) ([]Kept, error)
+	// ClaimSpare claims, of torrents that are kept, that this node alone lets its copy
+	// go for others' sake, for SpareStands, and returns those that are this node's then.
+	ClaimSpare(ctx context.Context, torrents []InfoHash) (mine []InfoHash, err error)
 }
 
 // wanted is how many copies of v the cluster should keep. What is pinned here
@@ -237,7 +240,15 @@ func (c *Cache) countNow(ctx context.Context) error {
 		}
 	}
 	c.mu.Unlock()
-	for some := range slices.Chunk(kept, countAtOnce) {
+	if err := c.countThese(ctx, kept, func(*entry) {}); err != nil {
+		return err
+	}
+	return c.claimSpare(ctx)
+}
+
+// countThese counts the copies of some, and has f note it.
+func (c *Cache) countThese(ctx context.Context, all []InfoHash, f func(*entry)) error {
+	for some := range slices.Chunk(all, countAtOnce) {
 		ctx, cancel := context.WithTimeout(ctx, countTimeout)
 		copies, err := c.cfg.Copies(ctx, some)
 		cancel()
@@ -248,6 +259,7 @@ func (c *Cache) countNow(ctx context.Context) error {
 		for _, ih := range some {
 			if e := c.entries[c.sealed[ih]]; e != nil {
 				e.seen = copies[ih]
+				f(e)
 			}
 		}
 		c.mu.Unlock()

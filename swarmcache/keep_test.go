@@ -30,6 +30,10 @@ func (k *keeper) Keep(_ context.Context, x swarmcache.Kept) error {
 
 func (k *keeper) AllKept(context.Context) (all []swarmcache.Kept, err error) { return nil, nil }
 
+func (k *keeper) ClaimSpare(context.Context, []swarmcache.InfoHash) ([]swarmcache.InfoHash, error) {
+	return nil, nil
+}
+
 func (k *keeper) of(key policy.Key) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -224,9 +224,10 @@ func (c *Cache) victimsLocked(n int64, all []*volume) (v *volume, victims []Obje
 			room[e.volume] += e.size
 		}
 	}
+	now := time.Now()
 	may := func(id ObjectID, turn int) bool {
 		e := c.entries[id]
-		return idle[id] && e.turn() == turn && room[e.volume] >= n && (v == nil || e.volume == v)
+		return idle[id] && e.turn(now) == turn && room[e.volume] >= n && (v == nil || e.volume == v)
 	}
 	left := [lastTurn + 1]int{}
 	count := func() {

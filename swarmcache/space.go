@@ -25,10 +25,11 @@ type entry struct {
 	left     int64 // Unix nanoseconds when a user let go of it; 0: not in this run
 	infoHash InfoHash
 	pinned   bool
-	verified int64  // Unix seconds, see Record; 0: it is not complete
-	wanted   int    // copies that the cluster should keep, as far as this node knows
-	asked    uint32 // the Cache.round in which the directory was asked about it
-	seen     int    // copies that there were of late, this one included; 0: not known
+	verified int64     // Unix seconds, see Record; 0: it is not complete
+	wanted   int       // copies that the cluster should keep, as far as this node knows
+	asked    uint32    // the Cache.round in which the directory was asked about it
+	seen     int       // copies that there were of late, this one included; 0: not known
+	spare    time.Time // until then no other node lets its copy go because this one is here
 	heat     heat
 }
 
@@ -298,22 +299,6 @@ func (c *Cache) makeRoomLocked(n int64, on, not *volume) (at *volume, away func(
 			f()
 		}
 	}, nil
-}
-
-// lastTurn is that of what the cluster keeps and nobody else may have.
-const lastTurn = 2
-
-// turn is when an object goes: what is kept, after what is not, and its last copy
-// last of all. Of what is not kept the number of copies does not count: most of
-// what passes once is nowhere else, and must not stay for that.
-func (e *entry) turn() int {
-	switch {
-	case e.wanted == 0 || e.seen > e.wanted:
-		return 0
-	case e.seen > 1:
-		return 1
-	}
-	return lastTurn
 }
 
 // sealedNow notes that o is complete, and lets peers find it by its infohash.

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -134,4 +135,41 @@ func TestOrdersReachTheirNode(t *testing.T) {
 	}
 	a.stop() // and with it goes what it saw
 	eventually(t, "what it saw is forgotten", func() bool { _, err := b.Health(ctx); return errors.Is(err, swarmcache.ErrNotFound) })
+}
+
+// A copy can be spared on one node at a time, which may claim that again; and on
+// another one when the claim has ended, and not already with the node.
+func TestSpareOnOneNode(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	a := run(t, cluster.Config{Endpoints: etcd.Endpoints(), Prefix: p, Self: swarmcache.Node{ID: "a"}})
+	b := run(t, cluster.Config{Endpoints: etcd.Endpoints(), Prefix: p, Self: swarmcache.Node{ID: "b"}})
+	var all []swarmcache.InfoHash
+	for i := range byte(120) { // more than one transaction takes
+		all = append(all, swarmcache.InfoHash{i})
+	}
+	claim := func(c *member, what []swarmcache.InfoHash, want ...swarmcache.InfoHash) {
+		t.Helper()
+		mine, err := c.ClaimSpare(t.Context(), what)
+		if err != nil || !slices.Equal(mine, want) {
+			t.Errorf("%d are claimed of %d, %v; want %d", len(mine), len(what), err, len(want))
+		}
+	}
+	eventually(t, "etcd answers", func() bool { _, err := a.ClaimSpare(t.Context(), all[:1]); return err == nil })
+	eventually(t, "etcd answers", func() bool { _, err := b.ClaimSpare(t.Context(), nil); return err == nil && b.Healthy() })
+	claim(a, all[:100], all[:100]...)
+	claim(b, all, all[100:]...)
+	claim(a, all, all[:100]...)
+
+	r := raw(t, etcd)
+	kv, err := r.Get(t.Context(), p+"spare/"+all[0].String())
+	noErr(t, err)
+	life, err := r.TimeToLive(t.Context(), clientv3.LeaseID(kv.Kvs[0].Lease))
+	noErr(t, err)
+	if got, want := time.Duration(life.TTL)*time.Second, swarmcache.SpareStands-time.Minute; got < want {
+		t.Errorf("a claim stands for %v, want %v", got, want)
+	}
+	_, err = r.Revoke(t.Context(), clientv3.LeaseID(kv.Kvs[0].Lease))
+	noErr(t, err)
+	claim(b, all[:100], all[:50]...)
 }

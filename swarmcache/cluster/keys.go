@@ -23,6 +23,7 @@ import (
 //	objects/<key>              the current version, until withdrawn
 //	purges/<id>                swarmcache.Purge, for a week
 //	kept/<key>                 swarmcache.Kept, until withdrawn
+//	spare/<infohash>           the node whose copy may be let go, under a lease of its own
 //	orders/<node>/<key>        swarmcache.Order, until it is done
 //	health                     swarmcache.Health, under the leader's lease
 //	hot/<node>                 []swarmcache.Hot, what is hot there, under the node's lease
@@ -69,6 +70,7 @@ func (k keys) purges() string                           { return k.prefix + "pur
 func (k keys) purge(id string) string                   { return k.purges() + id }
 func (k keys) allKept() string                          { return k.prefix + "kept/" }
 func (k keys) kept(key policy.Key) string               { return k.allKept() + sum(key) }
+func (k keys) spare(ih swarmcache.InfoHash) string      { return k.prefix + "spare/" + ih.String() }
 func (k keys) orders() string                           { return k.prefix + "orders/" }
 func (k keys) ordersOf(n swarmcache.NodeID) string      { return k.orders() + string(n) + "/" }
 func (k keys) health() string                           { return k.prefix + "health" }
