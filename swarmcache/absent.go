@@ -99,6 +99,30 @@ func (c *Cache) absentee(key policy.Key, id ObjectID) (a absentee, away bool) {
 	return all[0], true
 }
 
+// Away returns the record of an object that is on a volume that is missing: nothing of it
+// is here now. Otherwise it returns ErrNotFound.
+func (c *Cache) Away(id ObjectID) (Record, error) {
+	r, err := c.cfg.Index.Get(id)
+	if err != nil {
+		return Record{}, err
+	}
+	if _, away := c.absentee(r.Version.Key, id); !away {
+		return Record{}, ErrNotFound
+	}
+	r.Hashes, r.Pieces, r.Complete = nil, nil, false
+	return r, nil
+}
+
+// SelectedAway is the same of what key would select.
+func (c *Cache) SelectedAway(key policy.Key) (Record, error) {
+	for _, a := range c.awayOf(key, of(key)) {
+		if r, err := c.Away(a.id); !errors.Is(err, ErrNotFound) {
+			return r, err
+		}
+	}
+	return Record{}, ErrNotFound
+}
+
 // of names an absentee that key selects.
 func of(key policy.Key) func(absentee) bool {
 	return func(a absentee) bool { return a.key == key }

@@ -68,6 +68,9 @@ func stateText(o api.Object) string {
 	if o.Complete {
 		state = "complete"
 	}
+	if o.Away {
+		state = "away, its volume is missing"
+	}
 	if o.Suspect {
 		state += ", being verified"
 	}

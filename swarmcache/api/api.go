@@ -80,6 +80,9 @@ type Cache interface {
 	// Record and Selected find one object, or return swarmcache.ErrNotFound.
 	Record(swarmcache.ObjectID) (swarmcache.Record, error)
 	Selected(policy.Key) (swarmcache.Record, error)
+	// Away and SelectedAway do so for what is on a volume that is missing.
+	Away(swarmcache.ObjectID) (swarmcache.Record, error)
+	SelectedAway(policy.Key) (swarmcache.Record, error)
 	// Arrived tells how much of an object is here, and where it came from.
 	Arrived(swarmcache.Record) swarmcache.Arrived
 	// Coming lists the objects that bytes are coming in for.

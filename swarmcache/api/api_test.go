@@ -540,6 +540,34 @@ func TestPin(t *testing.T) {
 	n.ask("PUT", path+"/pin", "", 403, nil, "Origin", "http://evil.test")
 }
 
+// What is on a volume that is missing is found by its URL as well, for its pin is on record.
+func TestUnpinWhatIsAway(t *testing.T) {
+	r := record(4, "http://origin.test/4", "http://origin.test/4")
+	r.Volume, r.Pinned = "missing", true
+	n := newNode(t, 1, r)
+	var page api.Objects
+	n.ask("GET", "/api/v1/objects?url="+url.QueryEscape(r.Version.URL), "", 200, &page)
+	if len(page.Objects) != 1 || page.Objects[0].ID != id(4) || !page.Objects[0].Away || page.Objects[0].Complete || !page.Objects[0].Pinned {
+		t.Fatalf("%+v", page)
+	}
+	path := "/api/v1/objects/" + string(id(4))
+	var o api.ObjectDetail
+	n.ask("DELETE", path+"/pin", "", 200, &o)
+	for range 2 {
+		if o.Pinned || !o.Away || o.Complete || o.Arrived != (api.From{}) {
+			t.Errorf("%+v", o)
+		}
+		n.ask("GET", path, "", 200, &o)
+	}
+	n.ask("GET", "/api/v1/objects", "", 200, &page)
+	if len(page.Objects) != 1 || page.Objects[0].ID != id(0) {
+		t.Errorf("what is here: %+v", page)
+	}
+	n.ask("GET", path+"/content", "", 409, nil)
+	n.ask("POST", path+"/verify", "", 404, nil)
+	n.ask("DELETE", path, "", 404, nil)
+}
+
 func TestDelete(t *testing.T) {
 	n := newNode(t, 3)
 	if w := n.ask("DELETE", "/api/v1/objects/"+string(id(1)), "", 204, nil); w.Body.Len() != 0 {

@@ -27,6 +27,7 @@ type Object struct {
 	LastUsed time.Time           `json:"last_used,omitzero"`
 	Pinned   bool                `json:"pinned" doc:"It stays when space is short."`
 	Suspect  bool                `json:"suspect,omitempty" doc:"A piece of it was found damaged, and the others are being verified."`
+	Away     bool                `json:"away,omitempty" doc:"It is on a volume that is missing: nothing of it is here, but its pin may be taken off."`
 }
 
 // ObjectDetail is what is known of one object.
@@ -69,7 +70,7 @@ func (s *service) registerObjects(api huma.API) {
 // registerLooks is what tells of objects.
 func (s *service) registerLooks(api huma.API) {
 	list := operation("list-objects", http.MethodGet, "objects", "The objects on this node")
-	list.Description = "In the order of their ids, or as sort says. With url: what that URL selects here, if anything."
+	list.Description = "In the order of their ids, or as sort says. With url: what that URL selects here, if anything; or would, were its volume not missing."
 	huma.Register(api, list, func(_ context.Context, in *struct {
 		Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Objects on a page."`
 		Cursor string `query:"cursor" pattern:"^[0-9A-Za-z_-]+$" maxLength:"16384" doc:"The next_cursor of the page before, of the same listing."`
@@ -263,8 +264,14 @@ func (s *service) selected(rawURL string) (Objects, error) {
 		return found, err
 	}
 	r, err := s.Cache.Selected(key)
+	away := errors.Is(err, swarmcache.ErrNotFound)
+	if away {
+		r, err = s.Cache.SelectedAway(key)
+	}
 	if err == nil {
-		found.Objects = append(found.Objects, object(r))
+		o := object(r)
+		o.Away = away
+		found.Objects = append(found.Objects, o)
 	}
 	return found, absentIsNone(err)
 }
@@ -273,7 +280,11 @@ func (s *service) selected(rawURL string) (Objects, error) {
 func (s *service) find(prefix string) (swarmcache.Record, error) {
 	id := swarmcache.ObjectID(prefix)
 	if len(prefix) == 64 {
-		return s.Cache.Record(id)
+		r, err := s.Cache.Record(id)
+		if errors.Is(err, swarmcache.ErrNotFound) {
+			return s.Cache.Away(id)
+		}
+		return r, err
 	}
 	// What begins with prefix sorts right behind it.
 	near, err := s.Cache.List(id, 2)
@@ -309,6 +320,10 @@ func (s *service) detail(ctx context.Context, r swarmcache.Record) ObjectDetail 
 		Object: object(r), Validator: v.Validator, SHA256: v.SHA256, PieceLength: v.PieceLen,
 		Priority: string(s.Cache.PriorityOf(r)), Arrived: arrived(s.Cache.Arrived(r)),
 		Response: Response{v.Stored.Status, v.Stored.Header, v.Stored.ResponseTime.UTC()},
+	}
+	if !r.Complete {
+		_, err := s.Cache.Away(v.ID)
+		d.Away = err == nil
 	}
 	d.Magnet = s.magnet(ctx, r)
 	if r.Verified != 0 {
