@@ -46,10 +46,13 @@ func TestKilledAtAnyInstant(t *testing.T) {
 		reading: make([]*lab.Client, 3), removed: map[string]bool{},
 	}
 	n, began := kills(t), time.Now()
-	for range n {
+	for i := range n {
 		p.cycle()
 		if t.Failed() {
 			return
+		}
+		if (i+1)%25 == 0 { // a long run may be stopped
+			t.Logf("%d kills in %v: %d clients got the whole, %d a part", i+1, time.Since(began).Round(time.Second), p.whole, p.parts)
 		}
 	}
 	for _, c := range p.reading {
