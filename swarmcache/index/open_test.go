@@ -152,6 +152,25 @@ func TestNoRoomIsAnErrorBeforeItIsASIGBUS(t *testing.T) {
 	}
 }
 
+// What is taken back may be less than there was; it grows again.
+func TestReserveIsAllocated(t *testing.T) {
+	dir := t.TempDir()
+	for _, n := range []int64{1 << 20, 3 << 20, 3 << 20} {
+		reserve(dir, n)
+		var st syscall.Stat_t
+		must(t, syscall.Stat(filepath.Join(dir, reserveFile), &st))
+		if st.Blocks*512 < n {
+			t.Errorf("%d bytes are taken of %d", st.Blocks*512, n)
+		}
+	}
+	takeBack, err := borrowed(dir)
+	must(t, err)
+	takeBack()
+	if _, err := os.Stat(filepath.Join(dir, reserveFile)); err != nil {
+		t.Errorf("it is lent where there is room: %v", err)
+	}
+}
+
 // patch replaces a file's bytes, or removes it.
 func patch(t *testing.T, name string, f func([]byte) []byte) {
 	t.Helper()

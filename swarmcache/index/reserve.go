@@ -42,12 +42,12 @@ func borrowed(dir string) (takeBack func(), err error) {
 	return takeBack, nil
 }
 
-// reserve takes n bytes, unless some are taken already. Where the file system cannot
-// promise space there is none.
+// reserve sees to it that n bytes are taken. Where the file system cannot promise space
+// there is no reserve.
 func reserve(dir string, n int64) {
-	f, err := os.OpenFile(filepath.Join(dir, reserveFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, reserveFile), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
-		return // mostly: it is there
+		return
 	}
 	defer f.Close()
 	if syscall.Fallocate(int(f.Fd()), 0, 0, n) != nil {
