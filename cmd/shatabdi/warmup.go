@@ -102,7 +102,8 @@ func (w Warmup) list(ctx context.Context, downloads *download.Downloads) (urls [
 			return append(urls, more...), nil
 		}
 		if time.Now().Add(wait).After(until) {
-			return urls, fmt.Errorf("the manifest %s: %w", redact(w.Manifest), err)
+			public, _ := download.Public(w.Manifest)
+			return urls, fmt.Errorf("the manifest %s: %w", redact(public), err)
 		}
 		select {
 		case <-time.After(wait):

@@ -56,6 +56,7 @@ type node struct {
 
 type fakeCluster struct {
 	away   error // why it cannot be asked
+	full   error // why it takes no job
 	mode   string
 	nodes  []swarmcache.Node
 	leader swarmcache.NodeID
@@ -87,10 +88,10 @@ func (c *fakeCluster) Published(_ context.Context, f func(swarmcache.Version)) e
 }
 
 func (c *fakeCluster) StartJob(_ context.Context, j swarmcache.Job) error {
-	if c.away == nil {
+	if c.away == nil && c.full == nil {
 		c.jobs = append(c.jobs, j)
 	}
-	return c.asked()
+	return cmp.Or(c.asked(), c.full)
 }
 
 func (c *fakeCluster) CancelJob(_ context.Context, id string) error {
@@ -214,7 +215,7 @@ func newNode(t *testing.T, n int, more ...swarmcache.Record) *node {
 	t.Cleanup(func() { nd.cache.Close() })
 	nd.files = t.TempDir()
 	nd.downloads = download.New(download.Config{
-		Transport: &http.Transport{DisableKeepAlives: true}, Directories: []string{nd.files},
+		Transport: &http.Transport{DisableKeepAlives: true}, Directories: []string{nd.files}, Store: forgetful{},
 		Prioritize: func(object, priority string) error {
 			return nd.cache.SetPriority(swarmcache.ObjectID(object), policy.Priority(priority))
 		},

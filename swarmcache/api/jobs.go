@@ -32,6 +32,9 @@ func (s *service) startJob(ctx context.Context, o WarmupOrder) (w Warmup, err er
 	if o.All && len(o.Nodes) > 0 {
 		return w, invalid("body.nodes", "give nodes or all, not both")
 	}
+	if err := unsigned(o); err != nil {
+		return w, err
+	}
 	live, err := s.Cluster.Nodes(ctx)
 	if err != nil {
 		return w, problem(err)
@@ -52,6 +55,22 @@ func (s *service) startJob(ctx context.Context, o WarmupOrder) (w Warmup, err er
 		return w, problem(err)
 	}
 	return s.job(j, nil, live), nil
+}
+
+// unsigned refuses what would put a credential into the directory. What the lines of
+// a manifest hold does not get there.
+func unsigned(o WarmupOrder) error {
+	const why = "its query may be a credential, which is not for the directory, by which other nodes are told: " +
+		"order it from each node, without nodes or all (`shatabdi warm --admin`), or list it in a manifest, which each node reads for itself"
+	for i, u := range o.URLs {
+		if _, secret := download.Public(u); secret != "" {
+			return invalid(fmt.Sprintf("body.urls[%d]", i), why)
+		}
+	}
+	if _, secret := download.Public(o.Manifest); secret != "" {
+		return invalid("body.manifest", why)
+	}
+	return nil
 }
 
 // choose picks the nodes that are named: by their names, or their ids, of which

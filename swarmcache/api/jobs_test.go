@@ -30,6 +30,43 @@ func TestHotObjects(t *testing.T) {
 	n.ask("GET", "/api/v1/hot", "", 503, nil)
 }
 
+// forgetful is a store that keeps nothing.
+type forgetful struct{}
+
+func (forgetful) SetSetting(string, []byte) error                { return nil }
+func (forgetful) DropSetting(string) error                       { return nil }
+func (forgetful) EachSetting(string, func(string, []byte)) error { return nil }
+
+// What is too long is refused as that, with what to do instead, and nothing of it begins.
+func TestWarmupsThatAreTooLong(t *testing.T) {
+	n := newNode(t, 0)
+	n.cluster.nodes = []swarmcache.Node{{ID: "aaaa1", Name: "one"}}
+	order := func(count, length int, rest string) string {
+		one := `"http://127.0.0.1:1/` + strings.Repeat("a", length) + `"`
+		return `{"urls":[` + strings.Repeat(one+",", count-1) + one + `]` + rest + `}`
+	}
+	for _, bad := range []struct {
+		order string
+		full  error
+		want  int
+		says  string
+	}{
+		{order(1, 9<<20, ""), nil, 413, "order its parts"},
+		{order(1, 17<<20, ""), nil, 413, "too large"},
+		{order(10_001, 1, ""), nil, 422, "<= 10000"},
+		{order(1, 1, `,"all":true`), swarmcache.ErrJobTooLong, 413, "put it into a manifest"},
+		{order(1, 1, `,"all":true`), swarmcache.ErrTooManyJobs, 409, "cancel some"},
+	} {
+		n.cluster.full = bad.full
+		if got := n.ask("POST", "/api/v1/warmups", bad.order, bad.want, nil).Body.String(); !strings.Contains(got, bad.says) {
+			t.Errorf("%.60s: %s", bad.order, got)
+		}
+	}
+	if all := n.downloads.Warmups(); len(all) > 0 || len(n.cluster.jobs) > 0 {
+		t.Errorf("begun: %+v, %+v", all, n.cluster.jobs)
+	}
+}
+
 // Several nodes warm up: what each has told adds up, and one that is away is waited
 // for by nobody.
 func TestWarmupOfSeveralNodes(t *testing.T) {
@@ -48,6 +85,8 @@ func TestWarmupOfSeveralNodes(t *testing.T) {
 		{`{"all":true}`, 422, "give urls, or a manifest"},
 		{`{"manifest":"http://127.0.0.1:1/","all":true}`, 502, "the manifest"},
 		{`{"urls":["file:///nowhere/"],"all":true}`, 422, "absolute URL"},
+		{`{"urls":["` + url + `","` + url + `?X-Amz-Signature=hush"],"all":true}`, 422, "is not for the directory"},
+		{`{"manifest":"` + url + `?access_token=hush","nodes":["one"]}`, 422, "is not for the directory"},
 	} {
 		if got := n.ask("POST", "/api/v1/warmups", bad.order, bad.want, nil).Body.String(); !strings.Contains(got, bad.says) {
 			t.Errorf("%s: %s", bad.order, got)

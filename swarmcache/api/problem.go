@@ -42,7 +42,7 @@ func problem(err error) error {
 		return huma.Error503ServiceUnavailable(err.Error())
 	case errors.Is(err, swarmcache.ErrNotLeading):
 		return huma.Error409Conflict(err.Error() + "; ask the one that does, which `shatabdi leader` names")
-	case errors.Is(err, swarmcache.ErrTooManyJobs):
+	case errors.Is(err, swarmcache.ErrTooManyJobs), errors.Is(err, download.ErrTooManyKept):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, swarmcache.ErrJobTooLong), errors.Is(err, download.ErrTooLong):
 		return huma.NewError(http.StatusRequestEntityTooLarge, err.Error())

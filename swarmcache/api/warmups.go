@@ -55,7 +55,7 @@ type WarmupOrder struct {
 
 func (s *service) registerWarmups(api huma.API) {
 	create := operation("create-warmup", http.MethodPost, "warmups", "Make this node's cache, or those of several, have a list of objects")
-	create.Description = "They come from peers first, and from the origin once for the whole cluster. Each is a download of its own. What is not over goes on when the daemon starts again, but for URLs with a query that may be a credential (not_kept). With nodes or all it is kept in the directory: it goes on when this node does not, each node goes on with its part when it was away, and it is forgotten a day after it was last heard of. A manifest is read by each node then."
+	create.Description = "They come from peers first, and from the origin once for the whole cluster. Each is a download of its own. What is not over goes on when the daemon starts again, but for URLs with a query that may be a credential (not_kept). With nodes or all it is kept in the directory: it goes on when this node does not, each node goes on with its part when it was away, and it is forgotten a day after it was last heard of. A manifest is read by each node then. URLs with a query that may be a credential are refused there, the directory is no place for them; a manifest may list some."
 	create.DefaultStatus = http.StatusCreated
 	create.MaxBodyBytes = 16 << 20
 	huma.Register(api, create, func(ctx context.Context, in *struct{ Body WarmupOrder }) (*struct{ Body Warmup }, error) {

@@ -116,6 +116,7 @@ type Downloads struct {
 	closed  bool
 	all     map[string]*download
 	warmups map[string]*warmup
+	kept    keptSize      // of the records of all warm-ups
 	changed chan struct{} // closed and renewed at every change of a state
 }
 

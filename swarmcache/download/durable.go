@@ -8,11 +8,8 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
-
-	"shatabdi/policy"
 )
 
 // What is ordered durably goes on after a restart. The store has a record of each
@@ -70,8 +67,8 @@ func (m *Downloads) keepLocked(d *download) error {
 	if d.there {
 		r.Inode, r.Length = d.spec.again.Inode, d.spec.again.Length
 	}
-	if url, query, _ := strings.Cut(r.URL, "?"); policy.Signed(query) {
-		r.URL, r.Secret = url, true
+	if public, secret := Public(r.URL); secret != "" {
+		r.URL, r.Secret = public, true
 	}
 	for name := range d.spec.Header {
 		if !slices.Contains(harmless, http.CanonicalHeaderKey(name)) {

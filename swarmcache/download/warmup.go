@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"shatabdi/policy"
 )
 
 // maxManifest bounds a list of URLs, in bytes.
@@ -25,6 +27,7 @@ type warmup struct {
 	final     *Warmup     // then
 	ended     time.Time   // when that was found
 	kept      bool        // it has a record, and goes on after a restart
+	size      keptSize    // of that
 	notKept   int         // of those of before a restart
 }
 
@@ -63,7 +66,8 @@ func (w Warmup) Err() error {
 	if w.Failed == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d of %d objects: %s: %w", w.Failed, w.Objects, w.Failures[0].URL, w.Failures[0].Err)
+	first, _ := Public(w.Failures[0].URL)
+	return fmt.Errorf("%d of %d objects: %s: %w", w.Failed, w.Objects, first, w.Failures[0].Err)
 }
 
 // ReadList reads URLs, one a line; # begins a comment. What each stands for is
@@ -93,14 +97,28 @@ func ReadList(r io.Reader, resolve func(string) string) (urls []string, err erro
 	return urls, err
 }
 
-// CheckURL says what is wrong with a URL to download from.
+// CheckURL says what is wrong with a URL to download from, and no secrets of it.
 func CheckURL(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil, u.Scheme == "", u.Opaque != "", u.User != nil, u.Host == "" && (u.Scheme != "file" || len(u.Path) < 2):
-		return fmt.Errorf("%q is no absolute URL, such as http://HOST/PATH, without a user", raw)
+		shown, _ := Public(raw)
+		if scheme, rest, ok := strings.Cut(shown, "://"); ok {
+			authority, path, _ := strings.Cut(rest, "/")
+			shown = scheme + "://" + authority[strings.LastIndexByte(authority, '@')+1:] + "/" + path
+		}
+		return fmt.Errorf("%q is no absolute URL, such as http://HOST/PATH, without a user", shown)
 	}
 	return nil
+}
+
+// Public is a URL without a query that may be a credential, and that.
+func Public(raw string) (public, secret string) {
+	public, query, _ := strings.Cut(raw, "?")
+	if policy.Signed(query) {
+		return public, query
+	}
+	return raw, ""
 }
 
 // Manifest gets a list of URLs.

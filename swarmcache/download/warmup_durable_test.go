@@ -3,6 +3,7 @@ package download
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"strings"
@@ -148,6 +149,70 @@ func TestWarmupsTooLongToKeep(t *testing.T) {
 	_, err := m.WarmDurably([]Spec{{URL: "http://origin.test/" + strings.Repeat("a", maxRecord)}})
 	if !errors.Is(err, ErrTooLong) || kept.text() != "" || len(m.Warmups()) != 0 {
 		t.Errorf("%v; %d warm-ups", err, len(m.Warmups()))
+	}
+}
+
+// All that is kept goes on at once after a restart, so there is a bound for it, which
+// a restart neither lifts nor lowers, and what is over or canceled makes room.
+func TestWarmupsKeptHaveABound(t *testing.T) {
+	kept := &store{all: map[string][]byte{}}
+	order := func(m *Downloads, n int) (Warmup, error) {
+		var specs []Spec
+		for i := range n {
+			specs = append(specs, Spec{URL: fmt.Sprint("http://origin.test/", i)})
+		}
+		return m.WarmDurably(specs)
+	}
+	fill := func(m *Downloads, left keptSize) { // as others would that are not over
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.kept = keptSize{maxKept.urls - left.urls, maxKept.bytes - left.bytes}
+	}
+	before := New(Config{Transport: gated{plain(), nil}, Store: kept})
+	if _, err := order(before, 3); err != nil {
+		t.Fatal(err)
+	}
+	size := before.kept
+	before.Close()
+	m := New(Config{Transport: gated{plain(), nil}, Store: kept})
+	defer m.Close()
+	m.Restore(nil)
+	if m.kept != size || size.urls != 3 || size.bytes != len(kept.text()) {
+		t.Fatalf("%+v after a restart, %+v before", m.kept, size)
+	}
+	fill(m, keptSize{2, 1000})
+	w, err := order(m, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := kept.text()
+	if _, err := order(m, 1); !errors.Is(err, ErrTooManyKept) || kept.text() != text || len(m.Warmups()) != 2 {
+		t.Errorf("%v where so many are kept", err)
+	}
+	if err := m.CancelWarmup(w.ID); err != nil {
+		t.Error(err)
+	}
+	if _, err := order(m, 2); err != nil {
+		t.Error(err)
+	}
+	fill(m, keptSize{100, 10})
+	if _, err := order(m, 1); !errors.Is(err, ErrTooManyKept) {
+		t.Errorf("%v where so much is kept", err)
+	}
+}
+
+// What is wrong with a URL is said without what it may have of credentials.
+func TestURLsAreToldWithoutSecrets(t *testing.T) {
+	for _, raw := range []string{
+		"http://user:hush@origin.test/a", "http://hush@origin.test", "http://user:h%ush@origin.test/a", "ftp:origin.test?sig=hush", "origin.test/a?v=1&access_token=hush",
+	} {
+		if err := CheckURL(raw); err == nil || strings.Contains(err.Error(), "ush") || !strings.Contains(err.Error(), "origin.test") {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+	w := Warmup{Objects: 1, Failed: 1, Failures: []Failure{{"http://origin.test/a?Signature=hush", errFixed}}}
+	if got := w.Err().Error(); got != "1 of 1 objects: http://origin.test/a: the disk is broken" {
+		t.Error(got)
 	}
 }
 

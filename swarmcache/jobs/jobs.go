@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -107,7 +108,7 @@ func (r *Runner) take(ctx context.Context, j swarmcache.Job) {
 	log.Info("a warm-up begins", "by", j.By)
 	w, err := r.warm(ctx, j)
 	if err != nil { // of all, or of a list of them
-		failed := swarmcache.JobPart{Over: true, Objects: 1, Failed: 1, Failures: []swarmcache.JobFailure{{URL: j.Manifest, Error: err.Error()}}}
+		failed := swarmcache.JobPart{Over: true, Objects: 1, Failed: 1, Failures: []swarmcache.JobFailure{failure(j.Manifest, err)}}
 		log.Warn("a warm-up cannot begin", "error", err)
 		r.tell(ctx, j, failed)
 		return
@@ -224,9 +225,20 @@ func part(w download.Warmup) swarmcache.JobPart {
 		Local: w.From.Local, Peers: w.From.Peers, Origin: w.From.Origin,
 	}
 	for _, f := range w.Failures[:min(len(w.Failures), toldFailures)] {
-		p.Failures = append(p.Failures, swarmcache.JobFailure{URL: f.URL, Error: f.Err.Error()})
+		p.Failures = append(p.Failures, failure(f.URL, f.Err))
 	}
 	return p
+}
+
+// failure is one as all may know it: what a manifest lists may be signed, and
+// credentials are not for the directory.
+func failure(url string, err error) swarmcache.JobFailure {
+	public, secret := download.Public(url)
+	text := err.Error()
+	if secret != "" {
+		text = strings.ReplaceAll(text, "?"+secret, "")
+	}
+	return swarmcache.JobFailure{URL: public, Error: text}
 }
 
 // pause waits; false when ctx is done first.

@@ -120,6 +120,8 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	case "/list":
 		body = "http://o.test/listed\n"
+	case "/secrets":
+		body = "http://o.test/none?X-Amz-Signature=hush\n"
 	case "/none":
 		status = 404
 	}
@@ -158,7 +160,7 @@ func (w *world) told(job string) string {
 func (w *world) start(id string, nodes []swarmcache.NodeID, paths ...string) {
 	j := swarmcache.Job{ID: id, Nodes: nodes}
 	for _, p := range paths {
-		if p == "/list" || p == "/none" {
+		if p == "/list" || p == "/none" || p == "/secrets" {
 			j.Manifest = "http://o.test" + p
 		} else {
 			j.URLs = append(j.URLs, "http://o.test"+p)
@@ -201,6 +203,18 @@ func TestANodeTakesItsPart(t *testing.T) {
 		if !maps.Equal(asked, w.asked) {
 			t.Error(w.asked)
 		}
+	})
+}
+
+// What a manifest lists may be signed: who reads the directory sees nothing of that.
+func TestNoCredentialsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start("1", me, "/secrets")
+		w.run(func(*download.Downloads) {
+			is(t, w.told("1"), "over: true, 0 of 1, 1 failed, 0 bytes")
+			is(t, fmt.Sprint(w.parts["1"].Failures), "[{http://o.test/none the answer is 404 Not Found}]")
+		})
 	})
 }
 
