@@ -38,9 +38,9 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("%s imports goproxy: proxy is its door", pkg)
 		}
 	}
-	for _, dep := range list("-deps", "./origin") {
-		if strings.HasPrefix(dep, "shatabdi/") && dep != "shatabdi/proxy/origin" && dep != "shatabdi/swarmcache/layout" {
-			t.Errorf("proxy/origin depends on %s: it is the ground floor", dep)
+	for _, dep := range list("-deps", "./origin", "./quick") {
+		if strings.HasPrefix(dep, "shatabdi/") && dep != "shatabdi/proxy/origin" && dep != "shatabdi/proxy/quick" && dep != "shatabdi/swarmcache/layout" {
+			t.Errorf("proxy/origin or proxy/quick depends on %s: they are the ground floor", dep)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 // without knowing the rest.
 func TestImports(t *testing.T) {
 	allowed := map[string][]string{
-		".":    {"github.com/prometheus/", "golang.org/x/", "shatabdi/tracker/wire"},
+		".":    {"github.com/prometheus/", "golang.org/x/", "shatabdi/proxy/quick", "shatabdi/tracker/wire"},
 		"wire": {},
 	}
 	inTests := []string{"go.uber.org/goleak", "pgregory.net/rapid", "shatabdi/tracker"}

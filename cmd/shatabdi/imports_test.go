@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"swarmcache/cachetest", "swarmcache/cluster/embedded", "swarmcache/source", "swarmcache/replica", "swarmcache/jobs", "proxy/small"},
 	{"swarmcache", "swarmcache/download"},
 	{"policy", "tracker"},
-	{"policy/httpheader", "swarmcache/layout", "swarmcache/clock", "swarmcache/events", "swarmcache/dataset", "proxy/origin", "tracker/wire"},
+	{"policy/httpheader", "swarmcache/layout", "swarmcache/clock", "swarmcache/events", "swarmcache/dataset", "proxy/origin", "proxy/quick", "tracker/wire"},
 }
 
 // below allows what the floors alone would not: an arrow within the ground
