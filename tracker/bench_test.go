@@ -103,6 +103,32 @@ func BenchmarkAnnounce(b *testing.B) {
 	b.ReportMetric(float64((cpu()-before).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
 }
 
+// BenchmarkQuick is all but the connection, with a million outsiders: what it looks at
+// is in no cache.
+func BenchmarkQuick(b *testing.B) {
+	t := New(Config{AllowOutside: anybody})
+	request := func(swarm, port int) []byte {
+		req := leecher(uint16(1 + port))
+		req.InfoHash = nthSwarm(swarm)
+		return []byte(head(string(req.AppendQuery(nil)), "HTTP/1.1"))
+	}
+	var answer []byte
+	for i := range 1_000_000 {
+		answer = t.quickAnswer(answer[:0], "10.0.0.1:50000", request(i%1000, i/1000))
+	}
+	requests := make([][]byte, 20_000)
+	for i := range requests {
+		requests[i] = request(i%1000, i*37%1000)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpu()
+	for i := range b.N {
+		answer = t.quickAnswer(answer[:0], "10.0.0.1:50000", requests[i%len(requests)])
+	}
+	b.ReportMetric(float64((cpu()-before).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
+}
+
 // BenchmarkSweep is one sweep over a million peers, of which none leaves.
 func BenchmarkSweep(b *testing.B) {
 	t := loaded(1000, 1000)

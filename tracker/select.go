@@ -108,11 +108,14 @@ func walk(n int, rnd uint64) func(yield func(int) bool) {
 		for gcd(step, n) != 1 {
 			step++ // ends at n+1 at the latest
 		}
+		step %= n
 		for range n {
 			if !yield(at) {
 				return
 			}
-			at = (at + step) % n
+			if at += step; at >= n {
+				at -= n // a division would cost more than all that is done with a peer
+			}
 		}
 	}
 }
