@@ -308,6 +308,12 @@ func (sc *script) send(w io.Writer, method string) (goesOn bool) {
 	default:
 		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(sc.body))
 	}
+	// Who closes a connection says so before: a client could not ask again by itself
+	// what it has sent on one that it thought was kept (RFC 9112 §9.3.1, §9.6).
+	goesOn = sc.cut < 0 && !sc.unlimited && !given
+	if !goesOn {
+		b.WriteString("Connection: close\r\n")
+	}
 	b.WriteString("\r\n")
 	body := sc.body
 	if sc.cut >= 0 {
@@ -328,5 +334,5 @@ func (sc *script) send(w io.Writer, method string) (goesOn bool) {
 		b.WriteString(body)
 	}
 	_, err := io.WriteString(w, b.String())
-	return err == nil && sc.cut < 0 && !sc.unlimited && !given
+	return goesOn && err == nil
 }
