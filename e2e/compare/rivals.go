@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"shatabdi/e2e/conformance"
+	"shatabdi/e2e/lab"
 )
 
 // system is a cache to be asked, as somebody would set it up who wants a correct one.
@@ -176,25 +177,11 @@ func (s *stage) nginx() ([]string, error) {
 	return []string{addr}, s.serving("nginx", accepts(addr))
 }
 
-const squidConf = `
-http_port %[2]s
-pid_filename %[1]s/squid.pid
-cache_log %[1]s/cache.log
-access_log none
-cache_store_log none
-coredump_dir %[1]s
-cache_mem 256 MB
-http_access allow all
-collapsed_forwarding on
-shutdown_lifetime 0 seconds
-reply_header_max_size 64 KB
-`
-
 // squid is Debian's, as it comes, with its cache in memory.
 func (s *stage) squid() ([]string, error) {
 	addr := freeAddr()
 	conf := filepath.Join(s.dir, "squid.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, squidConf, s.dir, addr), 0o644); err != nil {
+	if err := os.WriteFile(conf, lab.SquidConf(s.dir, addr), 0o644); err != nil {
 		return nil, err
 	}
 	if err := os.Chmod(s.dir, 0o777); err != nil { // it gives root up
