@@ -79,6 +79,7 @@ type Proxy struct {
 	small         *small.Cache
 	seen          *seen
 	transfers     *transfers
+	patienceLook  time.Duration // with those
 	questions     questions
 	firsts        firsts
 	patience      time.Duration            // with those
@@ -117,7 +118,7 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		cfg: cfg, origin: cfg.Origin, log: cfg.Logger, metrics: newMetrics(cfg.Registerer),
 		name: fieldName(cfg.Origin.Node()), small: cfg.Small, seen: newSeen(), transfers: newTransfers(), background: make(chan struct{}, 64),
-		questions: questions{now: map[swarmcache.ObjectID]*question{}}, firsts: firsts{now: map[string]chan struct{}{}}, patience: defaultPatience, patienceProbe: patienceProbe,
+		questions: questions{now: map[swarmcache.ObjectID]*question{}}, firsts: firsts{now: map[string]chan struct{}{}}, patience: defaultPatience, patienceProbe: patienceProbe, patienceLook: patienceLook,
 	}
 	p.label = label(p.name)
 	if cfg.Cache != nil {

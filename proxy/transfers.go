@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"hash/maphash"
 	"math"
 	"net/http"
@@ -19,19 +20,20 @@ import (
 // of what comes. wget takes even the end of a 200 for the rest, and 416 for a sign
 // that it has everything. So this node remembers which versions of large objects its
 // clients are in the midst of. Who would get the rest of another one is answered 412,
-// as if the request had an If-Match: all three then end with an error.
+// as if the request had an If-Match: all three then end with an error. Whoever names a
+// version, by If-Range or If-Match, is never refused.
 //
-// A client is an address and a User-Agent. Two that share both may be taken for one;
-// who starts anew is believed to have given up what broke off before, but for another
-// version of the same length only after more than a look at it: aria2 begins with a
-// request for all also when it goes on, and lets go of that. And it is not
-// only downloads that ask for ranges: who reads here and there in an object is to be
-// left in peace. So a range is refused only where a download that broke off would go on:
-// anywhere in what the client may have, as a program that was killed may have saved any
-// beginning. That a request names an end does not tell a reader from a download: aria2
-// always does, and what it has noted of its progress may be a minute old. While an answer
-// of the other version is on its way, all are refused: aria2 fetches many parts at once.
-// Whoever names a version, by If-Range or If-Match, is never refused.
+// A client is an address and a User-Agent. Two that share both may be taken for one.
+// A program that was killed may have saved any beginning of what it was sent, and
+// aria2 asks again for what it has not noted yet: so the rest of a download is all
+// from where it began to where it came. Who reads here and there, and always names an
+// end, is to be left in peace: only what follows on the last may be the next piece, and
+// what was read from the beginning on may be a download in pieces.
+//
+// Who begins anew gives up what broke off before. That is sure where what there is now
+// has another length, or when more of it was sent than sockets hold. It is not before,
+// as aria2 begins with a request for all also when it goes on, and lets go of that: who
+// asks for more beside such a request waits until it has ended, or goes on for a while.
 
 // transfers are what clients have begun to read, and do not have yet.
 type transfers struct {
@@ -45,8 +47,8 @@ type transfers struct {
 // transfersMax bounds each generation; a full one becomes the old one.
 const transfersMax = 4 << 10
 
-// hasMax bounds the ranges that are kept of what one client has.
-const hasMax = 256
+// versionsMax bounds what is remembered of one client and object: the latest.
+const versionsMax = 16
 
 // inSockets is how much of what was sent may not have reached a client that went.
 const inSockets = 8 << 20
@@ -55,15 +57,20 @@ const inSockets = 8 << 20
 // morning. It may be long, as little is refused by mistake.
 const transferLife = 24 * time.Hour
 
+// patienceLook is how long who lets go of an answer may take to be noticed.
+const patienceLook = time.Second
+
 // transfer is one version on its way to one client, by one request or by several.
 type transfer struct {
 	of      edition
 	variant policy.Stored // what selects it, and no more of that
 	running int
-	anew    int                // of those: from the beginning
-	has     []httpheader.Range // of what was sent; in order, apart from each other
-	cut     []httpheader.Range // of that, answers that broke off, or may have without a sign: nobody named their end
-	last    time.Time          // that something was sent
+	anew    int              // of those: from the beginning
+	over    chan struct{}    // closed when there is none of those any more
+	sent    httpheader.Range // from the first byte to the last that was, whatever is between
+	upTo    int64            // all that is before was sent
+	open    bool             // some of it by answers that broke off, or may have without a sign: nobody named their end
+	last    time.Time        // that something was sent
 }
 
 // mayWantRest reports whether a client that goes on with t may ask for r of another
@@ -71,52 +78,20 @@ type transfer struct {
 // appended since.
 func (t *transfer) mayWantRest(r httpheader.Range, now time.Time) bool {
 	switch {
-	case t.running > 0:
+	case t.running > 0: // aria2 fetches many parts at once
 		return true
 	case now.Sub(t.last) > transferLife, r.From >= t.of.length:
 		return false
 	case t.complete(): // and its last bytes may be lost, and whoever names its end knows no other one
 		return r.To == t.of.length || r.To == toTheEnd && t.of.length-inSockets <= r.From
-	case t.looked() && r.To != t.of.length && r.Len() <= glance:
-		return ends(t.has, r.From)
+	case t.open:
+		return t.sent.From <= r.From && r.From <= t.sent.To
 	}
-	return ends(t.has, r.From) || within(t.cut, r.From) || within(slices.DeleteFunc(slices.Clone(t.has), few), r.From)
-}
-
-// glance is less than a download that breaks off at once goes on with.
-const glance = 512 << 10
-
-// looked reports whether no more came of t than one answer from 0 that broke off early,
-// as when somebody has a look at the first lines.
-func (t *transfer) looked() bool {
-	return len(t.has) == 1 && slices.Equal(t.has, t.cut) && t.has[0].From == 0 && t.has[0].To <= inSockets
-}
-
-// few reports whether those bytes may have been read by somebody who reads here and
-// there. Of more than that, a program that was killed may have saved any beginning.
-func few(r httpheader.Range) bool { return r.From > 0 && r.Len() <= inSockets }
-
-// goesOnAt reports whether t is likely to go on at pos: there and nowhere else, lest
-// the rest of one of two downloads that broke off becomes that of the other. One that
-// has begun anew, and runs, may be one of many parts.
-func (t *transfer) goesOnAt(pos int64) bool {
-	return t.anew > 0 || !t.complete() && ends(t.has, pos)
+	return r.From == t.sent.To || r.From <= t.upTo
 }
 
 // complete, by all that is known here.
-func (t *transfer) complete() bool {
-	return len(t.has) == 1 && t.has[0].From == 0 && t.has[0].To >= t.of.length
-}
-
-// ends reports whether one of those ranges ends at pos.
-func ends(ranges []httpheader.Range, pos int64) bool {
-	return slices.ContainsFunc(ranges, func(r httpheader.Range) bool { return r.To == pos })
-}
-
-// within reports whether pos is in one of those ranges, or where it ends.
-func within(ranges []httpheader.Range, pos int64) bool {
-	return slices.ContainsFunc(ranges, func(r httpheader.Range) bool { return r.From <= pos && pos <= r.To })
-}
+func (t *transfer) complete() bool { return t.upTo >= t.of.length }
 
 // edition is what tells a client's versions of an object apart: what it could see.
 type edition struct {
@@ -203,11 +178,21 @@ func (p *Proxy) sends(v *visit, e edition, status int, part httpheader.Range) er
 		return nil
 	}
 	ip, _ := clientAddr(v.r)
-	now := p.cfg.Now()
-	v.sent.end(0, now) // nothing came of an answer that was about to be sent
-	v.sent = sending{}
 	who := ip.String() + " " + v.r.UserAgent() + " " + string(v.route.Key)
-	return p.transfers.sends(v, who, e, body && part.From >= 0, part, now)
+	v.sent.end(0, p.cfg.Now()) // nothing came of an answer that was about to be sent
+	v.sent = sending{}
+	unsure, err := p.transfers.sends(v, who, e, body && part.From >= 0, part, p.cfg.Now(), false)
+	if unsure == nil {
+		return err
+	}
+	select {
+	case <-unsure:
+	case <-time.After(p.patienceLook):
+	case <-v.r.Context().Done():
+		return context.Cause(v.r.Context())
+	}
+	_, err = p.transfers.sends(v, who, e, body && part.From >= 0, part, p.cfg.Now(), true)
+	return err
 }
 
 // passes is sends for an answer of the origin's that is passed on.
@@ -227,54 +212,55 @@ func (p *Proxy) passes(v *visit, res *http.Response) error {
 	return nil
 }
 
-func (t *transfers) sends(v *visit, who string, e edition, body bool, part httpheader.Range, now time.Time) error {
+// sends notes that, or refuses it. What is unsure is so until that channel is closed, or
+// v has waited for it.
+func (t *transfers) sends(v *visit, who string, e edition, body bool, part httpheader.Range, now time.Time, waited bool) (unsure <-chan struct{}, err error) {
 	phase, asked := phaseOf(v.r)
 	if phase == apart {
-		return nil
+		return nil, nil
 	}
 	at := maphash.String(t.seed, who)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := t.ofLocked(at)
+	var same *transfer
+	var others []*transfer
+	for _, x := range t.ofLocked(at) {
+		switch {
+		case !v.mayWant(x):
+		case x.of.isNot(e):
+			others = append(others, x)
+		case phase == anew && x.complete() && x.running == 0:
+			t.forgetLocked(at, x)
+		case same == nil:
+			same = x
+		}
+	}
 	switch phase {
 	case anew:
-		all = slices.DeleteFunc(slices.Clone(all), func(t *transfer) bool {
-			return t.running == 0 && v.mayWant(t) && (t.of.length != e.length || t.complete() && !t.of.isNot(e))
-		})
+		t.forgetLocked(at, slices.DeleteFunc(slices.Clone(others), func(x *transfer) bool { return x.of.length == e.length })...)
 	case goesOn:
-		likely, other := false, false
-		for _, t := range all {
-			switch {
-			case !v.mayWant(t):
-			case !t.of.isNot(e):
-				likely = likely || t.goesOnAt(asked.From)
-			default:
-				other = other || t.mayWantRest(asked, now)
-			}
-		}
-		if other && !likely {
-			return errOtherVersion
+		switch {
+		case !slices.ContainsFunc(others, func(x *transfer) bool { return x.mayWantRest(asked, now) }):
+		case same != nil && same.sent.To == asked.From && !same.complete(): // the rest of that
+		case same == nil || same.anew == 0:
+			return nil, errOtherVersion
+		case !waited:
+			return same.over, nil
+		default:
+			t.forgetLocked(at, others...)
 		}
 	}
-	if body && v.r.Method == http.MethodGet && e.length >= max(1, v.route.Threshold) {
-		i := slices.IndexFunc(all, func(t *transfer) bool { return !t.of.isNot(e) && v.mayWant(t) })
-		if i < 0 {
-			i, all = len(all), append(all, &transfer{of: e, variant: v.selects(e)})
-		}
-		all[i].running++
-		all[i].last = now
-		v.sent = sending{transfers: t, of: all[i], part: part, closed: asked.To != toTheEnd, anew: phase == anew}
-		if phase == anew {
-			all[i].anew++
-			for _, other := range all {
-				if other.of.isNot(e) && v.mayWant(other) {
-					v.sent.before = append(v.sent.before, other)
-				}
-			}
-		}
+	if !body || v.r.Method != http.MethodGet || e.length < max(1, v.route.Threshold) {
+		return nil, nil
 	}
-	t.keepLocked(at, all)
-	return nil
+	if same == nil {
+		same = &transfer{of: e, variant: v.selects(e)}
+		all := t.ofLocked(at)
+		t.keepLocked(at, append(all[max(0, len(all)-versionsMax+1):len(all):len(all)], same))
+	}
+	v.sent = sending{transfers: t, at: at, of: same, others: others, part: part, closed: asked.To != toTheEnd, anew: phase == anew}
+	v.sent.beginLocked(now)
+	return nil, nil
 }
 
 var errOtherVersion = refused(http.StatusPreconditionFailed, "http_request_error",
@@ -299,14 +285,33 @@ func (t *transfers) keepLocked(at uint64, all []*transfer) {
 	t.young[at] = all
 }
 
+// forgetLocked forgets what was given up. What still runs is not.
+func (t *transfers) forgetLocked(at uint64, gone ...*transfer) {
+	t.keepLocked(at, slices.DeleteFunc(slices.Clone(t.ofLocked(at)), func(x *transfer) bool {
+		return x.running == 0 && slices.Contains(gone, x)
+	}))
+}
+
 // sending is an answer on its way; the zero one is none of a transfer's.
 type sending struct {
 	*transfers
+	at     uint64
 	of     *transfer
+	others []*transfer // of the same client, and other versions
 	part   httpheader.Range
 	closed bool // the client named an end
 	anew   bool
-	before []*transfer // which it gives up, if it is more than a look
+}
+
+func (s sending) beginLocked(now time.Time) {
+	x := s.of
+	x.running++
+	x.last = now
+	if s.anew {
+		if x.anew++; x.anew == 1 {
+			x.over = make(chan struct{})
+		}
+	}
 }
 
 // end notes that n bytes were sent, and that was all of the answer.
@@ -318,35 +323,25 @@ func (s sending) end(n int64, now time.Time) {
 	defer s.mu.Unlock()
 	x := s.of
 	x.running--
-	if s.anew {
-		x.anew--
+	x.last = now
+	if n > 0 {
+		got := httpheader.Range{From: s.part.From, To: s.part.From + n}
+		if x.sent.Len() > 0 {
+			x.sent = httpheader.Range{From: min(x.sent.From, got.From), To: max(x.sent.To, got.To)}
+		} else {
+			x.sent = got
+		}
+		if got.From <= x.upTo {
+			x.upTo = max(x.upTo, got.To)
+		}
+		x.open = x.open || !s.closed || n < s.part.Len()
 	}
-	if n >= inSockets {
-		for _, other := range s.before {
-			if other.running == 0 {
-				other.has, other.cut = nil, nil
-			}
+	if x.upTo >= inSockets {
+		s.forgetLocked(s.at, s.others...)
+	}
+	if s.anew {
+		if x.anew--; x.anew == 0 {
+			close(x.over)
 		}
 	}
-	x.last = now
-	got := httpheader.Range{From: s.part.From, To: s.part.From + n}
-	if len(x.has) < hasMax { // else it will never have proved complete
-		x.has = join(x.has, got)
-	}
-	if len(x.cut) < hasMax && !(s.closed && n == s.part.Len()) {
-		x.cut = join(x.cut, got)
-	}
-}
-
-// join adds a range to others, which are in order and apart from each other.
-func join(ranges []httpheader.Range, r httpheader.Range) []httpheader.Range {
-	if r.Len() <= 0 {
-		return ranges
-	}
-	i, _ := slices.BinarySearchFunc(ranges, r.From, func(x httpheader.Range, from int64) int { return int(min(max(x.To-from, -1), 1)) })
-	j := i
-	for ; j < len(ranges) && ranges[j].From <= r.To; j++ {
-		r.From, r.To = min(r.From, ranges[j].From), max(r.To, ranges[j].To)
-	}
-	return slices.Replace(ranges, i, j, r)
 }

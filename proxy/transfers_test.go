@@ -3,10 +3,8 @@ package proxy
 import (
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -199,43 +197,13 @@ func TestPhaseOfARequest(t *testing.T) {
 	}
 }
 
-// What a client has is the union of what it was sent.
-func TestJoinRanges(t *testing.T) {
-	for seed := range uint64(200) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		var has [64]bool
-		var ranges []httpheader.Range
-		for range 20 {
-			from := r.Int64N(60)
-			x := httpheader.Range{From: from, To: from + r.Int64N(min(8, 64-from))}
-			ranges = join(ranges, x)
-			for i := x.From; i < x.To; i++ {
-				has[i] = true
-			}
-		}
-		var want []httpheader.Range
-		for i := range has {
-			switch at := int64(i); {
-			case !has[i]:
-			case len(want) > 0 && want[len(want)-1].To == at:
-				want[len(want)-1].To++
-			default:
-				want = append(want, httpheader.Range{From: at, To: at + 1})
-			}
-		}
-		if !reflect.DeepEqual(ranges, want) {
-			t.Fatalf("%v, want %v", ranges, want)
-		}
-	}
-}
-
 // However many clients come, a bounded number is remembered, the latest of all.
 func TestTransfersAreBounded(t *testing.T) {
 	ts := newTransfers()
 	v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/")}}
 	e := edition{length: 100, tag: `"1"`}
 	for i := range 3 * transfersMax {
-		if err := ts.sends(v, fmt.Sprint(i), e, true, httpheader.Range{To: 100}, time.Now()); err != nil {
+		if _, err := ts.sends(v, fmt.Sprint(i), e, true, httpheader.Range{To: 100}, time.Now(), false); err != nil {
 			t.Fatal(err)
 		}
 		v.sent.end(50, time.Now())
@@ -245,11 +213,11 @@ func TestTransfersAreBounded(t *testing.T) {
 	}
 	v.r.Header.Set("Range", "bytes=50-")
 	other := edition{length: 100, tag: `"2"`}
-	if err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, httpheader.Range{From: 50, To: 100}, time.Now()); err == nil {
+	if _, err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, httpheader.Range{From: 50, To: 100}, time.Now(), false); err == nil {
 		t.Error("the latest is forgotten")
 	}
 	late := time.Now().Add(transferLife + time.Second)
-	if err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, httpheader.Range{From: 50, To: 100}, late); err != nil {
+	if _, err := ts.sends(v, fmt.Sprint(3*transfersMax-1), other, true, httpheader.Range{From: 50, To: 100}, late, false); err != nil {
 		t.Error("a day later:", err)
 	}
 	v.sent.end(1, late)
@@ -287,26 +255,29 @@ func TestRangesOfAChangedObject(t *testing.T) {
 		"it has all, and reads":      {before: []answered{get(1, 100*mb)}, answer: []int64{1, 50, 92, 99}, closed: true},
 		"and its client forgot some": {before: []answered{get(1, 100*mb)}, refuse: []int64{1, 50, 99}, last: true},
 		"a look at its beginning":    {before: []answered{get(1, 3*mb)}, refuse: []int64{1, 2, 3}, answer: []int64{4}},
-		"and then another one":       {before: []answered{get(1, 3*mb)}, refuse: []int64{3}, answer: []int64{1, 2, 4}, closed: true},
+		"and then another one":       {before: []answered{get(1, 3*mb)}, refuse: []int64{1, 2, 3}, answer: []int64{4}, closed: true},
 		"in segments": {
 			before: []answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, 10 * mb}},
-			refuse: []int64{5, 15, 20, 40, 45, 50}, answer: []int64{30, 60},
+			refuse: []int64{5, 15, 20, 30, 40, 45, 50}, answer: []int64{51, 60},
 		},
 		"in segments, of which one goes on": {
 			before: []answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, 10 * mb}},
-			refuse: []int64{5, 15, 20, 40, 45, 50}, answer: []int64{30, 60}, closed: true,
+			refuse: []int64{5, 15, 20, 30, 40, 45, 50}, answer: []int64{51, 60}, closed: true,
 		},
 		"in segments, of which one runs": {
 			before: []answered{part(1, 0, 20*mb), {1, "Range: bytes=41943040-62914559", 40 * mb, 60 * mb, -1}},
 			refuse: []int64{5, 20, 61, 80}, closed: true,
 		},
 		"in pieces":                    {before: []answered{part(1, 0, 2*mb), part(1, 2*mb, 4*mb)}, refuse: []int64{2, 3, 4}, answer: []int64{5}},
-		"read here and there":          {before: []answered{part(1, 96*mb, 100*mb), part(1, 50*mb, 52*mb)}, refuse: []int64{52}, answer: []int64{40, 50, 51, 96, 98, 99}},
+		"read here and there":          {before: []answered{part(1, 96*mb, 100*mb), part(1, 50*mb, 52*mb)}, answer: []int64{40, 50, 51, 52, 96, 98, 99}},
+		"read here and then there":     {before: []answered{part(1, 50*mb, 52*mb), part(1, 90*mb, 92*mb)}, refuse: []int64{92}, answer: []int64{40, 50, 52, 90, 93}},
 		"and the new one too":          {before: []answered{part(1, 50*mb, 52*mb), part(2, 50*mb, 52*mb)}, answer: []int64{50, 52}},
 		"given up":                     {before: []answered{get(1, 50*mb), get(2, 100*mb)}, answer: []int64{20, 50}},
 		"given up for a look":          {before: []answered{get(1, 50*mb), get(2, 3*mb)}, refuse: []int64{1, 20, 50}, answer: []int64{3, 51}},
 		"a look at what is the same":   {before: []answered{get(1, 50*mb), get(1, 3*mb)}, refuse: []int64{3, 20, 50}, answer: []int64{51}},
 		"all of it, and then some":     {before: []answered{get(1, 100*mb), get(1, 50*mb)}, refuse: []int64{20, 50}, answer: []int64{51}},
+		"given up for pieces":          {before: []answered{get(1, 50*mb), part(2, 0, 4*mb), part(2, 4*mb, 8*mb)}, answer: []int64{1, 20, 50}},
+		"not given up for one piece":   {before: []answered{get(1, 50*mb), part(2, 0, 4*mb)}, refuse: []int64{1, 20, 50}, answer: []int64{4, 51}},
 		"in parts, anew":               {before: []answered{get(1, 50*mb), get(2, -1)}, answer: []int64{20, 50, 60}},
 		"another is slow":              {before: []answered{get(1, -1)}, refuse: []int64{1, 50, 99}},
 		"another is slow, this is not": {before: []answered{get(1, -1), get(2, 50*mb)}, refuse: []int64{20, 45, 60}, answer: []int64{50}},
@@ -319,7 +290,7 @@ func TestRangesOfAChangedObject(t *testing.T) {
 					v.r = request(t, "GET", "http://x/", b.fields)
 				}
 				e := edition{length: 100 * mb, tag: fmt.Sprint(b.version)}
-				if err := ts.sends(v, "x", e, true, httpheader.Range{From: b.from, To: b.to}, now); err != nil {
+				if _, err := ts.sends(v, "x", e, true, httpheader.Range{From: b.from, To: b.to}, now, false); err != nil {
 					t.Fatalf("%s: %+v: %v", name, b, err)
 				}
 				if b.n >= 0 {
@@ -334,7 +305,7 @@ func TestRangesOfAChangedObject(t *testing.T) {
 				field += fmt.Sprint(asked*mb + 99)
 			}
 			v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/", field)}}
-			err := ts.sends(v, "x", edition{length: 100 * mb, tag: "2"}, true, httpheader.Range{From: asked * mb, To: 100 * mb}, now)
+			_, err := ts.sends(v, "x", edition{length: 100 * mb, tag: "2"}, true, httpheader.Range{From: asked * mb, To: 100 * mb}, now, true)
 			if want := slices.Contains(c.refuse, asked); (err != nil) != want {
 				t.Errorf("%s: %d MiB: %v, want it refused: %v", name, asked, err, want)
 			}
@@ -350,7 +321,8 @@ func TestTransfersOfVariants(t *testing.T) {
 		return &visit{exchange: &exchange{r: r}, req: policy.Request{Header: r.Header}}
 	}
 	send := func(v *visit, tag string, from int64) error {
-		return ts.sends(v, "x", edition{length: 100, tag: tag, vary: []string{"Accept-Language"}}, true, httpheader.Range{From: from, To: 100}, now)
+		_, err := ts.sends(v, "x", edition{length: 100, tag: tag, vary: []string{"Accept-Language"}}, true, httpheader.Range{From: from, To: 100}, now, false)
+		return err
 	}
 	v := visitOf("Accept-Language: de")
 	if err := send(v, "de", 0); err != nil {
@@ -391,5 +363,58 @@ func TestTransferGivenUpForASmallOne(t *testing.T) {
 	res, got := n.get(url, "User-Agent: wget", fmt.Sprintf("Range: bytes=%d-", half))
 	if res.StatusCode != 206 || got != inverted(was)[half:] {
 		t.Errorf("%s with %d bytes", res.Status, len(got))
+	}
+}
+
+// Who goes on with what broke off may begin with a request for all, and let go of it: what
+// is asked for beside that waits until it is known whether that was a new beginning.
+func TestRangesBesideANewBeginning(t *testing.T) {
+	was, is := body(2*large), inverted(body(2*large)) // more than sockets hold
+	for name, letGo := range map[string]bool{"which is let go of": true, "which goes on": false} {
+		t.Run(name, func(t *testing.T) {
+			o := newStore(t, was)
+			o.set("Cache-Control", "max-age=0")
+			n, _ := startReal(t, newDisk(t))
+			n.patienceLook = 10 * time.Millisecond
+			if letGo {
+				n.patienceLook = time.Minute
+			}
+			url := o.url + "/x.bin"
+			n.begins(url, "aria2")
+			o.becomes(is, `"2"`)
+			all, err := n.client().Do(request(t, "GET", url, "User-Agent: aria2"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer all.Body.Close()
+			if letGo {
+				time.AfterFunc(50*time.Millisecond, func() { all.Body.Close() })
+			}
+			res, got := n.get(url, "User-Agent: aria2", fmt.Sprintf("Range: bytes=%d-%d", half-1000, 2*large-1))
+			switch {
+			case letGo && res.StatusCode != 412:
+				t.Errorf("%s with %d bytes of the other version", res.Status, len(got))
+			case !letGo && (res.StatusCode != 206 || got != is[half-1000:]):
+				t.Errorf("%s with %d bytes", res.Status, len(got))
+			}
+		})
+	}
+}
+
+// Versions that come and go do not add up.
+func TestVersionsOfATransferAreBounded(t *testing.T) {
+	ts := newTransfers()
+	v := &visit{exchange: &exchange{r: request(t, "GET", "http://x/")}}
+	for i := range 10 * versionsMax {
+		e := edition{length: 100, tag: fmt.Sprint(i)}
+		if _, err := ts.sends(v, "x", e, true, httpheader.Range{To: 100}, time.Now(), false); err != nil {
+			t.Fatal(err)
+		}
+		v.sent.end(50, time.Now())
+	}
+	for _, all := range ts.young {
+		if len(all) != versionsMax || all[versionsMax-1].of.tag != fmt.Sprint(10*versionsMax-1) {
+			t.Errorf("%d are remembered, the last of them %s", len(all), all[len(all)-1].of.tag)
+		}
 	}
 }
