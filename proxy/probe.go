@@ -20,13 +20,18 @@ import (
 // That is asked for one byte of the very version, with the client's own credentials.
 // If it gives it, the bytes come from wherever they are; any other answer but the
 // news of another version is for the origin itself to give, to the client's own
-// request.
+// request. And where others are given what is stored, and it was replaced not long ago,
+// other news is rather a version of that client's own: that passes by, or each client
+// would take the place of all the others.
 
 const (
 	// admittedFor is how long the origin's word counts.
 	admittedFor = time.Minute
 	// patienceProbe is how long it may take before the request itself is sent.
 	patienceProbe = 5 * time.Second
+	// versionsApart is for how long a version that was replaced makes it likely that the
+	// next one is not another's.
+	versionsApart = time.Hour
 	// maxAdmissions are remembered; without room one more byte is asked for.
 	maxAdmissions = 1 << 16
 	// maxProbes are made about versions that turn out to be no more.
@@ -38,8 +43,10 @@ type admissions struct {
 	once sync.Once
 	key  []byte
 
-	mu    sync.Mutex // guards the field below
-	until map[admission]time.Time
+	mu       sync.Mutex // guards the fields below
+	until    map[admission]time.Time
+	given    map[swarmcache.ObjectID]time.Time // when anybody was admitted last
+	replaced map[policy.Key]time.Time          // when somebody's other version took the place of all
 }
 
 type admission struct {
@@ -59,6 +66,7 @@ func (a *admissions) of(v *visit, id swarmcache.ObjectID) (x admission) {
 		a.key = make([]byte, sha256.Size)
 		rand.Read(a.key) // never fails (crypto/rand)
 		a.until = map[admission]time.Time{}
+		a.given, a.replaced = map[swarmcache.ObjectID]time.Time{}, map[policy.Key]time.Time{}
 	})
 	h := hmac.New(sha256.New, a.key)
 	say := func(s string) { fmt.Fprintf(h, "%d:%s", len(s), s) }
@@ -101,6 +109,25 @@ func (a *admissions) note(v *visit, id swarmcache.ObjectID, now time.Time) {
 		}
 	}
 	a.until[x] = now.Add(admittedFor)
+	if len(a.given) >= maxAdmissions {
+		clear(a.given)
+	}
+	a.given[id] = now
+}
+
+// replaces reports whether another version takes the place of id for all, and not only
+// for the client that was told of it.
+func (a *admissions) replaces(key policy.Key, id swarmcache.ObjectID, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if now.Sub(a.replaced[key]) < versionsApart && now.Sub(a.given[id]) < admittedFor {
+		return false
+	}
+	if len(a.replaced) >= maxAdmissions {
+		clear(a.replaced)
+	}
+	a.replaced[key] = now
+	return true
 }
 
 func (a *admissions) stand(v *visit, id swarmcache.ObjectID, now time.Time) bool {
@@ -136,10 +163,13 @@ func (p *Proxy) mayHave(v *visit, obj object) (admitted, again bool) {
 		return true, false
 	case replaced:
 		v.probes++
-		if !p.learnt(v.r.Context(), obj) { // another node may have the new one
+		switch {
+		case p.learnt(v.r.Context(), obj): // another node has the new one
+			return false, true
+		case p.admissions.replaces(ver.Key, ver.ID, asked):
 			p.supersede(v, obj)
+			return false, true
 		}
-		return false, true
 	}
 	p.bypass(v, policy.ReasonBypass)
 	return false, false

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -297,6 +298,62 @@ func TestAuthProbeOfVariants(t *testing.T) {
 			mu.Unlock()
 			asks(0, "alice", "fr", "200 salut MISS")
 			asks(0, "alice", "fr", "200 salut MISS")
+		})
+	}
+}
+
+// An origin that has a version for each client: they do not take each other's place all
+// the time, and what several have in common stays theirs.
+func TestAuthProbeOfVersionsForEach(t *testing.T) {
+	for _, as := range []setting{{"one node", 1, false}, allSmall} {
+		t.Run(as.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			var team atomic.Value
+			team.Store("team")
+			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				of := r.Header.Get("Authorization")
+				if of == "alice" || of == "carol" {
+					of = team.Load().(string)
+				}
+				w.Header().Set("Date", s.clock.Now().UTC().Format(http.TimeFormat))
+				w.Header().Set("Cache-Control", "max-age=36000")
+				w.Header().Set("Etag", `"`+of+`"`)
+				http.ServeContent(w, r, "", time.Time{}, strings.NewReader("for "+of))
+			}) + "/x"
+			node := s.cast(as, policy.Rule{Auth: policy.Probe})[0]
+			asks := func(who, want string) {
+				t.Helper()
+				res, body := node.get(url, "Authorization: "+who)
+				node.quiet(url, true)
+				if got := body + " " + res.Header.Get("X-Cache-Status"); got != want {
+					t.Errorf("%s: %q, want %q; %v", who, got, want, res.Header)
+				}
+			}
+			asks("alice", "for team MISS")
+			asks("bob", "for bob MISS") // for all we know it is the new one
+			for range 2 {
+				asks("alice", "for team BYPASS") // but it was not
+				asks("bob", "for bob HIT")
+			}
+			s.clock.pass(admittedFor)
+			asks("alice", "for team MISS") // nobody wants his
+			for range 3 {
+				for _, who := range []string{"bob", "dave", "erin"} {
+					asks(who, "for "+who+" BYPASS")
+				}
+				asks("alice", "for team HIT")
+				s.clock.pass(admittedFor)
+				asks("carol", "for team REVALIDATED")
+				asks("alice", "for team REVALIDATED")
+			}
+			s.clock.pass(admittedFor - time.Second)
+			team.Store("new") // and nobody is given the old one any more
+			asks("erin", "for erin BYPASS")
+			s.clock.pass(time.Second)
+			asks("carol", "for new MISS")
+			asks("alice", "for new REVALIDATED")
+			asks("alice", "for new HIT")
 		})
 	}
 }
