@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"strconv"
+	"strings"
 
 	"shatabdi/policy"
 	"shatabdi/proxy/origin"
@@ -79,6 +81,9 @@ func rewrite(pr *httputil.ProxyRequest) {
 func (p *Proxy) respond(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	if res.StatusCode == http.StatusSwitchingProtocols {
+		if asked := res.Request.Header.Get("Upgrade"); !strings.EqualFold(asked, res.Header.Get("Upgrade")) {
+			return &origin.Error{Kind: origin.KindProtocol, Err: fmt.Errorf("it switches to %q, and was asked for %q", res.Header.Get("Upgrade"), asked)}
+		}
 		origin.AddVia(res.Header, res.ProtoMajor, res.ProtoMinor, p.origin.Node())
 		x.w.status = res.StatusCode // the engine writes it on the bare connection
 		return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -81,9 +82,19 @@ func ask(proxy string, s *stage, script string) (*answer, error) {
 		url = strings.NewReplacer("{port}", port, "{id}", s.id).Replace(more)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %s\r\nHost: %s\r\n", method, url, version, s.host)
-	chunked, trailers := false, ""
+	fmt.Fprintf(&b, "%s %s %s\r\n", method, url, version)
+	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Host:") || l == "@no Host" }) {
+		fmt.Fprintf(&b, "Host: %s\r\n", s.host)
+	}
+	chunked, raw, trailers := false, false, ""
 	for _, line := range lines[1:] {
+		switch line {
+		case "@raw":
+			raw = true
+			continue
+		case "@no Host":
+			continue
+		}
 		if trailer, is := strings.CutPrefix(line, "@trailer "); is {
 			trailers += trailer + "\r\n"
 			continue
@@ -92,6 +103,7 @@ func ask(proxy string, s *stage, script string) (*answer, error) {
 		b.WriteString(dates(line) + "\r\n")
 	}
 	switch {
+	case raw:
 	case chunked:
 		content = fmt.Sprintf("%x\r\n%s\r\n0\r\n%s\r\n", len(content), content, trailers)
 	case hasContent:

@@ -33,7 +33,8 @@ type Step struct {
 	Wait time.Duration // before
 	// Ask is the method, "GET" if empty, what is appended to the URL, then fields, a
 	// line each, and after an empty line the content: in chunks where a field says so,
-	// with the trailers of lines "@trailer NAME: VALUE". What begins with http:// takes
+	// with the trailers of lines "@trailer NAME: VALUE". "@raw" sends the content as it is,
+	// "@no Host" no Host. What begins with http:// takes
 	// the place of the URL, with {port} and {id} of what it was.
 	Ask string
 	// Answer is the origin's: a status, fields, and after an empty line the body;
@@ -60,10 +61,12 @@ const (
 	Stored         // the origin is not asked, and it is what was stored last
 	Validated      // the origin is asked whether what is stored stands, and says so
 	Refused        // the origin is not asked, and 504 says that nothing is stored
+	Rejected       // the origin is not asked: the request is refused as malformed, or has no answer
+	Broken         // rejected, or the origin has got no whole request
 )
 
 func (w Want) String() string {
-	return [...]string{"any", "the origin's", "stored", "validated", "504"}[w]
+	return [...]string{"any", "the origin's", "stored", "validated", "504", "rejected", "broken"}[w]
 }
 
 // Outcome is what came of a scenario: nil where all was as it must be.
@@ -148,6 +151,9 @@ func (st *Step) play(stage *stage, proxy string, i int, last *string) (saw strin
 	saw = "; the origin saw " + describe(requests)
 	for k, a := range answers {
 		if errs[k] != nil {
+			if (st.Want == Rejected || st.Want == Broken) && len(requests) == 0 {
+				continue
+			}
 			return saw, errs[k]
 		}
 		if err := st.judge(a, requests, script, *last, n); err != nil {
@@ -195,6 +201,14 @@ func (st *Step) judge(a *answer, requests []request, script *script, last string
 			return fmt.Errorf("the origin was asked")
 		}
 		status = 504
+	case Rejected, Broken:
+		switch {
+		case len(requests) > 0:
+			return fmt.Errorf("the origin was asked")
+		case a.status/100 != 4 && a.status/100 != 5, a.status == 502 && st.Want == Rejected:
+			return fmt.Errorf("status %d", a.status)
+		}
+		return nil
 	}
 	if strings.HasPrefix(st.Ask, "HEAD") || status == 304 || status == 204 {
 		body = ""

@@ -168,6 +168,7 @@ func (o *origin) stage(id string) *stage {
 func (s *stage) next(step int, answer string) *script {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	answer = strings.NewReplacer("{url}", s.url, "{host}", s.host, "{id}", s.id).Replace(answer)
 	s.step, s.script = step, parse(s.id, step, answer)
 	return s.script
 }
@@ -197,10 +198,14 @@ func (o *origin) serve(conn net.Conn) {
 		}
 		if length, ok := header.get("Content-Length"); ok {
 			n, _ := strconv.Atoi(length)
-			io.CopyN(io.Discard, r, int64(n))
+			if _, err := io.CopyN(io.Discard, r, int64(n)); err != nil {
+				return
+			}
 		} else if coding, _ := header.get("Transfer-Encoding"); coding != "" {
 			content := &answer{}
-			content.readChunks(r)
+			if content.readChunks(r); content.cut {
+				return
+			}
 			header = append(header, content.header...)
 		}
 		id, _, _ := strings.Cut(strings.TrimPrefix(target, "/"), "/")

@@ -10,7 +10,7 @@ import (
 // Scenarios are all there are.
 func Scenarios() []Scenario {
 	return slices.Concat(freshness(), storing(), statuses(), vary(), validation(), conditions(), ranges(), methods(), stale(), fieldsAndFraming(), private(),
-		spellings(), moreStatuses(), storedFields(), moreConditions(), moreRanges(), messages(), statusFields())
+		spellings(), moreStatuses(), storedFields(), moreConditions(), moreRanges(), messages(), statusFields(), framing(), metadata())
 }
 
 // fresh is what a cache stores and uses again.

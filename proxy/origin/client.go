@@ -139,6 +139,10 @@ func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, c.failed(req.URL.Host, err)
 	}
+	if err := trimNames(res.Header); err != nil {
+		res.Body.Close()
+		return nil, c.failed(req.URL.Host, err)
+	}
 	c.latency.add(req.URL.Host, time.Since(sent))
 	c.metrics.requests.Inc()
 	return res, nil

@@ -37,6 +37,25 @@ func RemoveHopByHop(h http.Header) {
 	}
 }
 
+// trimNames gives the fields of an answer the names that they were meant to have: white
+// space before the colon is no part of it (RFC 9112 §5.1), but net/http leaves it there,
+// and nobody would see a no-store. Of a field that says where the body ends it has taken
+// no notice: then nobody knows.
+func trimNames(h http.Header) error {
+	for name, lines := range h {
+		if !strings.HasSuffix(name, " ") {
+			continue
+		}
+		meant := http.CanonicalHeaderKey(strings.TrimRight(name, " "))
+		if meant == "Content-Length" || meant == "Transfer-Encoding" {
+			return fmt.Errorf("malformed field name %q", name)
+		}
+		delete(h, name)
+		h[meant] = append(h[meant], lines...)
+	}
+	return nil
+}
+
 // AddVia appends to Via that the message came in by HTTP/major.minor and passed
 // node (RFC 9110 §7.6.3). Version 0 means 1.1.
 func AddVia(h http.Header, major, minor int, node string) {
