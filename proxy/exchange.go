@@ -195,6 +195,9 @@ func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
+	if w.old && status >= 200 {
+		w.Header().Set("Connection", "close") // RFC 9112 §9.3
+	}
 	if !w.holding {
 		w.ResponseWriter.WriteHeader(status)
 	}

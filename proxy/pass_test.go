@@ -215,6 +215,29 @@ func TestInformationalResponses(t *testing.T) {
 	}
 }
 
+// A connection of an HTTP/1.0 client is for one request (RFC 9112 §9.3), and chunks are
+// nothing that it has (§6.1): what somebody before us took for content is no request.
+func TestOldClientsConnectionEnds(t *testing.T) {
+	o := newStore(t, "body")
+	n, _ := startReal(t, newDisk(t))
+	for _, framing := range []string{"", "Transfer-Encoding: chunked\r\n", "Content-Length: 0\r\n"} {
+		for _, method := range []string{"GET", "POST"} {
+			o.took()
+			c := n.dial()
+			c.send("%s %s/x HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n%s\r\nGET %s/y HTTP/1.1\r\nHost: x\r\n\r\n", method, o.url, framing, o.url)
+			got, _ := c.rest()
+			if answers := strings.Count(got, "HTTP/1."); answers != 1 || strings.Contains(got, "keep-alive") {
+				t.Errorf("%s, %q: %d answers: %s", method, framing, answers, got)
+			}
+			for _, r := range o.took() {
+				if r.URL.Path != "/x" {
+					t.Errorf("%s, %q: the origin saw %s", method, framing, r.URL)
+				}
+			}
+		}
+	}
+}
+
 func TestTrailersBothWays(t *testing.T) {
 	at := raw(t, func(w *wire) {
 		req, err := http.ReadRequest(w.r)
