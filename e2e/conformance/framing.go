@@ -150,6 +150,49 @@ func metadata() (l []Scenario) {
 			{Answer: "200\nCache-Control: max-age=3600, immutable\nETag: \"1\"", Want: Origin},
 			{Ask: "GET\nCache-Control: max-age=0", Answer: "304\nETag: \"1\"", Want: Validated},
 		}, May: true},
+		Scenario{Name: "9111 §4.2.3: the time that an answer took counts as age", Steps: []Step{
+			{Answer: "200\nCache-Control: max-age=1\n@wait 1100ms", Want: Origin},
+			{Want: Origin},
+		}},
+		Scenario{Name: "9111 §5.2.1.2: max-stale of any time", May: true, Steps: []Step{
+			{Answer: stale, Want: Origin},
+			{Ask: "GET\nCache-Control: max-stale", Want: Stored},
+		}},
+		Scenario{Name: "9111 §4.4: a redirect after a POST invalidates", May: true, Alone: true, Steps: []Step{
+			{Answer: "200\n" + hour, Want: Origin},
+			{Ask: "POST\n\ncontent", Answer: "303\nLocation: /elsewhere", Want: Origin},
+			{Soon: true, Answer: "200\n" + hour, Want: Origin},
+		}},
+		Scenario{Name: "9111 §4.4: a method that nobody knows invalidates", May: true, Alone: true, Steps: []Step{
+			{Answer: "200\n" + hour, Want: Origin},
+			{Ask: "CHANGE\n\ncontent", Answer: "200", Want: Origin},
+			{Soon: true, Answer: "200\n" + hour, Want: Origin},
+		}},
+		Scenario{Name: "9111 §4.1: a field that is there, but empty, is not one that is not", Steps: []Step{
+			{Ask: "GET\nX-A:", Answer: "200\n" + hour + "\nVary: X-A\n\nempty", Want: Origin},
+			{Ask: "GET\nX-A: 1", Answer: "200\n" + hour + "\nVary: X-A\n\nfull", Want: Origin},
+		}},
+		Scenario{Name: "9111 §4.1: what is stored without Vary gives way to what has one", Steps: []Step{
+			{Ask: "GET\nX-A: 1", Answer: "200\nCache-Control: no-cache\nETag: \"1\"\n\none", Want: Origin},
+			{Ask: "GET\nX-A: 2", Answer: "200\n" + hour + "\nVary: X-A\nETag: \"2\"\n\ntwo", Want: Origin},
+			{Ask: "GET\nX-A: 1", Answer: "200\n" + hour + "\nVary: X-A\nETag: \"1\"\n\none", Want: Any, Status: 200, Body: "one"},
+			{Ask: "GET\nX-A: 2", Answer: "200\n" + hour + "\nVary: X-A\nETag: \"2\"\n\ntwo", Want: Any, Status: 200, Body: "two"},
+		}},
+		Scenario{Name: "9111 §4.1: a variant that grows another field", Steps: []Step{
+			{Ask: "GET\nX-A: 1\nX-B: 1", Answer: "200\n" + hour + "\nVary: X-A\n\n1", Want: Origin},
+			{Ask: "GET\nX-A: 2\nX-B: 1", Answer: "200\n" + hour + "\nVary: X-A, X-B\n\n21", Want: Origin},
+			{Ask: "GET\nX-A: 2\nX-B: 2", Answer: "200\n" + hour + "\nVary: X-A, X-B\n\n22", Want: Origin, Body: "22"},
+		}},
+		Scenario{Name: "9111 §3.5: what the public may have is asked for again with credentials, and said private", Steps: []Step{
+			{Answer: "200\nCache-Control: no-cache\nETag: \"1\"\n\nfor all", Want: Origin},
+			{Ask: "GET\nAuthorization: Bearer me", Answer: "200\nCache-Control: private\nETag: \"2\"\n\nfor me", Want: Any, Status: 200, Body: "for me"},
+			{Answer: "200\nCache-Control: no-cache\nETag: \"3\"\n\nfor others", Want: Any, Status: 200, Body: "for others"},
+		}},
+		Scenario{Name: "9111 §4.3.3: an error on a question of one client with a cookie is not everybody's", Steps: []Step{
+			{Answer: "200\nCache-Control: no-cache\nETag: \"1\"\n\nfor all", Want: Origin},
+			{Ask: "GET\nCookie: id=me", Answer: "403\n" + hour + "\n\nnot you", Want: Origin},
+			{Answer: "304\nETag: \"1\"", Want: Any, Status: 200, Body: "for all"},
+		}, Small: true},
 		Scenario{Name: "9110 §10.1.1: an expectation that nobody knows", Steps: []Step{
 			{Ask: "PUT\nExpect: the-unexpected\n\ncontent", Answer: "200", Want: Any},
 			{Answer: "200\n" + hour, Want: Origin},
