@@ -109,7 +109,7 @@ func (t *transfer) onBoarded(ctx context.Context, e boarded) {
 	switch {
 	case errors.Is(e.err, ErrNotFound):
 		t.boardGone(ctx)
-	case errors.Is(e.err, ErrUnavailable) && t.rec.Opener != t.c.cfg.Node.ID && t.c.now().Sub(t.alive) < patienceJoin:
+	case errors.Is(e.err, ErrUnavailable) && t.rec.Opener != t.c.cfg.Node.ID && t.c.now().Sub(t.alive) < max(patienceJoin, t.roundTime()):
 		// Others are at it, and tell each other what the directory does not.
 		t.joinBoard(ctx, nil, 200*time.Millisecond+rand.N(800*time.Millisecond))
 	case e.err != nil:
