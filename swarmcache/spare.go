@@ -14,10 +14,12 @@ import (
 // in the directory, and has counted after that. Who has not takes its copy for the last one.
 const (
 	// SpareStands is how long a claim stands, on from when it was last made.
-	SpareStands = 10 * time.Minute
-	// spareFor is how long a node goes by it: until it has claimed anew, and so much
-	// shorter that the tracker knows what went before another node claims, and counts.
-	spareFor = 4 * time.Minute
+	SpareStands = 30 * time.Minute
+	// spareFor is how long a node goes by it: so much shorter that the tracker knows
+	// what went before another node claims, and counts. In renewSpare before its end it
+	// claims anew.
+	spareFor   = 20 * time.Minute
+	renewSpare = 5 * time.Minute
 	// spareMost is of how many objects a node claims that, those first that were not
 	// used for longest.
 	spareMost = 50
@@ -31,7 +33,7 @@ func (c *Cache) claimSpare(ctx context.Context) error {
 	if len(some) == 0 || c.cfg.Keeper == nil {
 		return nil
 	}
-	until := time.Now().Add(spareFor)
+	until := time.Now().Add(spareFor) // before it is asked for
 	mine, err := c.cfg.Keeper.ClaimSpare(ctx, some)
 	if err != nil || len(mine) == 0 {
 		return err
@@ -39,14 +41,16 @@ func (c *Cache) claimSpare(ctx context.Context) error {
 	return c.countThese(ctx, mine, func(e *entry) { e.spare = until })
 }
 
-// spareable are those objects on volumes that get full of which there are other copies.
+// spareable are those objects on volumes that get full of which there are other copies,
+// and no claim that stands for a while.
 func (c *Cache) spareable() (some []InfoHash) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []*entry
+	claimed := time.Now().Add(renewSpare)
 	for _, e := range c.entries {
 		short := e.volume.Size > 0 && float64(e.volume.freeLocked()) < tight*float64(e.volume.Size)
-		if short && e.wanted > 0 && e.seen > 1 && !e.pinned && !e.infoHash.IsZero() {
+		if short && e.spare.Before(claimed) && e.wanted > 0 && e.seen > 1 && !e.pinned && !e.infoHash.IsZero() {
 			all = append(all, e)
 		}
 	}
