@@ -24,6 +24,7 @@ func (naming) Seal(f *swarmcache.File) swarmcache.InfoHash {
 // that it is one too many. They run out of space at the same time, again and again: of
 // none of it do more copies go than can be spared, as long as there is something else.
 func TestSurplusGoesOnOneNode(t *testing.T) {
+	t.Parallel()
 	const wanted, name = 2, "%s-kept"
 	r := newRealm(t)
 	var nodes []*resident
