@@ -129,6 +129,13 @@ func (c *client) stream(ctx context.Context, method, path string, query url.Valu
 	return c.decode(resp, out)
 }
 
+// patiently is c, which waits for an answer for so long.
+func (c *client) patiently(d time.Duration) *client {
+	patient, asks := *c, *c.http
+	asks.Timeout, patient.http = d, &asks
+	return &patient
+}
+
 func (c *client) get(ctx context.Context, path string, query url.Values, out any) error {
 	return c.do(ctx, http.MethodGet, path, query, nil, out)
 }
@@ -153,14 +160,15 @@ func (c *client) decode(resp *http.Response, out any) error {
 		if err := dec.Decode(&p); err != nil {
 			return fmt.Errorf("answer of the daemon on %s: %w", c.name, err)
 		}
-		return explainProblem(p, resp.StatusCode)
+		return explainProblem(p, resp.StatusCode, resp.Request.URL.Path)
 	}
 	return failure("is it another program's address, or that of the proxy?",
 		"what answers on %s is no shatabdi daemon (%s)", c.name, resp.Status)
 }
 
-// explainProblem gives what the daemon complains of an exit code.
-func explainProblem(p api.Problem, status int) error {
+// explainProblem gives what the daemon complains of, when it was asked about path, an
+// exit code and a hint.
+func explainProblem(p api.Problem, status int, path string) error {
 	text := cmp.Or(p.Detail, p.Title, http.StatusText(status))
 	var all []error
 	for _, e := range p.Errors {
@@ -183,7 +191,7 @@ func explainProblem(p api.Problem, status int) error {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		code = exitUsage
 	}
-	return &cliError{code, err, ""}
+	return &cliError{code, err, problemHint(path, status)}
 }
 
 // notNow is what the daemon cannot answer for the moment, because its directory is
@@ -201,11 +209,14 @@ func (c *client) unreachable(err error) error {
 	if ue := (*url.Error)(nil); errors.As(err, &ue) && ue.Timeout() {
 		return &cliError{exitPartial, fmt.Errorf("the daemon on %s does not answer in time", c.name), "its log may tell why"}
 	}
+	if errors.Is(err, context.Canceled) {
+		return &cliError{exitPartial, errors.New("interrupted"), ""}
+	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		err = op.Err // without the URL and the verbs around it
 	}
 	return &cliError{exitUnreachable, fmt.Errorf("no daemon answers on %s: %w", c.name, err),
-		"start one with `shatabdi serve`, or name its address with --admin or " + adminVariable}
+		startOne}
 }
 
 // asking makes cmd ask a daemon by means of ask, and print what it gets.

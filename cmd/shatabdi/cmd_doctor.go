@@ -55,7 +55,7 @@ one, and 2 when the configuration is wrong.`,
 			}
 		}
 		if faults > 0 {
-			return failure("", "%d %s", faults, plural(faults, "fault"))
+			return failure("mend what is named first: others may follow from it", "%d %s", faults, plural(faults, "fault"))
 		}
 		return nil
 	}

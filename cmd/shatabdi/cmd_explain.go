@@ -37,9 +37,8 @@ would be stored.`,
 	cmd.Flags().StringVarP(&method, "request", "X", http.MethodGet, "`METHOD` of the request")
 	cmd.Flags().BoolVar(&ask, "ask", false, "ask the origin too")
 	return asking(cmd, func(ctx context.Context, c *client, args []string) (out api.Explanation, err error) {
-		c.http.Timeout = time.Minute // the origin may take its time
 		query := url.Values{"url": {swarmcache.Resolve(args[0])}, "header": headers, "method": {strings.ToUpper(method)}, "ask": {strconv.FormatBool(ask)}}
-		err = c.get(ctx, "explain", query, &out)
+		err = c.patiently(time.Minute).get(ctx, "explain", query, &out) // the origin may take its time
 		return out, err
 	}, writeExplanation)
 }

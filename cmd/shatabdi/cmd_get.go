@@ -236,7 +236,7 @@ func several(errs []error) error {
 	if len(all) == 0 {
 		return nil
 	}
-	return &cliError{code, errors.Join(all...), ""}
+	return &cliError{code, errors.Join(all...), firstHint(all)}
 }
 
 // one gets one object.
@@ -354,7 +354,7 @@ func explainGet(rawURL string, err error, kept bool) error {
 		code = exitNotFound
 	case errors.As(err, &status) && status.Status == http.StatusGatewayTimeout:
 		code = exitPartial
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, syscall.ECONNREFUSED), isHangUp(err):
 		code = exitUnreachable
 	}
 	if ue := (*url.Error)(nil); errors.As(err, &ue) {
@@ -363,7 +363,7 @@ func explainGet(rawURL string, err error, kept bool) error {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	return &cliError{code, fmt.Errorf("%s: %w", redact(rawURL), err), hint}
+	return &cliError{code, fmt.Errorf("%s: %w", redact(rawURL), err), cmp.Or(hint, getHint(err))}
 }
 
 // tell is a line about what came.

@@ -128,9 +128,11 @@ func (c *client) object(ctx context.Context, name string) (o api.ObjectDetail, e
 			return o, err
 		}
 		if len(found.Objects) == 0 {
-			return o, &cliError{exitNotFound, fmt.Errorf("this node has nothing of %s", name), ""}
+			return o, &cliError{exitNotFound, fmt.Errorf("this node has nothing of %s", name), "`shatabdi explain URL` says where it would come from, `shatabdi warm URL` has it come"}
 		}
 		id = string(found.Objects[0].ID)
+	} else if len(id) < 8 || len(id) > 64 || strings.Trim(id, "0123456789abcdef") != "" {
+		return o, usage("give the URL that clients ask for, or 8 digits or more of the id, which `shatabdi ls` shows", "%q is neither a URL nor an id", name)
 	}
 	err = c.get(ctx, "objects/"+url.PathEscape(id), nil, &o)
 	return o, err
@@ -214,9 +216,8 @@ origin must confirm it before any of them uses it again; small responses go.`,
 		}
 		if several {
 			many.Match, many.Tag, many.OlderThan, many.UnusedFor = chosen.match, chosen.tag, chosen.olderThan, chosen.unusedFor
-			c.http.Timeout = 10 * time.Minute
 			var p api.PurgedMany
-			if err := c.do(cmd.Context(), http.MethodPost, "purge-many", nil, many, &p); err != nil {
+			if err := c.patiently(10*time.Minute).do(cmd.Context(), http.MethodPost, "purge-many", nil, many, &p); err != nil {
 				return err
 			}
 			return printAs(cmd.OutOrStdout(), output, p, func(w io.Writer) { writePurged(w, p) })

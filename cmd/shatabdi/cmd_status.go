@@ -44,7 +44,7 @@ is none.`,
 			return err
 		}
 		if !s.Readiness.Ready {
-			return failure("", "the daemon is not ready: %s", s.Readiness.State)
+			return failure("`shatabdi doctor` looks for the reason", "the daemon is not ready: %s", s.Readiness.State)
 		}
 		return nil
 	}

@@ -105,7 +105,8 @@ func (w *warming) read(urls []string) error {
 }
 
 func (w *warming) run(ctx context.Context, c *client, told io.Writer) (up api.Warmup, err error) {
-	if err := c.do(ctx, http.MethodPost, "warmups", nil, w.order, &up); err != nil || w.detach {
+	// A list may be long in coming, and what a URL stands for too.
+	if err := c.patiently(2*time.Minute).do(ctx, http.MethodPost, "warmups", nil, w.order, &up); err != nil || w.detach {
 		return up, err
 	}
 	return c.warmed(ctx, up, told)

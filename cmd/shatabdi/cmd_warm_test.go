@@ -18,10 +18,12 @@ import (
 // answers is a daemon without a wire, for time that is made up.
 type answers func(http.ResponseWriter)
 
-func (f answers) RoundTrip(*http.Request) (*http.Response, error) {
+func (f answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	f(w)
-	return w.Result(), nil
+	res := w.Result()
+	res.Request = r
+	return res, nil
 }
 
 // Who waits for a warm-up of several nodes sits out a directory that is away for a

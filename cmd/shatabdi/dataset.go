@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -116,8 +118,11 @@ type treePut struct {
 // the manifest.
 func putTree(ctx context.Context, c *client, dir, name string, unpinned bool, told io.Writer) (u api.Upload, err error) {
 	m, err := dataset.Walk(ctx, dir, nil)
-	if err != nil {
-		return u, usage("", "%w", err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return u, err
+	case err != nil:
+		return u, usage("what a dataset cannot hold must be left out, or packed, as with tar", "%w", err)
 	}
 	if name == "" {
 		whole, err := filepath.Abs(dir)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"shatabdi/swarmcache/api"
 )
@@ -32,7 +33,7 @@ func (g *getting) expand(ctx context.Context, urls []string) (all []wanted, err 
 			continue
 		}
 		var l api.Listing
-		if err := g.client.get(ctx, "sources", url.Values{"url": {raw}}, &l); err != nil {
+		if err := g.client.patiently(2*time.Minute).get(ctx, "sources", url.Values{"url": {raw}}, &l); err != nil {
 			return nil, err
 		}
 		if !l.Many {

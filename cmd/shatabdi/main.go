@@ -24,12 +24,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	cmd, err := root.ExecuteC()
 	if ce := (*cliError)(nil); err != nil && !*started && !errors.As(err, &ce) {
 		// cobra refused the arguments before any command began.
-		err = usage("`shatabdi --help` shows the commands, `shatabdi COMMAND --help` its flags", "%w", err)
+		err = usage("", "%w", err)
 	}
-	return speak(stderr, err)
+	return speak(stderr, hinted(cmd, err))
 }
 
 // rootCommand returns the command tree, and whether a command has begun.
@@ -40,7 +40,12 @@ func rootCommand() (root *cobra.Command, started *bool) {
 		Short: "An HTTP caching proxy backed by a swarm",
 		Long: `Shatabdi runs on every machine as a local HTTP proxy. Large responses become
 torrents: the origin sends each of them once, and every machine that downloads
-also uploads to the others. Small responses pass straight through.`,
+also uploads to the others. Small responses pass straight through.
+
+Every command exits with 0 when all is done, 1 after a failure, 2 where the command
+line or the configuration is wrong, 3 when there is no such thing, 4 when something
+was broken off, was not in time or could be had in part only, and 5 when no daemon
+answers. What went wrong is on standard error, with a hint what to try.`,
 		Example: `  shatabdi serve                                   # a cluster of one
   eval "$(shatabdi env)"                           # tell wget, curl and others
   wget http://example.com/large.iso
@@ -58,6 +63,10 @@ also uploads to the others. Small responses pass straight through.`,
 		getCommand(), putCommand(), warmCommand(), warmupsCommand(), statusCommand(), statsCommand(), topCommand(), nodesCommand(), leaderCommand(), drainCommand(), modeCommand(), limitsCommand(), lsCommand(), hotCommand(), infoCommand(), priorityCommand(), pinCommand(), unpinCommand(), verifyCommand(), exportCommand(), purgeCommand(),
 		doctorCommand(), checkCommand(), versionCommand(), manCommand(), fleetCommand(), rawCommand(), stockCommand(), trackerCommand(),
 	)
+	root.InitDefaultCompletionCmd()
+	if cmd, _, err := root.Find([]string{"completion"}); err == nil {
+		group(cmd)
+	}
 	return root, started
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -71,7 +72,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// exits runs a command that must end with the given exit code:
+// exits runs a command that must end with the given exit code, and say what to try
+// where it says what is wrong:
 // exits 2 shatabdi serve --nonsense
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
@@ -85,6 +87,9 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%v", err)
 		}
 		code = ee.ExitCode()
+	}
+	if told := ts.ReadFile("stderr"); strings.Contains(told, "shatabdi: error: ") && !strings.Contains(told, "shatabdi: hint: ") {
+		ts.Fatalf("an error without a hint: %s", told)
 	}
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -219,9 +218,5 @@ func (s *service) cancelWarmup(ctx context.Context, id string) error {
 	if w, err := s.Downloads.Warmup(id); err == nil && !w.Part {
 		return s.Downloads.CancelWarmup(id)
 	}
-	err := s.Cluster.CancelJob(ctx, id)
-	if errors.Is(err, swarmcache.ErrNotFound) {
-		return download.ErrNotFound
-	}
-	return err
+	return s.Cluster.CancelJob(ctx, id)
 }

@@ -49,7 +49,7 @@ func problem(err error) error {
 	case errors.Is(err, download.ErrNotFound):
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, download.ErrOutside):
-		return huma.Error403Forbidden(err.Error())
+		return huma.Error403Forbidden(err.Error() + "; downloads.directories in the configuration names those that are")
 	case errors.Is(err, swarmcache.ErrIncomplete):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, fs.ErrExist), errors.Is(err, download.ErrBusy), errors.Is(err, download.ErrState), errors.Is(err, swarmcache.ErrNotSealed):

@@ -59,6 +59,10 @@ func (s *service) registerWarmups(api huma.API) {
 	create.DefaultStatus = http.StatusCreated
 	create.MaxBodyBytes = 16 << 20
 	huma.Register(api, create, func(ctx context.Context, in *struct{ Body WarmupOrder }) (*struct{ Body Warmup }, error) {
+		// The time that an order may take to arrive does not bound its manifest's, nor that
+		// of what its URLs stand for.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
 		if in.Body.All || len(in.Body.Nodes) > 0 {
 			w, err := s.startJob(ctx, in.Body)
 			return &struct{ Body Warmup }{w}, err
@@ -106,18 +110,23 @@ func (s *service) registerWarmups(api huma.API) {
 			return &struct{ Body Warmup }{s.warmup(w)}, nil
 		}
 		w, err := s.oneJob(ctx, in.ID)
-		if errors.Is(err, swarmcache.ErrNotFound) {
-			err = download.ErrNotFound
-		}
-		return &struct{ Body Warmup }{w}, problem(err)
+		return &struct{ Body Warmup }{w}, warmupProblem(err)
 	})
 
 	cancel := operation("cancel-warmup", http.MethodDelete, "warmups/{id}", "End a warm-up, on all its nodes, and forget it")
 	cancel.Description = "What is there already stays."
 	cancel.DefaultStatus = http.StatusNoContent
 	huma.Register(api, cancel, func(ctx context.Context, in *named) (*struct{}, error) {
-		return nil, problem(s.cancelWarmup(ctx, in.ID))
+		return nil, warmupProblem(s.cancelWarmup(ctx, in.ID))
 	})
+}
+
+// warmupProblem is problem of one that is named.
+func warmupProblem(err error) error {
+	if errors.Is(err, swarmcache.ErrNotFound) || errors.Is(err, download.ErrNotFound) {
+		return huma.Error404NotFound("no such warm-up, or it was forgotten: a day after it was last heard of, or with the daemon that did it")
+	}
+	return problem(err)
 }
 
 func (w Warmup) id() string { return w.ID }
@@ -136,9 +145,6 @@ func (s *service) listed(ctx context.Context, o WarmupOrder) (urls []string, err
 		if err != nil {
 			return nil, err
 		}
-		// The time that an order may take to arrive does not bound its manifest's.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
 		more, err := s.Downloads.Manifest(ctx, from)
 		if err != nil {
 			return nil, huma.Error502BadGateway("the manifest: " + err.Error())

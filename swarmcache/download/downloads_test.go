@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,6 +156,27 @@ func TestDestinations(t *testing.T) {
 	}
 	if left(t, other) != "" || left(t, dir) != "file out" {
 		t.Errorf("left: %s; %s", left(t, other), left(t, dir))
+	}
+}
+
+// long is an answer that no disk has room for.
+type long struct{}
+
+func (long) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: 1 << 60, Body: io.NopCloser(strings.NewReader("begun")), Request: r}, nil
+}
+
+// A destination that cannot be written, or has no room, is told early, and nothing is
+// left there.
+func TestDestinationsThatTakeNothing(t *testing.T) {
+	dir := t.TempDir()
+	m := newDownloads(t, long{}, dir, "/sys")
+	if _, err := m.Create(Spec{URL: "http://o.test/a", Destination: "/sys/a"}); !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+		t.Errorf("not writable: %v", err)
+	}
+	id := create(t, m, Spec{URL: "http://o.test/a", Destination: filepath.Join(dir, "a")})
+	if st := ended(t, m, id); st.State != Failed || !errors.Is(st.Err, syscall.ENOSPC) || left(t, dir) != "" {
+		t.Errorf("full: %+v; in the directory: %s", st, left(t, dir))
 	}
 }
 
