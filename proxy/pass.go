@@ -68,6 +68,13 @@ func rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	out.Header.Del("Proxy-Authentication-Info")
+	if strings.EqualFold(out.Header.Get("Upgrade"), "h2c") {
+		// The engine puts back what asks for another protocol. This one is HTTP, of which
+		// no rule would see any more, and clients do not need it (RFC 9113 §3.1).
+		for _, name := range []string{"Connection", "Upgrade", "Http2-Settings"} {
+			out.Header.Del(name)
+		}
+	}
 	out.Trailer = in.Trailer // shared: its values come with the end of the body
 	if in.Method == http.MethodOptions && in.URL.Path == "" && in.URL.RawQuery == "" {
 		out.URL.Path = "*" // RFC 9112 §3.2.4

@@ -197,8 +197,11 @@ func metadata() (l []Scenario) {
 			{Ask: "PUT\nExpect: the-unexpected\n\ncontent", Answer: "200", Want: Any},
 			{Answer: "200\n" + hour, Want: Origin},
 		}},
-		Scenario{Name: "9110 §7.6.1: HTTP2-Settings go no further than Connection says", Steps: []Step{
-			{Ask: "GET\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAAP__", Answer: "200\n" + hour, Want: Origin, Saw: []string{"!HTTP2-Settings"}},
+		Scenario{Name: "9113 §3.1: a GET does not turn a connection into HTTP/2", Steps: []Step{
+			{Ask: "GET\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAAP__", Answer: "200\n" + hour, Want: Origin, Saw: []string{"!HTTP2-Settings", "!Upgrade"}},
+		}},
+		Scenario{Name: "9113 §3.1: nor does a POST, whether Connection says so or not", Steps: []Step{
+			{Ask: "POST\nConnection: Upgrade\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAAP__\n\ncontent", Answer: "200", Want: Origin, Saw: []string{"!HTTP2-Settings", "!Upgrade"}},
 		}},
 	)
 }
