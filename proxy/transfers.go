@@ -331,13 +331,12 @@ func (s sending) end(n int64, now time.Time) {
 		} else {
 			x.sent = got
 		}
-		if got.From <= x.upTo {
-			x.upTo = max(x.upTo, got.To)
+		if got.From <= x.upTo && x.upTo < got.To {
+			if x.upTo = got.To; x.upTo >= inSockets {
+				s.forgetLocked(s.at, s.others...)
+			}
 		}
 		x.open = x.open || !s.closed || n < s.part.Len()
-	}
-	if x.upTo >= inSockets {
-		s.forgetLocked(s.at, s.others...)
 	}
 	if s.anew {
 		if x.anew--; x.anew == 0 {
