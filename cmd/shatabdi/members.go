@@ -8,81 +8,119 @@ import (
 	"sync"
 	"time"
 
-	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cluster"
 )
 
 // members tells nodes of the cluster from others among peers: by the addresses in
 // their records or, because a node with several may come from another one, by
-// their peer ids. It asks the directory when it meets somebody new, once a second
+// their peer ids. It asks the directory about those that are new, once a second
 // at most, and while that is away it goes by what it knew.
 type members struct {
-	asking sync.Mutex // held while the directory is asked; taken before mu
-	asked  time.Time  // guarded by asking
+	asking chan struct{} // room for one: who asks the directory; the others wait here
+	asked  time.Time     // when it last was; owned by who asks
 
 	mu    sync.Mutex // guards the fields below; never held across I/O
-	ask   func(context.Context) ([]swarmcache.Node, error)
-	addrs map[netip.Addr]bool
-	ids   map[string]bool
+	ask   func(ctx context.Context, names []string) ([]bool, error)
+	fresh []string        // names to be asked about
+	round int             // of asking
+	known map[string]bool // names of nodes
+	since time.Time       // since when those are collected
 }
 
-// strangersEvery bounds how often strangers make this node ask.
-const strangersEvery = time.Second
+const (
+	// strangersEvery bounds how often strangers make this node ask, strangersMax about
+	// how many at a time.
+	strangersEvery = time.Second
+	strangersMax   = 1000
+	// membersWait bounds what a new peer waits for.
+	membersWait = 500 * time.Millisecond
+	// membersLife is how long what was a node is taken for one.
+	membersLife = time.Hour
+)
+
+func newMembers() *members { return &members{asking: make(chan struct{}, 1)} }
 
 // from says whom to ask.
-func (m *members) from(ask func(context.Context) ([]swarmcache.Node, error)) {
+func (m *members) from(ask func(ctx context.Context, names []string) ([]bool, error)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ask = ask
 }
 
 // has reports whether a peer is a node. Who is new may have registered a moment
-// ago, so only an answer from after it came says no.
+// ago, so only an answer to a question from after it came says no.
 func (m *members) has(from netip.Addr, id [20]byte) bool {
-	if m.knows(from, id) {
+	names := []string{cluster.PeerName(from), hex.EncodeToString(id[:])}
+	known, round := m.meet(names)
+	if known {
 		return true
 	}
-	came := time.Now()
-	m.asking.Lock()
-	defer m.asking.Unlock()
-	if m.asked.Before(came) {
+	m.asking <- struct{}{}
+	defer func() { <-m.asking }()
+	if m.isRound(round) {
 		time.Sleep(time.Until(m.asked.Add(strangersEvery)))
-		m.refresh()
 		m.asked = time.Now()
+		m.refresh()
 	}
-	return m.knows(from, id)
+	return m.knows(names)
 }
 
-func (m *members) knows(from netip.Addr, id [20]byte) bool {
+// meet reports whether one of them is a node's. If not they are asked about in the next
+// round.
+func (m *members) meet(names []string) (known bool, round int) {
+	if m.knows(names) {
+		return true, 0
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.addrs[from] || m.ids[hex.EncodeToString(id[:])]
+	for _, n := range names {
+		if len(m.fresh) < strangersMax {
+			m.fresh = append(m.fresh, n)
+		}
+	}
+	return false, m.round
 }
 
+func (m *members) knows(names []string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(names, func(n string) bool { return m.known[n] })
+}
+
+func (m *members) isRound(n int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.round == n
+}
+
+// refresh asks about those who are new.
 func (m *members) refresh() {
 	m.mu.Lock()
-	ask := m.ask
+	ask, names := m.ask, m.fresh
+	m.fresh = nil
+	m.round++
 	m.mu.Unlock()
+	slices.Sort(names)
+	names = slices.Compact(names)
 	if ask == nil {
 		return // the daemon is starting
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), rosterWait)
+	ctx, cancel := context.WithTimeout(context.Background(), membersWait)
 	defer cancel()
-	nodes, err := ask(ctx)
+	are, err := ask(ctx, names)
 	if err != nil {
 		return
 	}
-	addrs, ids := map[netip.Addr]bool{}, map[string]bool{}
-	for _, n := range nodes {
-		for _, p := range n.Peers {
-			addrs[p.Addr().Unmap().WithZone("")] = true
-		}
-		if n.PeerID != "" {
-			ids[n.PeerID] = true
-		}
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.addrs, m.ids = addrs, ids
+	if m.known == nil || time.Since(m.since) > membersLife {
+		m.known, m.since = map[string]bool{}, time.Now()
+	}
+	for i, n := range names {
+		if are[i] {
+			m.known[n] = true
+		}
+	}
 }
 
 // within returns a test for addresses of networks; nil: there are none.

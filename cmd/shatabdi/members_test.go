@@ -5,32 +5,37 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"shatabdi/swarmcache"
 )
 
 func TestMembersAreKnownByAddressOrName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		id, other := [20]byte{1}, [20]byte{2}
 		here, elsewhere := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1")
-		nodes := []swarmcache.Node{{ID: "a", PeerID: hex.EncodeToString(id[:]), Peers: []netip.AddrPort{netip.AddrPortFrom(here, 42069)}}}
+		nodes := []string{hex.EncodeToString(id[:]), here.String()}
 		asked, away := 0, error(nil)
-		m := &members{}
+		m := newMembers()
 		if m.has(here, id) {
 			t.Error("somebody is known before anybody was asked")
 		}
 		time.Sleep(time.Hour)
-		m.from(func(context.Context) ([]swarmcache.Node, error) { asked++; return nodes, away })
+		m.from(func(_ context.Context, names []string) (are []bool, err error) {
+			asked++
+			for _, n := range names {
+				are = append(are, slices.Contains(nodes, n))
+			}
+			return are, away
+		})
 		for range 3 {
 			if !m.has(here, other) || !m.has(elsewhere, id) {
 				t.Error("a member was refused")
 			}
 		}
-		if asked != 1 {
-			t.Errorf("asked %d times", asked)
+		if asked != 2 {
+			t.Errorf("asked %d times about two", asked)
 		}
 		if m.has(elsewhere, other) {
 			t.Error("a stranger was taken for a member")
@@ -49,7 +54,7 @@ func TestMembersAreKnownByAddressOrName(t *testing.T) {
 		}
 
 		// One that has just registered is known at once.
-		nodes = append(nodes, swarmcache.Node{ID: "b", PeerID: hex.EncodeToString(other[:])})
+		nodes = append(nodes, hex.EncodeToString(other[:]))
 		if !m.has(elsewhere, other) {
 			t.Error("a new member was refused")
 		}
@@ -57,6 +62,10 @@ func TestMembersAreKnownByAddressOrName(t *testing.T) {
 		time.Sleep(time.Hour)
 		if !m.has(here, [20]byte{9}) || m.has(netip.MustParseAddr("192.0.2.2"), [20]byte{9}) {
 			t.Error("while the directory is away what was known does not count")
+		}
+		away = nil
+		if m.has(elsewhere, [20]byte{9}) || m.has(here, [20]byte{9}) {
+			t.Error("what was a node long ago counts")
 		}
 	})
 }

@@ -55,7 +55,7 @@ type parts struct {
 	news   chan struct{}          // room for one: the leader changed
 	own    []netip.AddrPort       // this daemon's listeners; complete before the first request
 
-	members    members               // by the directory, for who connects
+	members    *members              // by the directory, for who connects
 	outside    func(netip.Addr) bool // who may take part without being one
 	closeSwarm func() error          // once
 }
@@ -65,7 +65,7 @@ type parts struct {
 // etcd, catalogue. Each part needs those before it.
 func (d *daemon) startParts(ctx context.Context) error {
 	p := &parts{
-		rules: d.rules.Load, news: make(chan struct{}, 1), outside: within(d.cfg.Peer.OutsideClients),
+		members: newMembers(), rules: d.rules.Load, news: make(chan struct{}, 1), outside: within(d.cfg.Peer.OutsideClients),
 		direct: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 	if err := d.openCatalogue(p); err != nil {
@@ -198,7 +198,7 @@ func (d *daemon) joinCluster(p *parts, endpoints []string, at netip.AddrPort) (e
 	if err != nil {
 		return err
 	}
-	p.members.from(p.cluster.Nodes)
+	p.members.from(p.cluster.ArePeers)
 	d.run("directory", p.cluster.Run)
 	d.run("clock", p.clock.Run)
 	d.run("directory readiness", p.watchDirectory(d.ready, d.patience))

@@ -10,7 +10,7 @@ import (
 )
 
 // roster answers the tracker where the members are. It asks the directory once
-// a second at most.
+// a second at most, and seldom in a large cluster, whose list is long.
 type roster struct {
 	ask func(context.Context) ([]swarmcache.Node, error)
 
@@ -20,8 +20,14 @@ type roster struct {
 	asking chan struct{} // closed when the answer is there; nil: nobody asks
 }
 
-// rosterWait bounds what an announce waits for.
-const rosterWait = 500 * time.Millisecond
+const (
+	// rosterWait bounds what an announce waits for.
+	rosterWait = 2 * time.Second
+	// rosterEvery is how often members are read again, rosterPerNode by how much more
+	// seldom for each of them.
+	rosterEvery   = time.Second
+	rosterPerNode = 5 * time.Millisecond
+)
 
 // lookup returns a member's addresses. While somebody asks the directory, those
 // who want a member that is known get what was known; the others wait with it,
@@ -30,13 +36,17 @@ func (r *roster) lookup(node string) ([]netip.AddrPort, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n, known := r.nodes[node]
+	every := rosterEvery
+	if known {
+		every += time.Duration(len(r.nodes)) * rosterPerNode
+	}
 	switch {
 	case r.asking != nil && !known:
 		asking := r.asking
 		r.mu.Unlock()
 		<-asking
 		r.mu.Lock()
-	case r.asking == nil && time.Since(r.asked) > time.Second:
+	case r.asking == nil && time.Since(r.asked) > every:
 		r.refreshLocked()
 	default:
 		return n.Peers, known

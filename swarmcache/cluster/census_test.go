@@ -2,6 +2,9 @@ package cluster_test
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"shatabdi/swarmcache"
@@ -22,4 +25,32 @@ func TestPatienceGrowsWithTheCluster(t *testing.T) {
 	if d := join(t, config(p, 2)).Slack(); d == 0 {
 		t.Error("one of many has no more patience than one of few")
 	}
+}
+
+// A node's peer is found by each of its addresses and its id, for as long as it lives.
+func TestPeersAreFoundByName(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	cfg := config(p, 1)
+	cfg.Self.PeerID = strings.Repeat("ab", 20)
+	for _, a := range []string{"10.9.0.1:42069", "[::ffff:10.9.0.2]:42069", "[fd00::1]:42069"} {
+		cfg.Self.Peers = append(cfg.Self.Peers, netip.MustParseAddrPort(a))
+	}
+	a, b := run(t, cfg), join(t, config(p, 2))
+	healthy(t, a)
+	peers := []string{"10.9.0.2", "fd00::1", cfg.Self.PeerID}
+	others := []string{"10.9.0", "10.9.0.3"}
+	for range 60 { // more than one request takes
+		peers, others = append(peers, "10.9.0.1"), append(others, "192.0.2.1")
+	}
+	are, err := b.ArePeers(t.Context(), append(slices.Clone(peers), others...))
+	noErr(t, err)
+	if slices.Contains(are[:len(peers)], false) || slices.Contains(are[len(peers):], true) {
+		t.Error(are)
+	}
+	a.stop()
+	eventually(t, "it is gone", func() bool {
+		are, err := b.ArePeers(t.Context(), peers[:4])
+		return err == nil && !slices.Contains(are, true)
+	})
 }

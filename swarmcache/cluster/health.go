@@ -232,6 +232,7 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 		return err // the caller went away: that says nothing about etcd
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		c.trip(errLeaseLost)
+	case o.bulk:
 	case away(err) && (call.Err() == nil || time.Since(start) >= probeTimeout):
 		c.trip(err)
 	}

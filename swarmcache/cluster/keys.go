@@ -18,6 +18,7 @@ import (
 //	cluster                    the record of the cluster, for ever
 //	settings/mode              the fleet-wide switch, for ever
 //	nodes/<node>               swarmcache.Node, under the node's lease
+//	peers/<name>/<node>        a node's address or peer id, under the node's lease
 //	tracker/leader             who runs the tracker, under its lease
 //	tracker/unheard/<node>     a node that cannot reach it, under its own lease
 //	objects/<key>              the current version, until withdrawn
@@ -62,6 +63,7 @@ func (k keys) cluster() string                          { return k.prefix + "clu
 func (k keys) mode() string                             { return k.prefix + "settings/mode" }
 func (k keys) nodes() string                            { return k.prefix + "nodes/" }
 func (k keys) node(id swarmcache.NodeID) string         { return k.nodes() + string(id) }
+func (k keys) peers(name string) string                 { return k.prefix + "peers/" + name + "/" }
 func (k keys) leader() string                           { return k.prefix + "tracker/leader" }
 func (k keys) unheard() string                          { return k.prefix + "tracker/unheard/" }
 func (k keys) allObjects() string                       { return k.prefix + "objects/" }

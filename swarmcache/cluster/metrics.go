@@ -9,6 +9,8 @@ type op struct {
 	// awaited: a client's request is held up by it before anything else is tried,
 	// so it is bounded by awaitedTimeout.
 	awaited bool
+	// bulk: it takes as long as there is much to read, which says nothing about etcd.
+	bulk bool
 }
 
 var (
@@ -29,7 +31,8 @@ var (
 	opRelease  = op{name: "release", writes: true}
 	opUpdate   = op{name: "update", writes: true}
 	opLeave    = op{name: "leave", writes: true}
-	opNodes    = op{name: "nodes"}
+	opNodes    = op{name: "nodes", bulk: true}
+	opPeers    = op{name: "peers"}
 	opCensus   = op{name: "census"}
 	opMode     = op{name: "set_mode", writes: true}
 	opLead     = op{name: "lead", writes: true}

@@ -99,9 +99,13 @@ func (c *Cluster) register(ctx context.Context, client *clientv3.Client, id clie
 	c.mu.Lock()
 	self, rev := c.self, c.recorded
 	c.mu.Unlock()
+	tell := []clientv3.Op{clientv3.OpPut(c.keys.node(self.ID), encode(self), clientv3.WithLease(id))}
+	for _, name := range peerNames(self) {
+		tell = append(tell, clientv3.OpPut(c.keys.peers(name)+string(self.ID), "", clientv3.WithLease(id)))
+	}
 	t, err := client.Txn(ctx).
 		If(clientv3.Compare(clientv3.ModRevision(c.keys.cluster()), "=", rev)).
-		Then(clientv3.OpPut(c.keys.node(self.ID), encode(self), clientv3.WithLease(id))).Commit()
+		Then(tell...).Commit()
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
