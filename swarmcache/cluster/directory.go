@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"maps"
 	"slices"
@@ -206,11 +208,11 @@ func sameFacts(a, b *policy.Stored) bool {
 // ClaimFirst claims the first GET for key, under this node's lease. It looks and
 // claims in one transaction, because a client's first byte waits for it.
 func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(), fresh bool, err error) {
-	k := c.keys.first(key)
+	k, mine := c.keys.first(key), c.newClaim()
 	var rev int64
 	var taken *swarmcache.ClaimedError
 	err = c.patiently(ctx, func(again bool) (err error) {
-		rev, fresh, err = c.claimFirst(ctx, key, again)
+		rev, fresh, err = c.claimFirst(ctx, key, mine, again)
 		return err
 	})
 	switch {
@@ -222,17 +224,28 @@ func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(
 		return nil, false, taken
 	case taken != nil:
 		return nil, false, taken
-	case err != nil:
+	case asked(err):
 		// It may have been made for all we know; it must not stand for ever.
-		c.debts.add(deleteOurs(k, c.leaseID()))
+		c.debts.add(deleteClaim(k, mine))
+		return nil, false, err
+	case err != nil:
 		return nil, false, err
 	}
-	return sync.OnceFunc(func() { c.release(k, rev) }), fresh, nil
+	return sync.OnceFunc(func() { c.deleteOrOwe(deleteClaim(k, mine)) }), fresh, nil
 }
 
-// claimFirst tries once; again: this node may have made the claim already, and not heard
-// of it. rev is the revision of the claim, or of what stands in its way.
-func (c *Cluster) claimFirst(ctx context.Context, key policy.Key, again bool) (rev int64, fresh bool, err error) {
+// newClaim is what a claim of this node holds: no other claim, even of this node, holds
+// the same. Whoever gives it back, however late, takes nothing from another one.
+func (c *Cluster) newClaim() string { return string(c.cfg.Self.ID) + "\n" + rand.Text() }
+
+func claimHolder(claim []byte) swarmcache.NodeID {
+	id, _, _ := bytes.Cut(claim, []byte("\n"))
+	return swarmcache.NodeID(id)
+}
+
+// claimFirst tries once; again: etcd is waited for already. The claim may be there, made
+// by an attempt whose answer was not heard. rev is the revision of what stands in its way.
+func (c *Cluster) claimFirst(ctx context.Context, key policy.Key, mine string, again bool) (rev int64, fresh bool, err error) {
 	k, o := c.keys.first(key), opFirst
 	o.awaited = !again // once it is waited for, it is until etcd can be expected to have answered
 	err = c.do(ctx, o, func(ctx context.Context, client *clientv3.Client) error {
@@ -245,7 +258,7 @@ func (c *Cluster) claimFirst(ctx context.Context, key policy.Key, again bool) (r
 					clientv3.Compare(clientv3.CreateRevision(c.keys.object(key)), "=", 0),
 					clientv3.Compare(clientv3.ModRevision(c.keys.filling(key)), "=", at.rev),
 				).
-				Then(clientv3.OpPut(k, string(c.cfg.Self.ID), clientv3.WithLease(lease))).
+				Then(clientv3.OpPut(k, mine, clientv3.WithLease(lease))).
 				Else(
 					clientv3.OpGet(k),
 					clientv3.OpGet(c.keys.object(key)),
@@ -266,22 +279,28 @@ func (c *Cluster) claimFirst(ctx context.Context, key policy.Key, again bool) (r
 				return err
 			}
 			there := swarmcache.Selected{Version: c.versionHere(version), Fill: c.fillHere(at.running())}
-			switch held := only(r, 0); {
-			case held != nil && again && string(held.Value) == string(c.cfg.Self.ID) && clientv3.LeaseID(held.Lease) == lease:
-				rev, fresh = held.CreateRevision, at.rev == 0 && version == nil
+			held := only(r, 0)
+			ours := held != nil && string(held.Value) == mine
+			switch nothing := there == (swarmcache.Selected{}); {
+			case ours && nothing && clientv3.LeaseID(held.Lease) == lease:
+				fresh = at.rev == 0
 				return nil
+			case ours: // with what came meanwhile, or with a lease that ended, it is worth nothing
+				if _, err := client.Txn(ctx).Then(deleteClaim(k, mine)).Commit(); err != nil {
+					return err
+				}
+				if !nothing {
+					return &swarmcache.ClaimedError{There: &there}
+				}
 			case held != nil:
-				return &swarmcache.ClaimedError{Holder: swarmcache.NodeID(held.Value)}
-			case there != swarmcache.Selected{}:
+				return &swarmcache.ClaimedError{Holder: claimHolder(held.Value)}
+			case !nothing:
 				return &swarmcache.ClaimedError{There: &there}
 			}
 		}
 	})
 	return rev, fresh, err
 }
-
-// release deletes a key that we made at rev.
-func (c *Cluster) release(k string, rev int64) { c.deleteOrOwe(deleteMade(k, rev)) }
 
 // deleteOrOwe gives things back; when etcd cannot be asked, that becomes a debt.
 func (c *Cluster) deleteOrOwe(ops ...clientv3.Op) {
@@ -298,6 +317,13 @@ func (c *Cluster) deleteOrOwe(ops ...clientv3.Op) {
 func deleteMade(k string, rev int64) clientv3.Op {
 	return clientv3.OpTxn(
 		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(k), "=", rev)},
+		[]clientv3.Op{clientv3.OpDelete(k)}, nil)
+}
+
+// deleteClaim deletes a key if it holds that claim.
+func deleteClaim(k, claim string) clientv3.Op {
+	return clientv3.OpTxn(
+		[]clientv3.Cmp{clientv3.Compare(clientv3.Value(k), "=", claim)},
 		[]clientv3.Op{clientv3.OpDelete(k)}, nil)
 }
 

@@ -124,7 +124,7 @@ func (h *health) outOfTouch() {
 func (h *health) slow(within time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return time.Since(h.heard) < within && !refused(h.reason)
+	return !h.stopped && time.Since(h.heard) < within && !refused(h.reason)
 }
 
 func (h *health) renew() {
@@ -195,17 +195,28 @@ func unavailable(reason error) error {
 	return fmt.Errorf("%w: %w", swarmcache.ErrUnavailable, reason)
 }
 
+// refusal is why etcd was not even asked.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// asked reports whether err is that of an operation that etcd may have heard of.
+func asked(err error) bool {
+	var r refusal
+	return err != nil && !errors.As(err, &r)
+}
+
 // do runs one operation on etcd, bounded in time, and gives its error the
 // meaning that swarmcache knows. f may ask more than once.
 func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv3.Client) error) error {
 	connected, err := c.health.connection()
 	if err != nil {
 		c.m.requests.WithLabelValues(o.name, "refused").Inc()
-		return unavailable(err)
+		return unavailable(refusal{err})
 	}
 	client := c.client.Load()
 	if client == nil {
-		return unavailable(errStopped)
+		return unavailable(refusal{errStopped})
 	}
 	timeout := c.cfg.CallTimeout
 	if o.awaited {
@@ -241,17 +252,28 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 
 // patiently has f ask etcd until it answers, while it is only slow: hundreds of nodes may
 // ask it in the same moment, and who goes on alone costs the origin a body of its own. f
-// is told whether it has asked before, and etcd may have heard it.
+// is told whether it has tried before. Of the errors that which tells most counts: that
+// etcd was asked.
 func (c *Cluster) patiently(ctx context.Context, f func(again bool) error) error {
 	begun := time.Now()
+	var last error
 	for again := false; ; again = true {
 		err := f(again)
-		if !errors.Is(err, swarmcache.ErrUnavailable) || !away(err) || !c.isSlow() {
+		if errors.Is(err, swarmcache.ErrUnavailable) && asked(last) && !asked(err) {
+			err = last
+		}
+		if last = err; !errors.Is(err, swarmcache.ErrUnavailable) || !away(err) || !c.isSlow() {
 			return err
 		}
 		c.m.waits.Inc()
 		for waits := true; waits; waits = !c.Healthy() {
-			if !c.isSlow() || time.Since(begun) > patienceSlow+c.slack() || !pause(ctx, retryMin) {
+			if !c.isSlow() || time.Since(begun) > patienceSlow+c.slack() {
+				return err
+			}
+			if !pause(ctx, retryMin) {
+				if errors.Is(ctx.Err(), context.Canceled) {
+					return context.Cause(ctx) // who asked has left: that says nothing about etcd
+				}
 				return err
 			}
 		}

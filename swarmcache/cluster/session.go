@@ -55,6 +55,7 @@ func (c *Cluster) session(ctx context.Context, client *clientv3.Client) error {
 	c.lease.Store(int64(id))
 	c.debts.leaseEnded()
 	c.leading.extend(granted.Add(c.leaseSure()))
+	c.health.answered()
 	c.restore()
 	c.health.renew()
 	c.rejoin(ctx)

@@ -54,3 +54,75 @@ func TestSlowIsNotAway(t *testing.T) {
 		w.until(t, "what it did", func(w *view) bool { return w.spans[0].Landed && w.spans[1].Owner == "" })
 	}
 }
+
+// A claim on the first GET is taken for one's own only by who made it, and giving back
+// one that failed, or an older one, takes nothing from the next.
+func TestFirstClaimsOfANodeAreNotMixedUp(t *testing.T) {
+	t.Parallel()
+	p, k := prefix(), newLink(t, etcd)
+	cfg := config(p, 1)
+	cfg.Endpoints, cfg.LeaseTTL, cfg.CallTimeout = k.endpoints(), time.Minute, 500*time.Millisecond
+	m, other := join(t, cfg), join(t, config(p, 2))
+	stands := func(key policy.Key) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		var taken *swarmcache.ClaimedError
+		if _, _, err := other.ClaimFirst(ctx, key); !errors.As(err, &taken) || taken.Holder != "node-1" {
+			t.Errorf("the claim on %s does not stand: %v", key, err)
+		}
+	}
+	old, _, err := m.ClaimFirst(t.Context(), "owed")
+	noErr(t, err)
+	_, _, err = m.ClaimFirst(t.Context(), "held")
+	noErr(t, err)
+
+	k.silent.Lock()
+	time.AfterFunc(800*time.Millisecond, k.silent.Unlock)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	var taken *swarmcache.ClaimedError
+	if _, _, err := m.ClaimFirst(ctx, "held"); !errors.As(err, &taken) || taken.Holder != "node-1" {
+		t.Errorf("two have the claim: %v", err)
+	}
+	stands("held")
+
+	healthy(t, m)
+	k.Cut()
+	eventually(t, "away", func() bool { return !m.Healthy() })
+	old()
+	if m.Debts() == 0 {
+		t.Fatal("nothing is owed")
+	}
+	owed := m.Debts()
+	if _, _, err := m.ClaimFirst(t.Context(), "other"); !errors.Is(err, swarmcache.ErrUnavailable) || m.Debts() != owed {
+		t.Errorf("owed for what was not asked: %d, %d; %v", owed, m.Debts(), err)
+	}
+	k.Mend()
+	eventually(t, "paid", func() bool { return m.Debts() == 0 })
+	_, _, err = m.ClaimFirst(t.Context(), "owed")
+	noErr(t, err)
+	old()
+	stands("owed")
+}
+
+// Who leaves while a slow etcd is waited for does not find it away.
+func TestWhoLeavesHasNotFoundEtcdAway(t *testing.T) {
+	t.Parallel()
+	k := newLink(t, etcd)
+	cfg := config(prefix(), 1)
+	cfg.Endpoints, cfg.LeaseTTL = k.endpoints(), time.Minute
+	m := join(t, cfg)
+	k.silent.Lock()
+	defer k.silent.Unlock()
+	ctx, leave := context.WithCancel(t.Context())
+	go func() {
+		for m.Healthy() {
+			time.Sleep(time.Millisecond)
+		}
+		leave()
+	}()
+	if _, _, err := m.ClaimFirst(ctx, "k"); !errors.Is(err, context.Canceled) || errors.Is(err, swarmcache.ErrUnavailable) {
+		t.Error(err)
+	}
+}
