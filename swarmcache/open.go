@@ -250,12 +250,18 @@ func (c *Cache) board(ctx context.Context, r FillRecord, spans []int) (b Board, 
 		stands, board, err := c.record(ctx, r, spans)
 		c.opened(r.Version, board != nil)
 		switch {
+		case err != nil:
+		case stands.Ended != "":
+			err = endError(stands.Ended)
+		case stands.Plan() != r.Plan():
+			err = errOtherSpans
+		}
+		switch {
+		case err != nil && board != nil:
+			c.unbegun(beginning{rec: r, board: board})
+			return nil, false, err
 		case err != nil || board != nil:
 			return board, err == nil, err
-		case stands.Ended != "":
-			return nil, false, endError(stands.Ended)
-		case stands.Plan() != r.Plan():
-			return nil, false, errOtherSpans
 		}
 	}
 	b, err = c.cfg.Directory.JoinFill(ctx, r)

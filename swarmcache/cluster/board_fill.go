@@ -97,7 +97,7 @@ func (b *board) Leave(ctx context.Context) error {
 	case errors.Is(err, swarmcache.ErrNotFound):
 		return nil
 	case err != nil:
-		b.c.debts.add(deleteOurs(me, b.c.leaseID()))
+		b.c.debts.addUnlessIn(b.id, deleteOurs(me, b.c.leaseID()))
 	}
 	return err
 }

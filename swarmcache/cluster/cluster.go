@@ -102,6 +102,7 @@ type Cluster struct {
 	relist  time.Duration
 	silence time.Duration // of etcd, after which others may have replaced what is here
 	ping    time.Duration // how often gRPC looks whether a silent connection lives
+	late    time.Duration // after which a fill is opened late
 	tellers int           // of what is hot, whose records are read
 
 	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
@@ -129,6 +130,7 @@ type Cluster struct {
 	places   []string  // where
 	most     int64     // nodes of the cluster at a time, as far as this one has counted
 	boards   map[*board]struct{}
+	opening  map[swarmcache.ObjectID]int // by how many calls
 }
 
 var _ swarmcache.Directory = (*Cluster)(nil)
@@ -156,11 +158,11 @@ func Open(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: a secret of %d bytes, want %d", n, secretLen)
 	}
 	c := &Cluster{
-		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self, relist: 10 * time.Second, silence: outOfTouch, tellers: maxTellers,
+		cfg: cfg, keys: keys{cfg.Prefix}, log: cfg.Logger, self: cfg.Self, relist: 10 * time.Second, silence: outOfTouch, late: unheardFor, tellers: maxTellers,
 		// gRPC's least: a server closes connections that ping more often than every
 		// five seconds.
 		ping:   10 * time.Second,
-		boards: map[*board]struct{}{}, orphans: map[swarmcache.ObjectID]time.Time{},
+		boards: map[*board]struct{}{}, opening: map[swarmcache.ObjectID]int{}, orphans: map[swarmcache.ObjectID]time.Time{},
 	}
 	if _, err := c.password(); err != nil {
 		return nil, err

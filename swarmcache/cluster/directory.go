@@ -329,12 +329,14 @@ func deleteClaim(k, claim string) clientv3.Op {
 
 // deleteOurs deletes a key if it stands under our lease.
 func deleteOurs(k string, lease clientv3.LeaseID) clientv3.Op {
-	return clientv3.OpTxn(
-		[]clientv3.Cmp{
-			clientv3.Compare(clientv3.LeaseValue(k), "=", lease),
-			clientv3.Compare(clientv3.CreateRevision(k), ">", 0),
-		},
-		[]clientv3.Op{clientv3.OpDelete(k)}, nil)
+	return clientv3.OpTxn(standsUnder(k, lease), []clientv3.Op{clientv3.OpDelete(k)}, nil)
+}
+
+func standsUnder(k string, lease clientv3.LeaseID) []clientv3.Cmp {
+	return []clientv3.Cmp{
+		clientv3.Compare(clientv3.LeaseValue(k), "=", lease),
+		clientv3.Compare(clientv3.CreateRevision(k), ">", 0),
+	}
 }
 
 // untilDeleted waits until a key is gone or ctx is done, and returns nil; or

@@ -1,12 +1,20 @@
 package cluster
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"shatabdi/swarmcache"
+)
 
 // RelistEvery makes the wait for a place among the participants short.
 func (c *Cluster) RelistEvery(d time.Duration) { c.relist = d }
 
 // Silence is after how long without etcd others may have replaced what is here.
 func (c *Cluster) Silence(d time.Duration) { c.silence = d }
+
+// Late is how soon an opening is late.
+func (c *Cluster) Late(d time.Duration) { c.late = d }
 
 // NoPings leaves finding dead connections to us.
 func (c *Cluster) NoPings() { c.ping = time.Hour }
@@ -45,3 +53,12 @@ func (c *Cluster) MaxTellers(n int) { c.tellers = n }
 
 // PublishedPage is how many keys are read at a time.
 const PublishedPage = publishedPage
+
+// PayWhileOpening owes something of a fill, pays while it is being opened, and returns
+// how much is owed then.
+func (c *Cluster) PayWhileOpening(ctx context.Context, id swarmcache.ObjectID) (left int) {
+	defer c.begins(id)()
+	c.debts.addUnlessIn(id, deleteOurs(c.keys.member(id, c.cfg.Self.ID), c.leaseID()))
+	c.debts.pay(ctx, c)
+	return c.Debts()
+}

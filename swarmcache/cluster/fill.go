@@ -21,6 +21,9 @@ const (
 	restartWindow = 2 * time.Minute
 	// maxRestarts in a row, and the next fill has one claimer.
 	maxRestarts = 2
+	// unheardFor is how long after its opening was asked for a fill is opened as if nobody
+	// could have missed it: who changed the object at its origin meanwhile found nothing.
+	unheardFor = time.Second
 )
 
 // pointer leads from a key to the fill that runs for it. It holds a copy of the
@@ -88,30 +91,36 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 	r.Version = c.versionThere(own)
 	stands := r
 	var mine *board
+	defer c.begins(r.Version.ID)()
+	late := time.Now().Add(c.late)
 	err := c.patiently(ctx, func(again bool) (err error) {
-		stands, mine, err = c.openFill(ctx, r, spans, again)
+		stands, mine, err = c.openFill(ctx, r, spans, again, late)
 		return err
 	})
 	switch {
-	case err != nil:
+	case asked(err):
 		// For all we know this node has begun it; nobody would go on with that.
 		c.debts.addUnlessIn(r.Version.ID, deleteOurs(c.keys.member(r.Version.ID, c.cfg.Self.ID), c.leaseID()))
 		for _, i := range spans {
 			c.debts.addUnlessIn(r.Version.ID, deleteOurs(c.keys.span(r.Version.ID, i), c.leaseID()))
 		}
 		return swarmcache.FillRecord{}, nil, err
+	case err != nil:
+		return swarmcache.FillRecord{}, nil, err
 	case mine == nil:
 		return *c.fillHere(&stands), nil, nil
 	}
 	c.partake(mine)
+	own.Stored.Invalid = own.Stored.Invalid || stands.Version.Stored.Invalid
 	stands.Version = own // as this node received it: its own clock it need not doubt
 	return stands, mine, nil
 }
 
 // openFill tries once; again: this node may have opened the fill already, and not heard
-// of it. Without a board the record is another one's.
-func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans []int, again bool) (swarmcache.FillRecord, *board, error) {
-	recordKey, pointerKey := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key)
+// of it. Without a board the record is another one's. A fill that is opened late is for
+// the origin to confirm, unless this node's claim on the first GET told of it till then.
+func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans []int, again bool, late time.Time) (swarmcache.FillRecord, *board, error) {
+	recordKey, pointerKey, first := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key), c.keys.first(r.Version.Key)
 	var mine *board
 	err := c.do(ctx, opOpen, func(ctx context.Context, client *clientv3.Client) error {
 		b := c.newBoard(r)
@@ -120,22 +129,32 @@ func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans [
 		for {
 			lease, next := c.leaseID(), at.pointer
 			r.Single = r.Single || next.single(c.time())
-			then := []clientv3.Op{
-				clientv3.OpPut(recordKey, encode(r)),
-				b.list(lease),
-				deleteOurs(c.keys.first(r.Version.Key), lease),
-			}
-			for _, i := range spans {
-				then = append(then, b.claim(swarmcache.SpanRecord{Span: i}, lease))
-			}
 			old, older := next.running(), false
 			if old != nil {
 				was := factsFor(&old.Version, r.Version.Scale)
 				older = policy.Older(&r.Version.Stored, &was)
 			}
-			if !older {
-				next.Record = &r
-				then = append(then, clientv3.OpPut(pointerKey, encode(next)))
+			record := func(r swarmcache.FillRecord) []clientv3.Op {
+				ops := []clientv3.Op{clientv3.OpPut(recordKey, encode(r))}
+				if !older {
+					next.Record = &r
+					ops = append(ops, clientv3.OpPut(pointerKey, encode(next)))
+				}
+				return ops
+			}
+			heard := standsUnder(first, lease)
+			if time.Now().Before(late) {
+				heard = nil
+			}
+			doubtful := r
+			doubtful.Version.Stored.Invalid = true
+			then := []clientv3.Op{
+				clientv3.OpTxn(heard, record(r), record(doubtful)),
+				b.list(lease),
+				deleteOurs(first, lease),
+			}
+			for _, i := range spans {
+				then = append(then, b.claim(swarmcache.SpanRecord{Span: i}, lease))
 			}
 			then = append(then, clientv3.OpGet(c.keys.fill(b.id), clientv3.WithPrefix()))
 			t, err := client.Txn(ctx).
@@ -149,17 +168,21 @@ func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans [
 				return err
 			}
 			if t.Succeeded {
-				b.opened(snapshot{rev: t.Header.Revision, kvs: t.Responses[len(then)-1].GetResponseRange().Kvs}, lease)
+				if !t.Responses[0].GetResponseTxn().Succeeded {
+					r = doubtful
+				}
+				b.opened(snapshot{rev: t.Header.Revision, kvs: t.Responses[len(then)-1].GetResponseRange().Kvs}, lease, spans)
 				mine = b
 				return nil
 			}
 			if kv := only(t, 0); kv != nil {
+				asked := r
 				r = swarmcache.FillRecord{}
-				if err := decode("fill", kv.Value, &r); err != nil || !again || r.Opener != c.cfg.Self.ID {
+				if err := decode("fill", kv.Value, &r); err != nil || !again || !sameOpening(&r, &asked) {
 					return err
 				}
 				g, err := client.Get(ctx, c.keys.fill(b.id), clientv3.WithPrefix())
-				if err == nil && b.opened(snapshot{rev: g.Header.Revision, kvs: g.Kvs}, lease) {
+				if err == nil && b.opened(snapshot{rev: g.Header.Revision, kvs: g.Kvs}, lease, spans) {
 					mine = b
 				}
 				return err
@@ -172,9 +195,17 @@ func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans [
 	return r, mine, err
 }
 
+// sameOpening reports whether the record that stands is the one that was to be created,
+// by an attempt whose answer was not heard, and the fill goes on.
+func sameOpening(stands, asked *swarmcache.FillRecord) bool {
+	a, b := &stands.Version, &asked.Version
+	return stands.Opener == asked.Opener && stands.Plan() == asked.Plan() && stands.Ended == "" &&
+		a.Scale == b.Scale && a.Stored.ResponseTime.Equal(b.Stored.ResponseTime)
+}
+
 // opened makes the board that of its opener, whose place and claims stand there. It
 // reports false where they do not.
-func (b *board) opened(begin snapshot, lease clientv3.LeaseID) bool {
+func (b *board) opened(begin snapshot, lease clientv3.LeaseID, spans []int) bool {
 	listed := false
 	for _, kv := range begin.kvs {
 		if clientv3.LeaseID(kv.Lease) != lease {
@@ -182,7 +213,7 @@ func (b *board) opened(begin snapshot, lease clientv3.LeaseID) bool {
 		}
 		part := strings.TrimPrefix(string(kv.Key), b.c.keys.fill(b.id))
 		if num, span := strings.CutPrefix(part, partSpans); span {
-			if i, err := strconv.Atoi(num); err == nil {
+			if i, err := strconv.Atoi(num); err == nil && slices.Contains(spans, i) {
 				b.set(i, hold{rev: kv.ModRevision, lease: lease})
 			}
 		}
@@ -248,6 +279,26 @@ func (c *Cluster) partake(b *board) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.boards[b] = struct{}{}
+}
+
+// begins notes that this node is about to take part in a fill, until it does or gives up.
+func (c *Cluster) begins(id swarmcache.ObjectID) (end func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opening[id]++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.opening[id]--; c.opening[id] == 0 {
+			delete(c.opening, id)
+		}
+	}
+}
+
+func (c *Cluster) isOpening(id swarmcache.ObjectID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opening[id] > 0
 }
 
 func (c *Cluster) takesPart(id swarmcache.ObjectID) bool {
@@ -343,7 +394,7 @@ func (c *Cluster) rejoin(ctx context.Context) {
 // standUp takes this node off the board if it was listed after it had left.
 func (b *board) standUp() {
 	if b.hasLeft() {
-		b.c.debts.add(deleteOurs(b.c.keys.member(b.id, b.c.cfg.Self.ID), b.c.leaseID()))
+		b.c.debts.addUnlessIn(b.id, deleteOurs(b.c.keys.member(b.id, b.c.cfg.Self.ID), b.c.leaseID()))
 	}
 }
 

@@ -327,6 +327,8 @@ func (d *debts) leaseEnded() {
 // pay runs them, some at a time. Each is a transaction that checks for itself
 // whether it still applies.
 func (d *debts) pay(ctx context.Context, c *Cluster) {
+	var later []debt
+	defer func() { d.put(later) }()
 	for {
 		d.mu.Lock()
 		n := min(len(d.due), maxNested)
@@ -338,7 +340,12 @@ func (d *debts) pay(ctx context.Context, c *Cluster) {
 		}
 		var ops []clientv3.Op
 		for _, x := range some {
-			if x.fill == "" || !c.takesPart(x.fill) {
+			switch {
+			case x.fill == "":
+				ops = append(ops, x.op)
+			case c.isOpening(x.fill): // before takesPart, which follows it
+				later = append(later, x)
+			case !c.takesPart(x.fill):
 				ops = append(ops, x.op)
 			}
 		}

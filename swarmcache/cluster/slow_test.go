@@ -9,6 +9,7 @@ import (
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache"
+	"shatabdi/swarmcache/cluster"
 )
 
 // An etcd that is slow, and answered a moment ago, is waited for: whoever took it for
@@ -53,6 +54,68 @@ func TestSlowIsNotAway(t *testing.T) {
 		noErr(t, b.Release(t.Context(), 1))
 		w.until(t, "what it did", func(w *view) bool { return w.spans[0].Landed && w.spans[1].Owner == "" })
 	}
+}
+
+// What stands of an earlier fill is not taken for the one that was to be opened: its spans
+// may be others.
+func TestAnotherOpeningIsNotAdopted(t *testing.T) {
+	t.Parallel()
+	p, k := prefix(), newLink(t, etcd)
+	cfg := config(p, 1)
+	cfg.Endpoints, cfg.LeaseTTL, cfg.CallTimeout = k.endpoints(), time.Minute, 500*time.Millisecond
+	m := join(t, cfg)
+	v := version("k", `"1"`)
+	opened, _, err := m.OpenFill(t.Context(), fill(v), 0, 1, 2)
+	noErr(t, err)
+	next := opened
+	next.MaxSpan *= 2
+	k.silent.Lock()
+	time.AfterFunc(800*time.Millisecond, k.silent.Unlock)
+	stands, b, err := m.OpenFill(t.Context(), next, 0)
+	noErr(t, err)
+	if b != nil || stands.MaxSpan != opened.MaxSpan {
+		t.Errorf("spans of %d are taken for those of %d", stands.MaxSpan, next.MaxSpan)
+	}
+}
+
+// A fill that is opened late, while nothing told of it, is for the origin to confirm:
+// who opens it knows, and all who find it.
+func TestFillThatIsOpenedLateIsToBeConfirmed(t *testing.T) {
+	t.Parallel()
+	p := prefix()
+	soon, late := join(t, config(p, 1)), run(t, config(p, 2), func(c *cluster.Cluster) { c.Late(0) })
+	healthy(t, late)
+	for _, c := range []struct {
+		m             *member
+		claimed, want bool
+	}{{soon, true, false}, {soon, false, false}, {late, true, false}, {late, false, true}} {
+		v := version(policy.Key(fmt.Sprint(c)), `"1"`)
+		if c.claimed {
+			release, _, err := c.m.ClaimFirst(t.Context(), v.Key)
+			noErr(t, err)
+			defer release()
+		}
+		r, b, err := c.m.OpenFill(t.Context(), fill(v), 0)
+		noErr(t, err)
+		_, found, err := soon.Lookup(t.Context(), v.Key)
+		noErr(t, err)
+		stands, _, err := soon.OpenFill(t.Context(), fill(v))
+		noErr(t, err)
+		if b == nil || r.Version.Stored.Invalid != c.want || found.Version.Stored.Invalid != c.want || stands.Version.Stored.Invalid != c.want {
+			t.Errorf("late %v, claimed %v: to be confirmed %v; for others %v, %v", c.m == late, c.claimed,
+				r.Version.Stored.Invalid, found.Version.Stored.Invalid, stands.Version.Stored.Invalid)
+		}
+	}
+}
+
+// What is owed of an opening that failed waits until it is known what became of the next.
+func TestDebtsOfAFillWaitForItsOpening(t *testing.T) {
+	t.Parallel()
+	m := join(t, config(prefix(), 1))
+	if left := m.PayWhileOpening(t.Context(), version("k", `"1"`).ID); left != 1 {
+		t.Errorf("%d debts are left", left)
+	}
+	eventually(t, "paid", func() bool { return m.Debts() == 0 })
 }
 
 // A claim on the first GET is taken for one's own only by who made it, and giving back
