@@ -26,7 +26,7 @@ func (c *Cluster) LeaseID() int64 { return c.lease.Load() }
 func (c *Cluster) Debts() int {
 	c.debts.mu.Lock()
 	defer c.debts.mu.Unlock()
-	return len(c.debts.due)
+	return len(c.debts.due) + len(c.debts.purges)
 }
 
 // Slack is how much more patience there is because the cluster is large.
@@ -61,4 +61,11 @@ func (c *Cluster) PayWhileOpening(ctx context.Context, id swarmcache.ObjectID) (
 	c.debts.addUnlessIn(id, deleteOurs(c.keys.member(id, c.cfg.Self.ID), c.leaseID()))
 	c.debts.pay(ctx, c)
 	return c.Debts()
+}
+
+// OweClaims owes as much as is kept.
+func (c *Cluster) OweClaims() {
+	for range maxDebts {
+		c.debts.add(deleteOurs(c.keys.first("none"), c.leaseID()))
+	}
 }

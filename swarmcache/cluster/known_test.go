@@ -113,7 +113,7 @@ func TestOldCopyRaisesTheEpoch(t *testing.T) {
 }
 
 // What a write changed at the origin others hear of, even if etcd was away for longer
-// than a lease lasts.
+// than a lease lasts, and whatever else is owed.
 func TestInvalidationIsOwedBeyondTheLease(t *testing.T) {
 	t.Parallel()
 	p, k := prefix(), newLink(t, etcd)
@@ -125,6 +125,7 @@ func TestInvalidationIsOwedBeyondTheLease(t *testing.T) {
 	lease := a.LeaseID()
 	k.Cut()
 	eventually(t, "away", func() bool { return !a.Healthy() })
+	a.OweClaims()
 	if _, err := a.Invalidate(t.Context(), swarmcache.Purge{ID: "1", Key: v.Key, At: time.Now()}); !errors.Is(err, swarmcache.ErrUnavailable) {
 		t.Fatal(err)
 	}

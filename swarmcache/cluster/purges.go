@@ -21,6 +21,7 @@ import (
 // behind, both or none.
 // One that stands already did so: what came after it stays.
 func (c *Cluster) Purge(ctx context.Context, p swarmcache.Purge) error {
+	p = c.purgeThere(p)
 	return c.do(ctx, opPurge, func(ctx context.Context, client *clientv3.Client) error {
 		r, err := client.Txn(ctx).
 			If(clientv3.Compare(clientv3.CreateRevision(c.keys.purge(p.ID)), "=", 0)).
@@ -33,7 +34,6 @@ func (c *Cluster) Purge(ctx context.Context, p swarmcache.Purge) error {
 }
 
 func (c *Cluster) purge(p swarmcache.Purge) []clientv3.Op {
-	p = c.purgeThere(p)
 	if p.Soft {
 		return []clientv3.Op{clientv3.OpPut(c.keys.purge(p.ID), encode(p))}
 	}
@@ -47,6 +47,21 @@ func (c *Cluster) purge(p swarmcache.Purge) []clientv3.Op {
 // Invalidate is Purge, unless etcd knows nothing of the key. While etcd is away it
 // is owed: others must not go on for hours with what was changed.
 func (c *Cluster) Invalidate(ctx context.Context, p swarmcache.Purge) (told bool, err error) {
+	p = c.purgeThere(p)
+	err = c.do(ctx, opPurge, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Txn(ctx).Then(c.purgeIfKnown(p)).Commit()
+		told = err == nil && !r.Responses[0].GetResponseTxn().Succeeded
+		return err
+	})
+	if errors.Is(err, swarmcache.ErrUnavailable) {
+		c.debts.addPurge(p)
+		told = true // maybe
+	}
+	return told, err
+}
+
+// purgeIfKnown is the other branch of what finds that nothing is known of a key.
+func (c *Cluster) purgeIfKnown(p swarmcache.Purge) clientv3.Op {
 	nothing := func(k string) []clientv3.Cmp {
 		return []clientv3.Cmp{
 			clientv3.Compare(clientv3.CreateRevision(k), "=", 0),
@@ -54,16 +69,7 @@ func (c *Cluster) Invalidate(ctx context.Context, p swarmcache.Purge) (told bool
 		}
 	}
 	unknown := slices.Concat(nothing(c.keys.object(p.Key)), nothing(c.keys.filling(p.Key)), nothing(c.keys.first(p.Key)), nothing(c.keys.coming(p.Key)))
-	err = c.do(ctx, opPurge, func(ctx context.Context, client *clientv3.Client) error {
-		r, err := client.Txn(ctx).If(unknown...).Else(c.purge(p)...).Commit()
-		told = err == nil && !r.Succeeded
-		return err
-	})
-	if errors.Is(err, swarmcache.ErrUnavailable) {
-		c.debts.put([]debt{{op: clientv3.OpTxn(unknown, nil, c.purge(p)), stays: true}})
-		told = true // maybe
-	}
-	return told, err
+	return clientv3.OpTxn(unknown, nil, c.purge(p))
 }
 
 // Expect stands under this node's lease.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"shatabdi/policy"
 	"shatabdi/swarmcache"
 )
 
@@ -283,8 +283,9 @@ func (c *Cluster) tend(ctx context.Context) {
 // debts are claims that could not be given back while etcd was away, but that
 // our lease keeps alive; and purges that others must still hear of.
 type debts struct {
-	mu  sync.Mutex
-	due []debt
+	mu     sync.Mutex // guards the fields below
+	due    []debt
+	purges map[policy.Key]swarmcache.Purge // of what may be known: the latest of a key says it all; none is dropped
 }
 
 // debt is an operation that is owed; that of a fill, if one is named, only while
@@ -292,7 +293,7 @@ type debts struct {
 type debt struct {
 	op    clientv3.Op
 	fill  swarmcache.ObjectID
-	stays bool // when the lease ends
+	purge *swarmcache.Purge // instead of op; it stays when the lease ends
 }
 
 // maxDebts bounds the queue. What does not fit is freed by the lease, or by
@@ -306,14 +307,47 @@ func (d *debts) addUnlessIn(fill swarmcache.ObjectID, ops ...clientv3.Op) {
 	for i, op := range ops {
 		due[i] = debt{op: op, fill: fill}
 	}
-	d.put(due)
+	d.putBack(due)
 }
 
-func (d *debts) put(l []debt) {
+func (d *debts) addPurge(p swarmcache.Purge) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.due)+len(l) <= maxDebts {
-		d.due = append(d.due, l...)
+	if d.purges == nil {
+		d.purges = map[policy.Key]swarmcache.Purge{}
+	}
+	d.purges[p.Key] = p
+}
+
+// take takes some out, purges first.
+func (d *debts) take(n int) (some []debt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for key, p := range d.purges {
+		if len(some) == n {
+			return some
+		}
+		delete(d.purges, key)
+		some = append(some, debt{purge: &p})
+	}
+	n = min(n-len(some), len(d.due))
+	some = append(some, d.due[:n]...)
+	d.due = d.due[n:]
+	return some
+}
+
+func (d *debts) putBack(l []debt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, x := range l {
+		switch {
+		case x.purge == nil && len(d.due) < maxDebts:
+			d.due = append(d.due, x)
+		case x.purge != nil:
+			if _, later := d.purges[x.purge.Key]; !later {
+				d.purges[x.purge.Key] = *x.purge
+			}
+		}
 	}
 }
 
@@ -321,26 +355,24 @@ func (d *debts) put(l []debt) {
 func (d *debts) leaseEnded() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.due = slices.DeleteFunc(d.due, func(x debt) bool { return !x.stays })
+	d.due = nil
 }
 
 // pay runs them, some at a time. Each is a transaction that checks for itself
 // whether it still applies.
 func (d *debts) pay(ctx context.Context, c *Cluster) {
 	var later []debt
-	defer func() { d.put(later) }()
+	defer func() { d.putBack(later) }()
 	for {
-		d.mu.Lock()
-		n := min(len(d.due), maxNested)
-		some := d.due[:n:n]
-		d.due = d.due[n:]
-		d.mu.Unlock()
-		if n == 0 {
+		some := d.take(maxNested)
+		if len(some) == 0 {
 			return
 		}
 		var ops []clientv3.Op
 		for _, x := range some {
 			switch {
+			case x.purge != nil:
+				ops = append(ops, c.purgeIfKnown(*x.purge))
 			case x.fill == "":
 				ops = append(ops, x.op)
 			case c.isOpening(x.fill): // before takesPart, which follows it
@@ -357,7 +389,7 @@ func (d *debts) pay(ctx context.Context, c *Cluster) {
 			return err
 		})
 		if err != nil {
-			d.put(some)
+			d.putBack(some)
 			return
 		}
 	}
