@@ -105,19 +105,21 @@ type Cluster struct {
 	late    time.Duration // after which a fill is opened late
 	tellers int           // of what is hot, whose records are read
 
-	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
-	lease   atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
-	size    atomic.Int64                    // how many nodes there were at the last census
-	mode    atomic.Pointer[string]
-	health  health
-	wires   wires
-	debts   debts
-	slots   slots
-	uses    uses
-	leading leading
-	unheard unheard
-	told    told
-	orphans map[swarmcache.ObjectID]time.Time // owned by CollectOrphans, under leading.collect
+	client atomic.Pointer[clientv3.Client] // nil before Run and after it
+	lease  atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
+	size   atomic.Int64                    // how many nodes there were at the last census
+	mode   atomic.Pointer[string]
+	health health
+	wires  wires
+	// listening: silent connections are to be looked for again
+	listening atomic.Bool
+	debts     debts
+	slots     slots
+	uses      uses
+	leading   leading
+	unheard   unheard
+	told      told
+	orphans   map[swarmcache.ObjectID]time.Time // owned by CollectOrphans, under leading.collect
 
 	mu       sync.Mutex // guards the fields below; never held across I/O
 	self     swarmcache.Node

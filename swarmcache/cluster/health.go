@@ -20,8 +20,8 @@ import (
 const (
 	retryMin = 100 * time.Millisecond
 	retryMax = time.Second
-	// probeTimeout is how fast etcd must be to be trusted again after a failure:
-	// one that needs two seconds for each request is as good as away.
+	// probeTimeout is how fast etcd must be to be trusted again after a failure: one
+	// that needs two seconds for each request is as good as away to a client that waits.
 	probeTimeout = 500 * time.Millisecond
 	// awaitedTimeout bounds what a client's request waits for before it goes to
 	// the origin instead: never block a request on the directory for more than a
@@ -43,10 +43,12 @@ var (
 )
 
 // health is a circuit breaker: after one failure nobody waits for etcd again
-// until a probe in the background succeeds.
+// until a probe in the background succeeds. One that succeeds late lets those ask
+// whom no client awaits, or who are patient.
 type health struct {
 	mu      sync.Mutex
 	reason  error         // nil: up
+	late    bool          // down, but the last probe succeeded late
 	up      chan struct{} // closed while up
 	first   chan struct{} // closed at first contact
 	met     bool
@@ -75,7 +77,7 @@ func (h *health) down(reason error) bool {
 		return false
 	}
 	was := h.reason == nil
-	h.reason = reason
+	h.reason, h.late = reason, false
 	if was {
 		h.up = make(chan struct{})
 	}
@@ -96,7 +98,7 @@ func (h *health) restore() bool {
 	if h.reason == nil || h.stopped {
 		return false
 	}
-	h.reason = nil
+	h.reason, h.late = nil, false
 	close(h.up)
 	if !h.met {
 		h.met = true
@@ -112,11 +114,18 @@ func (h *health) answered() {
 	h.heard = time.Now()
 }
 
+// answeredLate notes that a probe succeeded so late that the circuit stays open.
+func (h *health) answeredLate() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.late = h.reason != nil && !h.stopped
+}
+
 // outOfTouch notes that what etcd answered lets hope for nothing.
 func (h *health) outOfTouch() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.heard = time.Time{}
+	h.heard, h.late = time.Time{}, false
 }
 
 // slow reports whether etcd, which may not answer at the moment, did so within that time
@@ -147,7 +156,7 @@ func (h *health) broken() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.breakOff()
-	h.heard = time.Time{}
+	h.heard, h.late = time.Time{}, false
 	h.connected, h.breakOff = context.WithCancel(context.Background())
 }
 
@@ -157,10 +166,14 @@ func (h *health) state() error {
 	return h.reason
 }
 
-// connection returns what ends with the connection, or why there is none.
-func (h *health) connection() (context.Context, error) {
+// connection returns what ends with the connection, or why an operation, which may be
+// awaited, is not to use it.
+func (h *health) connection(awaited bool) (context.Context, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.late && !awaited {
+		return h.connected, nil
+	}
 	return h.connected, h.reason
 }
 
@@ -209,7 +222,7 @@ func asked(err error) bool {
 // do runs one operation on etcd, bounded in time, and gives its error the
 // meaning that swarmcache knows. f may ask more than once.
 func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv3.Client) error) error {
-	connected, err := c.health.connection()
+	connected, err := c.health.connection(o.awaited)
 	if err != nil {
 		c.m.requests.WithLabelValues(o.name, "refused").Inc()
 		return unavailable(refusal{err})
@@ -266,7 +279,7 @@ func (c *Cluster) patiently(ctx context.Context, f func(again bool) error) error
 			return err
 		}
 		c.m.waits.Inc()
-		for waits := true; waits; waits = !c.Healthy() {
+		for waits := true; waits; waits = !c.answers() {
 			if !c.isSlow() || time.Since(begun) > patienceSlow+c.slack() {
 				return err
 			}
@@ -278,6 +291,12 @@ func (c *Cluster) patiently(ctx context.Context, f func(again bool) error) error
 			}
 		}
 	}
+}
+
+// answers reports whether etcd can be asked by whoever has the time.
+func (c *Cluster) answers() bool {
+	_, err := c.health.connection(false)
+	return err == nil
 }
 
 // isSlow reports whether an etcd that does not answer at the moment is expected to.
@@ -314,9 +333,24 @@ func (c *Cluster) trip(reason error) {
 	if c.health.down(reason) {
 		c.log.Warn("etcd is away", "err", reason)
 	}
-	if n := c.wires.closeSilent(silence + c.slack()); n > 0 {
+	c.closeSilent()
+}
+
+// closeSilent closes the connections that are dead, and comes back, if etcd is away then,
+// when the next one may be: no request need fail for that.
+func (c *Cluster) closeSilent() {
+	n, next := c.wires.closeSilent(silence + c.slack())
+	if n > 0 {
 		c.health.outOfTouch()
 		c.log.Info("closed silent connections to etcd", "connections", n)
+	}
+	if next > 0 && c.listening.CompareAndSwap(false, true) {
+		time.AfterFunc(next, func() {
+			c.listening.Store(false)
+			if !c.Healthy() {
+				c.closeSilent()
+			}
+		})
 	}
 }
 

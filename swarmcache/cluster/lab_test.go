@@ -158,6 +158,7 @@ type link struct {
 	wg sync.WaitGroup
 
 	silent sync.RWMutex // held for writing: nothing comes through
+	delay  atomic.Int64 // time.Duration: of what comes through, either way
 
 	mu    sync.Mutex
 	cut   bool
@@ -212,6 +213,7 @@ type through struct {
 }
 
 func (t through) Write(b []byte) (int, error) {
+	time.Sleep(time.Duration(t.k.delay.Load()))
 	t.k.silent.RLock()
 	defer t.k.silent.RUnlock()
 	t.k.mu.Lock()

@@ -86,6 +86,20 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 	}
 }
 
+// That it is dead need not be found out by a request whose own time is over.
+func TestDeadConnectionIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	k := newLink(t, etcd)
+	cfg := config(prefix(), 1)
+	cfg.Endpoints, cfg.LeaseTTL, cfg.CallTimeout = k.endpoints(), 10*time.Minute, 5*time.Minute
+	m := run(t, cfg, (*cluster.Cluster).NoPings)
+	healthy(t, m)
+	k.Lose()
+	k.Find() // for new ones
+	eventually(t, "away", func() bool { m.Lookup(t.Context(), "k"); return !m.Healthy() })
+	healthy(t, m)
+}
+
 // With several endpoints a dead one costs a request or two, not every third.
 func TestOneOfThreeEndpointsGoesSilent(t *testing.T) {
 	t.Parallel()

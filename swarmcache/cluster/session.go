@@ -151,7 +151,7 @@ func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id cli
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		sent := time.Now()
+		sent, down := time.Now(), !c.Healthy()
 		header, err := c.probe(ctx, client, id)
 		switch {
 		case err == nil && c.seemsRestored(header):
@@ -171,8 +171,14 @@ func (c *Cluster) keepAlive(ctx context.Context, client *clientv3.Client, id cli
 			c.trip(fmt.Errorf("keep the lease: %w", err))
 			next, retry = retry, min(2*retry, retryMax)
 		default:
-			c.restore()
-			if next, retry = every, retryMin; !c.unseated(ctx, client) {
+			if down && time.Since(sent) > probeTimeout+c.slack() {
+				c.health.answeredLate() // the next one that a client awaits would fail
+				next, retry = retry, min(2*retry, retryMax)
+			} else {
+				c.restore()
+				next, retry = every, retryMin
+			}
+			if !c.unseated(ctx, client) {
 				c.leading.extend(sent.Add(c.leaseSure()))
 			}
 		}
@@ -259,7 +265,7 @@ func (c *Cluster) leaseID() clientv3.LeaseID { return clientv3.LeaseID(c.lease.L
 func (c *Cluster) tend(ctx context.Context) {
 	relisted, counted := time.Now(), time.Now().Add(firstCensus-censusEvery)
 	for every := time.Second; pause(ctx, every/2+rand.N(every)); {
-		if !c.Healthy() {
+		if !c.answers() {
 			continue
 		}
 		c.debts.pay(ctx, c)

@@ -182,7 +182,7 @@ func (c *Cluster) slot(ctx context.Context, o *seats, n int) (slot, error) {
 		return slot{}, ctx.Err()
 	}
 	for {
-		if err := c.health.state(); err != nil {
+		if _, err := c.health.connection(false); err != nil {
 			return slot{}, unavailable(err)
 		}
 		if s, ok := c.slots.again(o, c.leaseID()); ok && c.mayGoOn(ctx, o, &s) {

@@ -56,6 +56,33 @@ func TestSlowIsNotAway(t *testing.T) {
 	}
 }
 
+// An etcd that stays slow is asked by who can wait, and nobody's first byte waits for it.
+func TestSlowEtcdIsAskedByThePatient(t *testing.T) {
+	t.Parallel()
+	k := newLink(t, etcd)
+	cfg := config(prefix(), 1)
+	cfg.Endpoints, cfg.LeaseTTL, cfg.CallTimeout = k.endpoints(), time.Minute, 10*time.Second
+	m := join(t, cfg)
+	v := version("k", `"1"`)
+	k.delay.Store(int64(260 * time.Millisecond)) // there and back it is more than is awaited
+	eventually(t, "away", func() bool { m.Lookup(t.Context(), v.Key); return !m.Healthy() })
+	release, _, err := m.ClaimFirst(t.Context(), v.Key)
+	noErr(t, err)
+	defer release()
+	for i := range 2 {
+		if i > 0 {
+			_, b, err := m.OpenFill(t.Context(), fill(v), 0)
+			noErr(t, err)
+			noErr(t, b.Land(t.Context(), 0, make([]byte, 20)))
+		}
+		if _, _, err := m.Lookup(t.Context(), v.Key); m.Healthy() || !errors.Is(err, swarmcache.ErrUnavailable) {
+			t.Errorf("a client waits for it: %v", err)
+		}
+	}
+	k.delay.Store(0)
+	healthy(t, m)
+}
+
 // What stands of an earlier fill is not taken for the one that was to be opened: its spans
 // may be others.
 func TestAnotherOpeningIsNotAdopted(t *testing.T) {

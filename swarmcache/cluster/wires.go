@@ -44,20 +44,28 @@ func (w *wires) dial(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 // closeSilent closes the connections that have been silent for so long: they are
-// dead, as far as one can tell.
-func (w *wires) closeSilent(since time.Duration) (n int) {
+// dead, as far as one can tell. next is when another one will have been, unless it
+// answers; 0: none owes an answer.
+func (w *wires) closeSilent(since time.Duration) (n int, next time.Duration) {
 	w.mu.Lock()
 	var dead []*wire
 	for c := range w.open {
-		if at := c.asked.Load(); at != 0 && time.Since(time.Unix(0, at)) >= since {
+		at := c.asked.Load()
+		if at == 0 {
+			continue
+		}
+		switch left := since - time.Since(time.Unix(0, at)); {
+		case left <= 0:
 			dead = append(dead, c)
+		case next == 0 || left < next:
+			next = left
 		}
 	}
 	w.mu.Unlock()
 	for _, c := range dead {
 		c.Close()
 	}
-	return len(dead)
+	return len(dead), next
 }
 
 func (c *wire) Read(b []byte) (int, error) {
