@@ -255,15 +255,20 @@ func (o *object) freshen(s policy.Stored) error {
 // unconfirmed makes v stale here until its origin has confirmed it, unless that was done
 // meanwhile. What was put has none.
 func (o *object) unconfirmed(v Version) error {
-	o.file.mu.Lock()
-	s := &o.file.version.Stored
-	same := s.ResponseTime.Equal(v.Stored.ResponseTime) && !isPut(v)
-	s.Invalid = s.Invalid || same
-	o.file.mu.Unlock()
-	if !same {
+	if !o.doubt(v) {
 		return nil
 	}
 	return o.rewrite()
+}
+
+// doubt is unconfirmed in memory. It reports whether that is to be recorded.
+func (o *object) doubt(v Version) bool {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	s := &o.file.version.Stored
+	same := s.ResponseTime.Equal(v.Stored.ResponseTime) && !isPut(v)
+	s.Invalid = s.Invalid || same
+	return same
 }
 
 // rewrite records the object again because its version's facts changed.

@@ -82,11 +82,17 @@ func (t *transfer) onMet(ctx context.Context, e met) {
 	}
 }
 
-// doubt has the origin confirm what this node has before its next use.
+// doubt has the origin confirm what this node has before its next use. It does not wait
+// for the disk.
 func (t *transfer) doubt() {
-	if err := t.o.unconfirmed(t.file.Version()); err != nil {
-		t.log.Warn("record that an object is to be confirmed", "error", err)
+	if !t.o.doubt(t.file.Version()) {
+		return
 	}
+	t.background.Go(func() {
+		if err := t.o.rewrite(); err != nil {
+			t.log.Warn("record that an object is to be confirmed", "error", err)
+		}
+	})
 }
 
 // goOver takes up the spans of the others' fill.
