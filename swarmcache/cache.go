@@ -633,21 +633,24 @@ func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
 }
 
 // publish tells the directory of a complete object, unless it knows. What the directory
-// does not take, because it knows better, is for the origin to confirm.
+// does not take, because it knows better, is for the origin to confirm, and so is what is
+// there.
 //
 // What comes late is too: where nothing is known of a key, who changes it at the origin
 // (RFC 9111 §4.4) leaves no purge.
 func (c *Cache) publish(ctx context.Context, o *object, how telling) error {
 	v := o.file.Version()
 	have, _, err := c.cfg.Directory.Lookup(ctx, v.Key)
-	known := err == nil && have != nil && have.ID == v.ID && !have.Stored.Invalid && !have.older(&v)
-	if how == late && !known && (err == nil || errors.Is(err, ErrNotFound)) {
+	there := err == nil && have != nil && have.ID == v.ID
+	known := there && !have.Stored.Invalid && !have.older(&v)
+	doubted := there && have.Stored.Invalid && !have.older(&v)
+	if doubted || how == late && !known && (err == nil || errors.Is(err, ErrNotFound)) {
 		if err := o.unconfirmed(v); err != nil {
 			return err
 		}
 		v = o.file.Version()
 	}
-	if err == nil && have != nil && have.ID == v.ID && !have.InfoHash.IsZero() {
+	if there && !have.InfoHash.IsZero() {
 		return c.keep(ctx, v)
 	}
 	err = c.cfg.Directory.Publish(ctx, v)

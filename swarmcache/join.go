@@ -212,6 +212,9 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 		delete(t.nodes, e.Left)
 		t.rank = nil
 	case e.Fill != nil:
+		if mine := t.file.Version(); e.Fill.Version.Stored.Invalid && !mine.Stored.Invalid && !e.Fill.Version.older(&mine) {
+			t.doubt() // what it was told before it is not to be believed; no later answer of the origin is meant
+		}
 		t.rec.Single = t.rec.Single || e.Fill.Single
 		if e.Fill.Ended != "" {
 			t.rec.Ended = e.Fill.Ended

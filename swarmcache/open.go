@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mrand "math/rand/v2"
 	"sync"
 	"time"
 
@@ -310,7 +311,7 @@ func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin, 
 		case err != nil:
 			return b, err
 		case b.rec.Ended == "":
-			if b.opener && time.Since(begun) > unheardFor {
+			if b.opener && !b.rec.Version.Stored.Invalid && time.Since(begun) > unheardFor {
 				c.openedLate(&b)
 			}
 			return b, nil
@@ -320,15 +321,31 @@ func (c *Cache) openFill(ctx context.Context, v Version, single bool, o Origin, 
 }
 
 // openedLate has the origin confirm the response of a fill that the directory heard of
-// so late.
+// so late. Who has joined it meanwhile sees that on the board.
 func (c *Cache) openedLate(b *beginning) {
 	b.rec.Version.Stored.Invalid = true
 	rec, board := b.rec, b.board
 	c.goWork(func() {
-		if err := board.Update(c.ctx, rec); err != nil {
+		err := c.insist(func() error { return board.Update(c.ctx, rec) })
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			c.log.Warn("tell that a fill is to be confirmed", "object", rec.Version.ID, "error", err)
 		}
 	})
+}
+
+// insist tells the directory something, again for as long as that is away.
+func (c *Cache) insist(tell func() error) error {
+	for wait := 200 * time.Millisecond; ; wait = min(2*wait, tellEvery) {
+		err := tell()
+		if !errors.Is(err, ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-time.After(wait/2 + mrand.N(wait)):
+		case <-c.ctx.Done():
+			return err
+		}
+	}
 }
 
 // maxAttempts is how many fills of one version are begun in a row.

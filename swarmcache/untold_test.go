@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,4 +260,72 @@ func TestFillToldLate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowToAnswer is a directory that knows of a fill long before its opener hears of that,
+// and is away when it is told first what to make of it.
+type slowToAnswer struct{ swarmcache.Directory }
+
+func (d slowToAnswer) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
+	r, b, err := d.Directory.OpenFill(ctx, r, spans...)
+	time.Sleep(1200 * time.Millisecond)
+	return r, &awayAtFirst{Board: b}, err
+}
+
+type awayAtFirst struct {
+	swarmcache.Board
+	asked atomic.Bool
+}
+
+func (b *awayAtFirst) Update(ctx context.Context, r swarmcache.FillRecord) error {
+	if !b.asked.Swap(true) {
+		return swarmcache.ErrUnavailable
+	}
+	return b.Board.Update(ctx, r)
+}
+
+// Who joins a fill before its opener knows how late the directory has heard of it has the
+// origin confirm it too.
+func TestJoinedBeforeItWasToldLate(t *testing.T) {
+	t.Parallel()
+	dir := cachetest.NewDirectory()
+	start := func(id swarmcache.NodeID, wrap func(swarmcache.Directory) swarmcache.Directory) *swarmcache.Cache {
+		self := swarmcache.Node{ID: id}
+		c, err := swarmcache.Open(swarmcache.Config{
+			Dir: t.TempDir(), Index: cachetest.NewIndex(), Directory: wrap(dir.Node(self)), Node: self,
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		})
+		must(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	opener := start("opener", func(d swarmcache.Directory) swarmcache.Directory { return slowToAnswer{d} })
+	joiner := start("joiner", func(d swarmcache.Directory) swarmcache.Directory { return d })
+	m, held, begun := newMemory("held", 300_000), make(chan struct{}), make(chan struct{})
+	body, rest := io.Pipe()
+	go func() {
+		<-held
+		rest.Close()
+	}()
+	go func() {
+		defer close(begun)
+		if obj, err := opener.Fill(context.Background(), m.version(), false, body, nil); err == nil {
+			obj.Close()
+		}
+	}()
+	defer func() { <-begun }()
+	defer close(held)
+	var obj *swarmcache.Object
+	eventually(t, func() (found bool) {
+		var err error
+		obj, err = joiner.Lookup(t.Context(), policy.Key(m.name), nil)
+		return err == nil
+	})
+	defer obj.Close()
+	if obj.Version().Stored.Invalid {
+		t.Fatal("the joiner knew before")
+	}
+	reader := obj.NewReader(t.Context(), 0, int64(len(m.data)))
+	defer reader.Close()
+	eventually(t, func() bool { return doubts(joiner, m) })
 }
