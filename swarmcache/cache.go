@@ -185,7 +185,7 @@ func Open(cfg Config) (*Cache, error) {
 		cfg.Registerer.MustRegister(cacheCollector{c})
 	}
 	if len(untold) > 0 {
-		c.publishLater(mrand.N(time.Second), late, untold...)
+		c.publishLater(mrand.N(time.Second), unmarked, untold...)
 	}
 	if cfg.Swarm != nil {
 		cfg.Swarm.Offer(c)
@@ -644,13 +644,17 @@ func (c *Cache) publish(ctx context.Context, o *object, how telling) error {
 	there := err == nil && have != nil && have.ID == v.ID
 	known := there && !have.Stored.Invalid && !have.older(&v)
 	doubted := there && have.Stored.Invalid && !have.older(&v)
-	if doubted || how == late && !known && (err == nil || errors.Is(err, ErrNotFound)) {
+	switch {
+	case how >= late && errors.Is(err, ErrUnavailable):
+		return err // it may be known there
+	case doubted, how >= late && !known:
 		if err := o.unconfirmed(v); err != nil {
 			return err
 		}
 		v = o.file.Version()
 	}
-	if there && !have.InfoHash.IsZero() {
+	marks := how == unmarked && known && v.Stored.Invalid && !v.older(have)
+	if there && !marks && !have.InfoHash.IsZero() {
 		return c.keep(ctx, v)
 	}
 	err = c.cfg.Directory.Publish(ctx, v)
@@ -669,9 +673,10 @@ func (c *Cache) publish(ctx context.Context, o *object, how telling) error {
 type telling int
 
 const (
-	again telling = iota // all of it, and has lost it
-	soon                 // that it comes, or it came just now
-	late                 // nothing, for longer: what was changed meanwhile at its origin nobody was told of
+	again    telling = iota // all of it, and has lost it
+	soon                    // that it comes, or it came just now
+	late                    // nothing, for longer: what was changed meanwhile at its origin nobody was told of
+	unmarked                // the same, or all of it but that the origin is to confirm it
 )
 
 // tellEvery is how often at least the directory is tried: until it is told, nobody tells

@@ -2,6 +2,7 @@ package swarmcache
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -23,15 +24,17 @@ const (
 
 // expectation is that of a body.
 type expectation struct {
+	begun time.Time
 	timer *time.Timer
 	mu    sync.Mutex          // guards the fields below; held while the directory is told
-	over  bool                // the body is
+	over  bool                // the body is, and published
+	late  bool                // the directory was told too late, or could not be
 	end   func() (known bool) // nil: the directory has not been told
 }
 
 // expect tells the directory of a response of key that takes long.
 func (c *Cache) expect(key policy.Key) *expectation {
-	e := &expectation{}
+	e := &expectation{begun: time.Now()}
 	e.timer = time.AfterFunc(expectAfter, func() {
 		c.goWork(func() { e.tell(c.ctx, c.cfg.Directory, key) })
 	})
@@ -41,9 +44,19 @@ func (c *Cache) expect(key policy.Key) *expectation {
 func (e *expectation) tell(ctx context.Context, d Directory, key policy.Key) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.over {
-		e.end, _ = d.Expect(ctx, key)
+	if e.over {
+		return
 	}
+	end, err := d.Expect(ctx, key)
+	e.end, e.late = end, err != nil || time.Since(e.begun) > unheardFor
+}
+
+// isLate reports whether somebody may have changed what was expected before the
+// directory knew of it. It waits while that is told.
+func (e *expectation) isLate() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.late
 }
 
 // known ends the expectation, once what was expected is published. It reports whether
@@ -55,37 +68,39 @@ func (e *expectation) known() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true
-	return e.end != nil && e.end()
+	return e.end != nil && e.end() && !e.late
 }
 
-// publishExpected publishes what was expected.
+// publishExpected publishes what was expected: if that is for the origin to confirm, it
+// is so from the first moment, but where what was known of it is lost meanwhile.
 func (c *Cache) publishExpected(id ObjectID, e *expectation) {
 	select {
 	case <-c.heard:
 	case <-c.ctx.Done():
 	}
-	err := c.publishStored(id, soon)
-	known := e.known()
-	switch {
+	how := soon
+	if e.isLate() {
+		how = late
+	}
+	err := c.publishStored(id, how)
+	switch known := e.known(); {
+	case how == soon && !known:
+		c.doubtPublished(id)
 	case err != nil:
 		c.publishLater(time.Second, late, id)
-	case !known:
-		c.doubtPublished(id)
 	}
 }
 
-// doubtPublished has the origin confirm what was published as if nothing had changed.
+// doubtPublished has the origin confirm what was published as if nothing had changed. The
+// directory is told until it knows, and be it after a restart.
 func (c *Cache) doubtPublished(id ObjectID) {
 	o, err := c.look(id)
 	if err != nil {
 		return // it has gone
 	}
 	defer o.file.Release()
-	err = o.unconfirmed(o.file.Version())
-	if err == nil {
-		err = c.cfg.Directory.Publish(c.ctx, o.file.Version())
+	if err := errors.Join(o.unconfirmed(o.file.Version()), o.setUntold(true)); err != nil {
+		c.log.Warn("record that an object is to be confirmed", "object", id, "error", err)
 	}
-	if err != nil {
-		c.log.Warn("tell that an object is to be confirmed", "object", id, "error", err)
-	}
+	c.publishLater(0, unmarked, id)
 }

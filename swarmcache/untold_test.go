@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -205,6 +207,76 @@ func TestBodyOnItsWay(t *testing.T) {
 		v, _, err := other.Lookup(t.Context(), policy.Key(untold.name))
 		return err == nil && v.Stored.Invalid && doubts(c, untold)
 	})
+}
+
+// marksRefused is a directory of which a node loses the expectations before it has told of
+// what was expected, and which then is away when it is told first that this is to be
+// confirmed. It notes what was published.
+type marksRefused struct {
+	swarmcache.Directory
+	lose func()
+
+	mu        sync.Mutex // guards those below
+	published []bool     // marked
+}
+
+func (d *marksRefused) Publish(ctx context.Context, v swarmcache.Version) error {
+	d.mu.Lock()
+	d.published = append(d.published, v.Stored.Invalid)
+	n := len(d.published)
+	d.mu.Unlock()
+	if n == 2 {
+		return swarmcache.ErrUnavailable
+	}
+	defer d.lose()
+	return d.Directory.Publish(ctx, v)
+}
+
+// seen is what was published so far.
+func (d *marksRefused) seen() []bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.published)
+}
+
+// Of what could not be expected nobody hears without that it is to be confirmed; where
+// the expectation was lost, they are told so until the directory knows.
+func TestUnexpectedBodyIsMarked(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		away bool // when the body is expected
+		want []bool
+	}{
+		"could not be told": {true, []bool{true}},
+		"lost":              {false, []bool{false, true, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, index := cachetest.NewDirectory(), cachetest.NewIndex()
+			self, other := swarmcache.Node{ID: "me"}, dir.Node(swarmcache.Node{ID: "other"})
+			d := &marksRefused{Directory: dir.Node(self), lose: func() { dir.Expire("me") }}
+			node, err := swarmcache.Open(swarmcache.Config{
+				Dir: t.TempDir(), Index: index, Directory: d, Node: self, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			})
+			must(t, err)
+			defer node.Close()
+			m := newMemory("body", 300_000)
+			dir.SetAvailable(!c.away)
+			s := node.Spool(m.version())
+			_, err = s.Write(m.data)
+			must(t, err)
+			eventually(t, func() bool { n := dir.Counts(); return dir.Expects("body") || c.away && n.Refused > 0 })
+			dir.SetAvailable(true)
+			must(t, s.Commit(t.Context(), 0))
+			eventually(t, func() bool {
+				v, _, err := other.Lookup(t.Context(), policy.Key(m.name))
+				return err == nil && v.Stored.Invalid && doubts(node, m) && node.Untold() == 0
+			})
+			if got := d.seen(); !slices.Equal(got, c.want) {
+				t.Errorf("published, marked: %v, want %v", got, c.want)
+			}
+		})
+	}
 }
 
 // slowToOpen is a directory that takes long to hear of a fill.
