@@ -28,8 +28,9 @@ type first struct {
 }
 
 // patienceOpen bounds how long a claim outlives its request because the record
-// of its fill is being created.
-const patienceOpen = 10 * time.Second
+// of its fill is being created: twice what a directory that is slow may take, so
+// that the claim outlives the last attempt.
+const patienceOpen = 22 * time.Second
 
 // ClaimFirst claims the cluster-wide right to send the first GET for a key that
 // policy expects to be large and of which nothing is known; or returns what is
@@ -273,9 +274,12 @@ var errOtherSpans = errors.New("another fill of this version stands, with other 
 
 // record creates the record of a fill that was begun under a claim. It asks again
 // for as long as the claim stands: without a record the next one would be
-// granted, to another node, and to another after that.
+// granted, to another node, and to another after that. An outage may have cost the
+// lease, and the claim with it: what is told then, others may have changed before, and
+// their purge not have found it. This node sees the mark on the board, as all do.
 func (c *Cache) record(ctx context.Context, r FillRecord, spans []int) (stands FillRecord, b Board, err error) {
 	for begun := time.Now(); ; {
+		r.Version.Stored.Invalid = r.Version.Stored.Invalid || time.Since(begun) > unheardFor
 		stands, b, err = c.cfg.Directory.OpenFill(ctx, r, spans...)
 		if !errors.Is(err, ErrUnavailable) || time.Since(begun) > patienceOpen/2 {
 			return stands, b, err

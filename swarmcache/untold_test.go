@@ -290,16 +290,24 @@ func (d slowToOpen) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans
 // A fill that the directory hears of late, because it is slow or was away, others may
 // have changed before: they, too, have the origin confirm it.
 func TestFillToldLate(t *testing.T) {
+	as := func(_ *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory { return d }
 	for name, c := range map[string]struct {
 		late bool
 		open func(*cachetest.Directories, swarmcache.Directory) swarmcache.Directory
+		then func(*cachetest.Directories) // under a claim
 	}{
-		"at once": {false, func(_ *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory { return d }},
-		"slow":    {true, func(_ *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory { return slowToOpen{d} }},
-		"away": {true, func(dir *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory {
+		"at once": {late: false, open: as},
+		"slow":    {late: true, open: func(_ *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory { return slowToOpen{d} }},
+		"away": {late: true, open: func(dir *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory {
 			dir.SetAvailable(false)
 			time.AfterFunc(500*time.Millisecond, func() { dir.SetAvailable(true) })
 			return d
+		}},
+		"under a claim": {late: false, open: as, then: func(*cachetest.Directories) {}},
+		"under a claim that is lost": {late: true, open: as, then: func(dir *cachetest.Directories) {
+			dir.Expire("me")
+			dir.SetAvailable(false)
+			time.AfterFunc(1500*time.Millisecond, func() { dir.SetAvailable(true) })
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -313,6 +321,12 @@ func TestFillToldLate(t *testing.T) {
 			must(t, err)
 			defer node.Close()
 			m, held := newMemory("held", 300_000), make(chan struct{})
+			if c.then != nil {
+				release, _, err := node.ClaimFirst(t.Context(), policy.Key(m.name), m, whatever)
+				must(t, err)
+				defer release()
+				c.then(dir)
+			}
 			body, rest := io.Pipe()
 			go func() {
 				rest.Write(m.data[:100_000])
