@@ -634,7 +634,7 @@ func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
 
 // publish tells the directory of a complete object, unless it knows. What the directory
 // does not take, because it knows better, is for the origin to confirm, and so is what is
-// there.
+// there. What is ofNoUse it need not know.
 //
 // What comes late is too: where nothing is known of a key, who changes it at the origin
 // (RFC 9111 §4.4) leaves no purge.
@@ -652,6 +652,9 @@ func (c *Cache) publish(ctx context.Context, o *object, how telling) error {
 			return err
 		}
 		v = o.file.Version()
+	}
+	if nothing := errors.Is(err, ErrNotFound) || err == nil && have == nil; nothing && ofNoUse(&v) {
+		return nil
 	}
 	marks := how == unmarked && known && v.Stored.Invalid && !v.older(have)
 	if there && !marks && !have.InfoHash.IsZero() {

@@ -331,10 +331,28 @@ func (c *Cache) openedLate(b *beginning) {
 	rec, board := b.rec, b.board
 	c.goWork(func() {
 		err := c.insist(func() error { return board.Update(c.ctx, rec) })
+		if err == nil && ofNoUse(&rec.Version) {
+			err = c.insist(func() error { return c.unlistUseless(rec.Version) })
+		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			c.log.Warn("tell that a fill is to be confirmed", "object", rec.Version.ID, "error", err)
 		}
 	})
+}
+
+// ofNoUse reports whether other nodes gain nothing by knowing of v: the origin is to
+// confirm it, and cannot, so that each would fetch it whole. Where they know nothing, one
+// of them does, with the claim on the first GET.
+func ofNoUse(v *Version) bool { return v.Stored.Invalid && v.Validator == "" }
+
+// unlistUseless has the key of a fill lead nowhere, if it leads there only. Who takes part
+// in it goes on.
+func (c *Cache) unlistUseless(v Version) error {
+	other, fill, err := c.cfg.Directory.Lookup(c.ctx, v.Key)
+	if err != nil || other != nil || fill == nil || fill.Version.ID != v.ID {
+		return err
+	}
+	return c.cfg.Directory.Withdraw(c.ctx, v.Key)
 }
 
 // insist tells the directory something, again for as long as that is away.

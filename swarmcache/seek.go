@@ -25,6 +25,9 @@ type met struct {
 // seek looks until the directory answers.
 func (t *transfer) seek(ctx context.Context) {
 	rec := *t.rec
+	if rec.Opener == t.c.cfg.Node.ID && rec.Version.Validator == "" {
+		return // nobody else can have begun it, and it is ofNoUse
+	}
 	t.background.Go(func() {
 		for {
 			select {

@@ -295,7 +295,12 @@ func TestFillToldLate(t *testing.T) {
 		late bool
 		open func(*cachetest.Directories, swarmcache.Directory) swarmcache.Directory
 		then func(*cachetest.Directories) // under a claim
+		// useless: without a validator; then others find nothing, and one may fetch it.
+		useless bool
 	}{
+		"nothing to confirm it by": {late: true, open: func(_ *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory {
+			return slowToOpen{d}
+		}, useless: true},
 		"at once": {late: false, open: as},
 		"slow":    {late: true, open: func(_ *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory { return slowToOpen{d} }},
 		"away": {late: true, open: func(dir *cachetest.Directories, d swarmcache.Directory) swarmcache.Directory {
@@ -334,12 +339,32 @@ func TestFillToldLate(t *testing.T) {
 				rest.Write(m.data[100_000:])
 				rest.Close()
 			}()
-			obj, err := node.Fill(t.Context(), m.version(), false, body, nil)
+			v := m.version()
+			if c.useless {
+				v.Validator, v.Stored.Header = "", nil
+			}
+			obj, err := node.Fill(t.Context(), v, false, body, nil)
 			must(t, err)
 			defer obj.Close()
-			defer close(held)
+			end := sync.OnceFunc(func() { close(held) })
+			defer end()
 			reader := obj.NewReader(t.Context(), 0, int64(len(m.data)))
 			defer reader.Close()
+			if c.useless {
+				unknown := func() bool {
+					_, _, err := other.Lookup(t.Context(), policy.Key(m.name))
+					return errors.Is(err, swarmcache.ErrNotFound) && doubts(node, m)
+				}
+				eventually(t, unknown)
+				end()
+				eventually(t, func() bool { return obj.Complete() && node.Untold() == 0 && dir.Counts().Leaves > 0 })
+				release, _, err := other.ClaimFirst(t.Context(), policy.Key(m.name))
+				if must(t, err); !unknown() {
+					t.Error("what nobody can use is published")
+				}
+				release()
+				return
+			}
 			eventually(t, func() bool {
 				_, f, err := other.Lookup(t.Context(), policy.Key(m.name))
 				return err == nil && f != nil && f.Version.Stored.Invalid == c.late && doubts(node, m) == c.late
