@@ -633,8 +633,8 @@ func (c *Cache) Withdraw(ctx context.Context, key policy.Key) error {
 }
 
 // publish tells the directory of a complete object, unless it knows. What the directory
-// does not take, because it knows better, is for the origin to confirm, and so is what is
-// there. What is ofNoUse it need not know.
+// does not take, because it knows better, is for the origin to confirm, and so is what
+// others have there. What is ofNoUse it need not know.
 //
 // What comes late is too: where nothing is known of a key, who changes it at the origin
 // (RFC 9111 §4.4) leaves no purge.
@@ -643,7 +643,7 @@ func (c *Cache) publish(ctx context.Context, o *object, how telling) error {
 	have, _, err := c.cfg.Directory.Lookup(ctx, v.Key)
 	there := err == nil && have != nil && have.ID == v.ID
 	known := there && !have.Stored.Invalid && !have.older(&v)
-	doubted := there && have.Stored.Invalid && !have.older(&v)
+	doubted := how >= soon && there && have.Stored.Invalid && !have.older(&v)
 	switch {
 	case how >= late && errors.Is(err, ErrUnavailable):
 		return err // it may be known there
