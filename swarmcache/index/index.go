@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -42,6 +43,7 @@ type Index struct {
 	metrics      *metrics
 	unlock       func() error
 	reserves     bool         // it keeps a reserve
+	settled      atomic.Bool  // that is whole, or not to be had
 	lending      sync.RWMutex // held while something is written, alone while that is lent
 
 	mu     sync.Mutex // guards closed, and users against growing once it is set
@@ -218,7 +220,10 @@ func (x *Index) Close() error {
 	x.users.Wait()
 
 	x.metrics.unregister()
-	if err := errors.Join(x.db.Close(), x.unlock()); err != nil {
+	takeBack, _ := borrowed(x.dir) // what was written last becomes a table
+	err := x.db.Close()
+	takeBack(nil)
+	if err := errors.Join(err, x.unlock()); err != nil {
 		return fmt.Errorf("close index %s: %w", x.dir, err)
 	}
 	return nil

@@ -84,7 +84,7 @@ func Open(o Options) (x *Index, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	defer takeBack()
+	defer func() { takeBack(x) }()
 	if err := checkWritable(o.Dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}

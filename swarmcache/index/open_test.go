@@ -156,7 +156,7 @@ func TestNoRoomIsAnErrorBeforeItIsASIGBUS(t *testing.T) {
 func TestReserveIsAllocated(t *testing.T) {
 	dir := t.TempDir()
 	for _, n := range []int64{1 << 20, 3 << 20, 3 << 20} {
-		reserve(dir, n)
+		must(t, reserve(dir, n))
 		var st syscall.Stat_t
 		must(t, syscall.Stat(filepath.Join(dir, reserveFile), &st))
 		if st.Blocks*512 < n {
@@ -165,7 +165,7 @@ func TestReserveIsAllocated(t *testing.T) {
 	}
 	takeBack, err := borrowed(dir)
 	must(t, err)
-	takeBack()
+	takeBack(nil)
 	if _, err := os.Stat(filepath.Join(dir, reserveFile)); err != nil {
 		t.Errorf("it is lent where there is room: %v", err)
 	}

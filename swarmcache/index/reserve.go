@@ -4,7 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"shatabdi/swarmcache"
 )
@@ -19,40 +24,72 @@ const (
 	// With less than nearlyFull the reserve is taken, while there is ample space for it.
 	nearlyFull = 8 << 30
 	ample      = reserveSize + roomToPut + roomToEdit
-	// leftover is what is not taken back, for what badger writes behind a write.
+	// leftover is what is not taken back, for what is written to memtables' logs.
 	leftover = memTable / 2
+	// writeTime bounds the wait for what badger writes behind a write: a table takes it
+	// a tenth of a second, and it may look for a second after its start what there is to do.
+	writeTime = 3 * time.Second
 )
 
 // borrowed is haveRoom for what ends in more room than there was: with the reserve,
-// where nothing else is left. Then takeBack is to be called after the write.
-func borrowed(dir string) (takeBack func(), err error) {
-	none := func() {}
+// where nothing else is left. Then takeBack is to be called after the write, with the
+// index that goes on writing; nil: none does.
+func borrowed(dir string) (takeBack func(*Index), err error) {
+	none := func(*Index) {}
 	if _, err = haveRoom(dir, roomToEdit); !errors.Is(err, swarmcache.ErrNoSpace) || os.Remove(filepath.Join(dir, reserveFile)) != nil {
 		return none, err
 	}
-	takeBack = func() {
-		if free, err := haveRoom(dir, roomToEdit+leftover); err == nil {
-			reserve(dir, min(reserveSize, free-leftover))
+	takeBack = func(x *Index) {
+		left := int64(leftover)
+		if x != nil && !x.atRest() {
+			left = roomToEdit
+		}
+		if free, err := haveRoom(dir, roomToEdit+left); err == nil {
+			_ = reserve(dir, min(reserveSize, free-left))
 		}
 	}
 	if _, err = haveRoom(dir, roomToEdit); err != nil {
-		takeBack()
+		takeBack(nil)
 		return none, err
 	}
 	return takeBack, nil
 }
 
-// reserve sees to it that n bytes are taken. Where the file system cannot promise space
-// there is no reserve.
-func reserve(dir string, n int64) {
+// atRest waits until badger has written tables of the memtables that were full, and has
+// made fewer of those where they are too many; false: it has not.
+func (x *Index) atRest() bool {
+	for end := time.Now().Add(writeTime); ; time.Sleep(5 * time.Millisecond) {
+		files, err := os.ReadDir(x.dir)
+		full := -1 // beside the one that is written to
+		for _, f := range files {
+			if strings.HasSuffix(f.Name(), ".mem") {
+				full++
+			}
+		}
+		if err == nil && full <= 0 && !slices.ContainsFunc(x.db.Levels(), func(l badger.LevelInfo) bool { return l.Score >= 1 }) {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+}
+
+// reserve sees to it that n bytes are taken. It fails with ENOSPC where they are not
+// there, and otherwise where the file system cannot promise space: there is no reserve.
+func reserve(dir string, n int64) error {
 	f, err := os.OpenFile(filepath.Join(dir, reserveFile), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
-		return
+		return err
 	}
 	defer f.Close()
-	if syscall.Fallocate(int(f.Fd()), 0, 0, n) != nil {
+	for err = syscall.EINTR; err == syscall.EINTR; {
+		err = syscall.Fallocate(int(f.Fd()), 0, 0, n)
+	}
+	if err != nil {
 		os.Remove(f.Name())
 	}
+	return err
 }
 
 // haveRoom fails with ErrNoSpace where a write that needs so much may not be made.
@@ -60,8 +97,8 @@ func reserve(dir string, n int64) {
 func (x *Index) haveRoom(room int64) (done func(), err error) {
 	x.lending.RLock()
 	free, err := haveRoom(x.dir, room)
-	if err == nil && x.reserves && free < nearlyFull && free >= ample {
-		reserve(x.dir, reserveSize)
+	if err == nil && x.reserves && !x.settled.Load() && free < nearlyFull && free >= ample {
+		x.settled.Store(!errors.Is(reserve(x.dir, reserveSize), syscall.ENOSPC))
 	}
 	if err == nil {
 		return x.lending.RUnlock, nil
@@ -76,5 +113,6 @@ func (x *Index) haveRoom(room int64) (done func(), err error) {
 		x.lending.Unlock()
 		return nil, err
 	}
-	return func() { takeBack(); x.lending.Unlock() }, nil
+	x.settled.Store(false)
+	return func() { takeBack(x); x.lending.Unlock() }, nil
 }
