@@ -194,6 +194,30 @@ func TestServedWhenTheCatalogueIsFull(t *testing.T) {
 	eventually(t, func() bool { return !here(c, m) })
 }
 
+// Nor is one that takes no more of them while a body comes; but what it cannot know of
+// is forgotten, and not left on a full disk.
+func TestForgottenWhenTheCatalogueGetsFull(t *testing.T) {
+	x := cachetest.NewIndex()
+	c := openWith(t, "me", x, cachetest.NewDirectory().Node(swarmcache.Node{ID: "me"}), 0)
+	m := newMemory("a", 8<<20)
+	body, origin := io.Pipe()
+	defer origin.Close()
+	obj, err := c.Fill(t.Context(), m.version(), true, body, m)
+	must(t, err)
+	defer obj.Close()
+	_, err = origin.Write(m.data[:1<<20])
+	must(t, err)
+	eventually(t, func() bool { return x.Writes() > 1 }) // of what it is, and what is here
+	x.Fail(swarmcache.ErrNoSpace)
+	go origin.Write(m.data[1<<20:])
+	_, err = read(t, obj)
+	if !errors.Is(err, swarmcache.ErrFillEnded) {
+		t.Errorf("%v", err)
+	}
+	obj.Close()
+	eventually(t, func() bool { return c.Stats().Objects == 0 })
+}
+
 // Under a claim on the first GET bytes flow before the directory has the fill;
 // who waits for the claim waits until it does, and then finds the fill.
 func TestClaimIsTheVerdict(t *testing.T) {

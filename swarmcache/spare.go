@@ -42,7 +42,7 @@ func (c *Cache) claimSpare(ctx context.Context) error {
 }
 
 // spareable are those objects on volumes that get full of which there are other copies,
-// and no claim that stands for a while.
+// and no claim that stands for a while. From a volume without a bound nothing goes.
 func (c *Cache) spareable() (some []InfoHash) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

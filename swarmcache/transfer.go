@@ -369,7 +369,7 @@ func (t *transfer) fail(err error) {
 	t.c.cfg.Events.Tell(e)
 	t.file.fail(err)
 	over := t.rec != nil && t.rec.Ended != ""
-	if over || errors.Is(err, errDisk) || errors.Is(err, errSuperseded) || errors.Is(err, ErrPoisoned) {
+	if over || isAny(err, errDisk, ErrNoSpace, errSuperseded, ErrPoisoned) {
 		if !t.file.Condemned() {
 			t.c.noRoom(err)
 		}

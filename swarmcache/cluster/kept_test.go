@@ -159,9 +159,27 @@ func TestSpareOnOneNode(t *testing.T) {
 	eventually(t, "etcd answers", func() bool { _, err := b.ClaimSpare(t.Context(), nil); return err == nil && b.Healthy() })
 	claim(a, all[:100], all[:100]...)
 	claim(b, all, all[100:]...)
+	r := raw(t, etcd)
+	leases := func() map[clientv3.LeaseID]bool {
+		list, err := r.Leases(t.Context())
+		noErr(t, err)
+		all := map[clientv3.LeaseID]bool{}
+		for _, l := range list.Leases {
+			all[l.ID] = true
+		}
+		return all
+	}
+	before := leases()
+	claim(b, all[:100])
+	for id := range leases() {
+		life, err := r.TimeToLive(t.Context(), id, clientv3.WithAttachedKeys())
+		noErr(t, err)
+		if !before[id] && life.GrantedTTL == int64(swarmcache.SpareStands/time.Second) && len(life.Keys) == 0 {
+			t.Error("claims that won nothing leave a lease")
+		}
+	}
 	claim(a, all, all[:100]...)
 
-	r := raw(t, etcd)
 	kv, err := r.Get(t.Context(), p+"spare/"+all[0].String())
 	noErr(t, err)
 	life, err := r.TimeToLive(t.Context(), clientv3.LeaseID(kv.Kvs[0].Lease))

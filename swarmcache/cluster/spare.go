@@ -27,11 +27,15 @@ func (c *Cluster) ClaimSpare(ctx context.Context, torrents []swarmcache.InfoHash
 			if err != nil {
 				return err // what was won all the same is ours next time
 			}
+			had := len(mine)
 			for i, ih := range some {
 				t := r.Responses[i].GetResponseTxn()
 				if t.Succeeded || t.Responses[0].GetResponseTxn().Succeeded {
 					mine = append(mine, ih)
 				}
+			}
+			if len(mine) == had {
+				c.revoke(client, l.ID) // nothing stands under it
 			}
 			return nil
 		})
