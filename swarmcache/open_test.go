@@ -197,25 +197,42 @@ func TestServedWhenTheCatalogueIsFull(t *testing.T) {
 // Nor is one that takes no more of them while a body comes; but what it cannot know of
 // is forgotten, and not left on a full disk.
 func TestForgottenWhenTheCatalogueGetsFull(t *testing.T) {
-	x := cachetest.NewIndex()
+	x := &filling{Index: cachetest.NewIndex()}
 	c := openWith(t, "me", x, cachetest.NewDirectory().Node(swarmcache.Node{ID: "me"}), 0)
 	m := newMemory("a", 8<<20)
 	body, origin := io.Pipe()
 	defer origin.Close()
-	obj, err := c.Fill(t.Context(), m.version(), true, body, m)
+	obj, err := c.Fill(t.Context(), m.version(), false, body, m)
 	must(t, err)
 	defer obj.Close()
-	_, err = origin.Write(m.data[:1<<20])
+	got := make(chan error)
+	go func() {
+		_, err := read(t, obj)
+		got <- err
+	}()
+	_, err = origin.Write(m.data[:5<<20])
 	must(t, err)
 	eventually(t, func() bool { return x.Writes() > 1 }) // of what it is, and what is here
-	x.Fail(swarmcache.ErrNoSpace)
-	go origin.Write(m.data[1<<20:])
-	_, err = read(t, obj)
-	if !errors.Is(err, swarmcache.ErrFillEnded) {
+	x.full.Store(true)
+	go origin.Write(m.data[5<<20 : 7<<20])
+	if err := <-got; !errors.Is(err, swarmcache.ErrFillEnded) {
 		t.Errorf("%v", err)
 	}
 	obj.Close()
 	eventually(t, func() bool { return c.Stats().Objects == 0 })
+}
+
+// filling takes no more records once it is full, and forgets all the same.
+type filling struct {
+	*cachetest.Index
+	full atomic.Bool
+}
+
+func (x *filling) Put(r swarmcache.Record) error {
+	if x.full.Load() {
+		return swarmcache.ErrNoSpace
+	}
+	return x.Index.Put(r)
 }
 
 // Under a claim on the first GET bytes flow before the directory has the fill;
