@@ -289,6 +289,7 @@ func (o *obedience) isIn(era Era) bool {
 type gone struct {
 	key   policy.Key
 	id    ObjectID
+	was   Version // of what is forgotten
 	l     *leaving
 	stays *marked // after a soft purge
 }
@@ -304,7 +305,8 @@ func (c *Cache) obeyNow(p Purge) (all []gone) {
 	for _, key := range c.variantsOf(p.Key) {
 		c.spools.forget(key)
 		if id, ok := c.selected(key); ok {
-			all = append(all, gone{key: key, id: id, l: c.forget(id)})
+			r, _ := c.Record(id)
+			all = append(all, gone{key: key, id: id, was: r.Version, l: c.forget(id)})
 		}
 	}
 	return all
@@ -326,7 +328,7 @@ func (c *Cache) obeyWholly(p Purge, all []gone) error {
 		}
 		v, fill, err := c.cfg.Directory.Lookup(c.ctx, g.key)
 		before := func(v *Version) bool {
-			return v != nil && v.ID == g.id && v.Stored.ResponseTime.Sub(p.At) < policy.Doubts(v.Stored.Doubt, p.Doubt, soonAfter)
+			return v != nil && v.ID == g.id && !putAgain(v, &g.was) && v.Stored.ResponseTime.Sub(p.At) < policy.Doubts(v.Stored.Doubt, p.Doubt, soonAfter)
 		}
 		if err == nil && (before(v) || fill != nil && before(&fill.Version)) {
 			err = c.cfg.Directory.Withdraw(c.ctx, g.key)

@@ -89,6 +89,12 @@ func (c *Cache) put(ctx context.Context, name, want string, key func(*url.URL) p
 	return rec, err
 }
 
+// putAgain reports whether v was certainly put after was, of the same bytes: who forgets
+// was, late, must not take v out of the directory. There is no origin to have it from.
+func putAgain(v, was *Version) bool {
+	return isPut(*v) && v.Stored.ResponseTime.Sub(was.Stored.ResponseTime) > policy.Doubts(v.Stored.Doubt, was.Stored.Doubt)
+}
+
 // errPutAgain: somebody here began to read the object from peers while it was put.
 var errPutAgain = errors.New("a part of it came from peers meanwhile: put it once more")
 

@@ -114,6 +114,9 @@ func (c *Cache) PutAt(ctx context.Context, at Place, key func(*url.URL) policy.K
 	if err == nil && holds != nil && !exists && rec.Untold {
 		err = ErrUnavailable
 	}
+	if err == nil && holds != nil && !exists {
+		c.awaitCopy(ctx, rec.Version.InfoHash, patiencePlace) // it keeps its claim: the next one would not find it
+	}
 	return rec, !exists, err
 }
 
@@ -174,20 +177,31 @@ func (c *Cache) claimLost(wait context.Context, key policy.Key, torrent InfoHash
 			return false, nil, context.Cause(wait)
 		}
 	}
-	// Who had the claim before, or has just come, may not have told the tracker yet.
-	for begun := c.now(); c.now().Sub(begun) < patienceSeed; {
-		if c.copied(wait, torrent) {
-			release()
-			return true, func() {}, nil
-		}
-		select {
-		case <-time.After(patienceSeedless):
-		case <-wait.Done():
-			release()
-			return false, nil, ErrBeingPut
-		}
+	// Who has just come may not have told the tracker yet.
+	if c.awaitCopy(wait, torrent, patienceSeed) {
+		release()
+		return true, func() {}, nil
+	}
+	if wait.Err() != nil {
+		release()
+		return false, nil, ErrBeingPut
 	}
 	return false, release, nil
+}
+
+// awaitCopy waits until there is a copy of a torrent.
+func (c *Cache) awaitCopy(ctx context.Context, torrent InfoHash, patience time.Duration) bool {
+	for begun := c.now(); !c.copied(ctx, torrent); {
+		if c.now().Sub(begun) >= patience {
+			return false
+		}
+		select {
+		case <-time.After(patienceSeedless / 6):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // copied reports whether there is a copy of a torrent; if nobody can be asked there is.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,5 +214,26 @@ func TestUnstalled(t *testing.T) {
 	fmt.Fprintf(conn, "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nx")
 	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
+	}
+}
+
+// Who obeys a purge late takes what was there before it out of the directory, and not
+// what was put again meanwhile, though it is the same object.
+func TestPutAgainAfterAPurge(t *testing.T) {
+	for after, stays := range map[time.Duration]bool{0: false, 2 * time.Second: true} {
+		d := newDoubter(t, nothing)
+		at := swarmcache.Place{SHA256: sumOfHello, Name: "f"}
+		rec, _, err := d.PutAt(t.Context(), at, keyOf, nil, strings.NewReader("hello"))
+		must(t, err)
+		other, again := d.all.Node(swarmcache.Node{ID: "other"}), rec.Version
+		purge := swarmcache.Purge{ID: "p", Key: again.Key, At: again.Stored.ResponseTime.Add(time.Second)}
+		must(t, other.Purge(t.Context(), purge))
+		again.Stored.ResponseTime = again.Stored.ResponseTime.Add(after)
+		must(t, other.Publish(t.Context(), again))
+		d.tell(swarmcache.Standing{Purges: []swarmcache.Purge{purge}})
+		eventually(t, func() bool { return slices.Contains(remembered(d.index), purge.Key) })
+		if _, _, err := other.Lookup(t.Context(), purge.Key); (err == nil) != stays {
+			t.Errorf("published by another %v after the put here: %v", after, err)
+		}
 	}
 }

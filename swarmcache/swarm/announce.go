@@ -40,6 +40,9 @@ type announcer struct {
 	since time.Time       // of that
 	news  []wire.InfoHash // objects that have just been sealed
 	lost  []wire.InfoHash // objects that are held no more
+	// parting counts the goodbyes that are under way: until they have been said nothing
+	// else is said of theirs, lest a goodbye that was slow end what came after it.
+	parting map[wire.InfoHash]int
 }
 
 type announcement struct {
@@ -66,7 +69,7 @@ func newAnnouncer(s *Swarm) *announcer {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &announcer{
 		ctx: ctx, cancel: cancel,
-		s: s, due: map[metainfo.Hash]*announcement{}, wake: make(chan struct{}, 1),
+		s: s, due: map[metainfo.Hash]*announcement{}, wake: make(chan struct{}, 1), parting: map[wire.InfoHash]int{},
 		client: &http.Client{
 			Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute},
 		},
@@ -91,10 +94,28 @@ func (a *announcer) remove(t *joined) {
 		return
 	}
 	delete(a.due, t.ih)
-	told := x.told
+	held := !t.fill && t.file.Left() == 0 && !t.file.Condemned()
+	leaves := x.told && !held
+	if leaves {
+		a.parting[wire.InfoHash(t.ih)]++
+	}
 	a.mu.Unlock()
-	if held := !t.fill && t.file.Left() == 0 && !t.file.Condemned(); told && !held {
-		a.s.goWork(func() { a.tell(a.ctx, t.ih, wire.Stopped, 0) })
+	if leaves {
+		a.s.goWork(func() {
+			defer a.parted(wire.InfoHash(t.ih))
+			a.tell(a.ctx, t.ih, wire.Stopped, 0)
+		})
+	}
+}
+
+// parted is called when goodbyes have been said, or could not be.
+func (a *announcer) parted(all ...wire.InfoHash) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, ih := range all {
+		if a.parting[ih]--; a.parting[ih] == 0 {
+			delete(a.parting, ih)
+		}
 	}
 }
 
@@ -148,7 +169,7 @@ func (a *announcer) dueNow(now time.Time) (l []metainfo.Hash) {
 		return nil
 	}
 	for ih, x := range a.due {
-		if !x.busy && (!now.Before(x.next) || x.stalled(now)) {
+		if !x.busy && a.parting[wire.InfoHash(ih)] == 0 && (!now.Before(x.next) || x.stalled(now)) {
 			x.busy, x.moved = true, now
 			l = append(l, ih)
 		}

@@ -61,6 +61,7 @@ func (h *heldTeller) step(now time.Time) {
 				break // it will notice, when this node does not say again that it holds them
 			}
 		}
+		h.a.parted(lost...)
 		every, err := h.tell(url, news)
 		switch {
 		case err != nil:
@@ -116,11 +117,23 @@ func without(l []wire.InfoHash, ih swarmcache.InfoHash) []wire.InfoHash {
 	return slices.DeleteFunc(l, func(h wire.InfoHash) bool { return h == wire.InfoHash(ih) })
 }
 
+// takeNews begins the goodbyes to what is lost; who takes it says when they parted.
 func (a *announcer) takeNews() (news, lost []wire.InfoHash) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	news, lost = a.news, a.lost
-	a.news, a.lost = nil, nil
+	var later []wire.InfoHash
+	for _, ih := range a.news {
+		if a.parting[ih] > 0 {
+			later = append(later, ih)
+		} else {
+			news = append(news, ih)
+		}
+	}
+	lost, a.lost = a.lost, nil
+	for _, ih := range lost {
+		a.parting[ih]++
+	}
+	a.news = later
 	return news, lost
 }
 

@@ -124,3 +124,50 @@ func TestSealedObjectIsAnnouncedAtOnce(t *testing.T) {
 	s.Withdraw(ih)
 	waitFor(t, func() bool { state, _ := l.Swarm(ih); return state.Complete == 0 })
 }
+
+// A goodbye that is slow does not end what came after it: a part of an object is
+// forgotten, and all of it is there.
+func TestSlowGoodbye(t *testing.T) {
+	t.Parallel()
+	l, release, said := newLeader(t, time.Hour), make(chan struct{}), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("event") != "stopped" {
+			l.ServeHTTP(w, r)
+			return
+		}
+		<-release
+		l.ServeHTTP(w, r)
+		close(said)
+	}))
+	t.Cleanup(slow.Close)
+	var leaving atomic.Bool
+	s, err := swarm.New(swarm.Config{
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: "holder", Logger: slog.New(slog.DiscardHandler), Secret: secret,
+		Tracker: func() string {
+			if leaving.Load() {
+				return ""
+			}
+			return slow.URL + "/announce"
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { leaving.Store(true); s.Close() })
+	s.Offer(&holder{})
+	x, y := newThing("part", 1<<20, 128<<10), newThing("other", 1<<20, 128<<10)
+	part, err := s.Sealed(x.open(t, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ih := part.InfoHash()
+	waitFor(t, func() bool { state, _ := l.Swarm(ih); return state.Incomplete == 1 })
+	if _, err := s.Sealed(x.open(t, true)); err != nil {
+		t.Fatal(err)
+	}
+	other := s.Seal(y.open(t, true))
+	waitFor(t, func() bool { state, _ := l.Swarm(other); return state.Complete == 1 })
+	close(release)
+	<-said
+	waitFor(t, func() bool { state, _ := l.Swarm(ih); return state.Complete == 1 })
+}
