@@ -148,7 +148,7 @@ func TestPutOfWhatIsLost(t *testing.T) {
 			}
 			return map[swarmcache.InfoHash]int{of[0]: int(copies.Load())}, nil
 		}
-		d := newDoubter(t, func(c *swarmcache.Config) { c.Copies = ask })
+		d := newDoubter(t, func(c *swarmcache.Config) { c.Copies, c.Swarm = ask, sealing{} })
 		defer d.Close()
 		at := swarmcache.Place{SHA256: sumOfHello, Name: "f"}
 		hello := swarmcache.Version{Key: keyOf(swarmcache.PutURL(at.SHA256, at.Name)), Length: 5, InfoHash: swarmcache.InfoHash{1},
@@ -182,7 +182,8 @@ func TestPutOfWhatIsLost(t *testing.T) {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
-				body := telling{strings.NewReader("hello"), func() { copies.Store(1) }}
+				told := sync.OnceFunc(func() { time.AfterFunc(10*time.Second, func() { copies.Store(1) }) }) // the tracker is slow
+				body := telling{strings.NewReader("hello"), told}
 				switch rec, new, err := d.PutAt(t.Context(), at, keyOf, absent, body); {
 				case err == nil && new && rec.Complete:
 					created.Add(1)
