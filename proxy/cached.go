@@ -196,7 +196,8 @@ func (p *Proxy) find(v *visit) (obj object, err error) {
 		p.missed("look up here", err)
 		return p.await(v)
 	}
-	ctx := v.r.Context()
+	ctx := swarmcache.Patiently(v.r.Context())
+	v.r = v.r.WithContext(ctx) // for what opens the fill too
 	mayClaim := large && v.r.Method == http.MethodGet && !onlyIfCached(v.r.Header) && policy.Shares(v.req, v.route.Store)
 	for round, look := 0, partly || !mayClaim; ; round, look = round+1, true {
 		if o, selected := p.findSmall(v); selected { // it was not large
@@ -274,9 +275,11 @@ func (v *visit) keyOf(s policy.Stored) policy.Key {
 // lookUp asks the cluster; told means that another node's claim has just ended.
 func (p *Proxy) lookUp(v *visit, told bool) (object, error) {
 	ctx := v.r.Context()
-	for begun := time.Now(); ; {
+	patience := swarmcache.PatienceOf(ctx)
+	for {
+		begun := time.Now()
 		obj, err := p.cache.LookupWanted(ctx, v.key, v.source(p), v.wants)
-		if !told || !errors.Is(err, swarmcache.ErrUnavailable) || time.Since(begun) > patienceTold {
+		if !told || !errors.Is(err, swarmcache.ErrUnavailable) || patience.Spent() > patienceTold {
 			return obj, err
 		}
 		select {
@@ -284,6 +287,7 @@ func (p *Proxy) lookUp(v *visit, told bool) (object, error) {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
+		patience.Spend(time.Since(begun))
 	}
 }
 

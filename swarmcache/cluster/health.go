@@ -266,11 +266,17 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 // patiently has f ask etcd until it answers, while it is only slow: hundreds of nodes may
 // ask it in the same moment, and who goes on alone costs the origin a body of its own. f
 // is told whether it has tried before. Of the errors that which tells most counts: that
-// etcd was asked.
+// etcd was asked. What is done for one request has one patience.
 func (c *Cluster) patiently(ctx context.Context, f func(again bool) error) error {
-	begun := time.Now()
-	var last error
-	for again := false; ; again = true {
+	patience := swarmcache.PatienceOf(ctx)
+	begun, end := time.Now(), time.Now().Add(patienceSlow+c.slack()-patience.Spent())
+	again := false
+	defer func() {
+		if again {
+			patience.Spend(time.Since(begun))
+		}
+	}()
+	for last := error(nil); ; again = true {
 		err := f(again)
 		if errors.Is(err, swarmcache.ErrUnavailable) && asked(last) && !asked(err) {
 			err = last
@@ -280,7 +286,7 @@ func (c *Cluster) patiently(ctx context.Context, f func(again bool) error) error
 		}
 		c.m.waits.Inc()
 		for waits := true; waits; waits = !c.answers() {
-			if !c.isSlow() || time.Since(begun) > patienceSlow+c.slack() {
+			if !c.isSlow() || time.Now().After(end) {
 				return err
 			}
 			if !pause(ctx, retryMin) {

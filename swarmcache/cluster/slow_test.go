@@ -56,6 +56,27 @@ func TestSlowIsNotAway(t *testing.T) {
 	}
 }
 
+// A request that has waited long for it does not begin anew with each thing it asks.
+func TestPatienceIsThatOfARequest(t *testing.T) {
+	t.Parallel()
+	k := newLink(t, etcd)
+	cfg := config(prefix(), 1)
+	cfg.Endpoints, cfg.LeaseTTL, cfg.CallTimeout = k.endpoints(), time.Minute, 500*time.Millisecond
+	m := join(t, cfg)
+	ctx := swarmcache.Patiently(t.Context())
+	patience := swarmcache.PatienceOf(ctx)
+	for _, first := range []bool{true, false} {
+		healthy(t, m)
+		k.silent.Lock()
+		time.AfterFunc(800*time.Millisecond, k.silent.Unlock)
+		_, _, err := m.ClaimFirst(swarmcache.Patiently(ctx), policy.Key(fmt.Sprint("first ", first)))
+		if patience.Spent() == 0 || first != (err == nil) || !first && !errors.Is(err, swarmcache.ErrUnavailable) {
+			t.Errorf("first %v: waited %v in all: %v", first, patience.Spent(), err)
+		}
+		patience.Spend(time.Minute)
+	}
+}
+
 // An etcd that stays slow is asked by who can wait, and nobody's first byte waits for it.
 func TestSlowEtcdIsAskedByThePatient(t *testing.T) {
 	t.Parallel()
@@ -189,9 +210,10 @@ func TestFirstClaimsOfANodeAreNotMixedUp(t *testing.T) {
 		t.Errorf("owed for what was not asked: %d, %d; %v", owed, m.Debts(), err)
 	}
 	k.Mend()
-	eventually(t, "paid", func() bool { return m.Debts() == 0 })
-	_, _, err = m.ClaimFirst(t.Context(), "owed")
-	noErr(t, err)
+	eventually(t, "paid, and claimed again", func() bool {
+		_, _, err := m.ClaimFirst(t.Context(), "owed")
+		return err == nil
+	})
 	old()
 	stands("owed")
 }
