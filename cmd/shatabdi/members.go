@@ -33,7 +33,7 @@ const (
 	strangersEvery = time.Second
 	strangersMax   = 1000
 	// membersWait bounds what a new peer waits for.
-	membersWait = 500 * time.Millisecond
+	membersWait = 2 * time.Second
 	// membersLife is how long what was a node is taken for one.
 	membersLife = time.Hour
 )

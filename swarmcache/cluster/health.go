@@ -257,7 +257,7 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		c.trip(errLeaseLost)
 	case o.bulk:
-	case away(err) && (call.Err() == nil || time.Since(start) >= probeTimeout):
+	case away(err) && (call.Err() == nil || time.Since(start) >= probeTimeout+c.slack()):
 		c.trip(err)
 	}
 	return unavailable(err)
