@@ -74,7 +74,7 @@ kill: build ## kill a node under load KILLS (500) times, and have every step of 
 
 e2e: build ## scenarios in network namespaces (root; nginx, wget, curl, iproute2, docker-registry); E2E=REGEX, FULL= for short faults
 	SHATABDI_FULL=$(FULL) go test -tags e2e -vet=off -count=1 -p 1 -timeout 20m -v -run '$(E2E)' \
-	  $$(grep -rl '^//go:build e2e' --include='*_test.go' ./e2e | xargs -n1 dirname | sort -u)
+	  $$(grep -rl '^//go:build e2e' --include='*_test.go' ./e2e ./swarmcache | xargs -n1 dirname | sort -u)
 
 check: lint race build ## what must be green before a commit
 

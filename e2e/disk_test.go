@@ -13,8 +13,6 @@ import (
 
 	"shatabdi/e2e/content"
 	"shatabdi/e2e/lab"
-	"shatabdi/swarmcache/cachetest"
-	"shatabdi/swarmcache/index"
 )
 
 // origin --- switch --- two nodes; the disk of the first has 64 MiB, and its
@@ -116,60 +114,6 @@ func TestKilledOnAFullDisk(t *testing.T) {
 	l.Until("what came then is kept", 10*time.Second, func() bool {
 		return slices.ContainsFunc(slices.Collect(maps.Values(p.complete())), func(url string) bool { return p.object(url).Seed == 5 })
 	})
-}
-
-// On a disk that others have filled to its last byte the catalogue forgets, with what it
-// has kept to itself for that, until badger has made a table of what it had in memory:
-// that writes through maps of files, and is killed where the disk has no room. It is also
-// closed there, and opened again.
-func TestCatalogueForgetsOnAFullDisk(t *testing.T) {
-	l := lab.New(t)
-	disk := l.Machine("node", 0).SmallDisk("disk", 128*mib)
-	dir := filepath.Join(disk, "index")
-	open := func() *index.Index {
-		x, err := index.Open(index.Options{Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return x
-	}
-	x, kept := open(), cachetest.NewRecord(1, 1)
-	if err := x.Put(kept); err != nil {
-		t.Fatal(err)
-	}
-	write := func() {
-		if err := x.SetSetting("a", make([]byte, 3<<10)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	newest := func() string { // memtable's log
-		all, _ := filepath.Glob(filepath.Join(dir, "*.mem"))
-		return slices.Max(append(all, ""))
-	}
-	writes := func() (n int) { // until another memtable begins
-		for was := newest(); newest() == was; n++ {
-			write()
-		}
-		return n
-	}
-	writes()
-	for range writes() - 20 {
-		write()
-	}
-	fillUp(l, disk)
-	if n := writes(); n > 30 {
-		t.Errorf("%d writes on a full disk: the memtable was said to be full after 20", n)
-	}
-	fillUp(l, disk)
-	if err := x.Close(); err != nil {
-		t.Error(err)
-	}
-	fillUp(l, disk)
-	x = open()
-	defer x.Close()
-	if _, err := x.Get(kept.Version.ID); err != nil {
-		t.Error(err)
-	}
 }
 
 // fillUp has others take what is left of a disk, to the last byte.

@@ -48,7 +48,7 @@ func (s *store) EachSetting(prefix string, f func(string, []byte)) error {
 func (s *store) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return string(bytes.Join(slices.Collect(maps.Values(s.all)), nil))
+	return string(bytes.Join(slices.SortedFunc(maps.Values(s.all), bytes.Compare), nil))
 }
 
 // What was not over when the daemon stopped, or was killed, goes on under its id;
