@@ -102,6 +102,7 @@ func TestDirectoryAway(t *testing.T) {
 // Nodes that began alone, because the directory did not answer, find each other
 // when it does, and then share what is left.
 func TestAloneUntilTheDirectoryAnswers(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 32<<20)
 	s.limit = rate.NewLimiter(6<<20, 256<<10)
 	l := newLab(t, 3)
@@ -115,6 +116,7 @@ func TestAloneUntilTheDirectoryAnswers(t *testing.T) {
 
 // One that began alone with other spans than the others have takes up theirs.
 func TestAloneWithOtherSpans(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 32<<20)
 	s.limit = rate.NewLimiter(6<<20, 256<<10)
 	s.latency = 2 * time.Second // as the opener knows; who is alone has the spans that are usual
@@ -139,6 +141,7 @@ func TestAloneWithOtherSpans(t *testing.T) {
 // A node whose fill began before its record stood, and which could not make it
 // stand for a while, finds the others too.
 func TestOpenerIsAloneUntilTheDirectoryAnswers(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 32<<20)
 	s.limit = rate.NewLimiter(3<<20, 256<<10)
 	l := newLab(t, 2)
