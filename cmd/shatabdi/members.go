@@ -13,7 +13,7 @@ import (
 
 // members tells nodes of the cluster from others among peers: by the addresses in
 // their records or, because a node with several may come from another one, by
-// their peer ids. It asks the directory about those that are new, once a second
+// their peer ids. It asks the directory about those that are new, ten times a second
 // at most, and while that is away it goes by what it knew.
 type members struct {
 	asking chan struct{} // room for one: who asks the directory; the others wait here
@@ -28,9 +28,9 @@ type members struct {
 }
 
 const (
-	// strangersEvery bounds how often strangers make this node ask, strangersMax about
-	// how many at a time.
-	strangersEvery = time.Second
+	// strangersEvery bounds how often strangers make this node ask: a new peer waits for
+	// it, where each has an address of its own. strangersMax is about how many at a time.
+	strangersEvery = 100 * time.Millisecond
 	strangersMax   = 1000
 	// membersWait bounds what a new peer waits for.
 	membersWait = 2 * time.Second
