@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -31,6 +32,7 @@ type board struct {
 	listed clientv3.LeaseID // under which we stand among the participants
 	seated chan struct{}    // closed when we stood there for the first time
 	left   bool
+	full   time.Time // when there was no room for us, lately
 }
 
 // hold is a claim of this node.
@@ -71,6 +73,21 @@ func (b *board) isListed(lease clientv3.LeaseID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.listed == lease
+}
+
+// foundFull notes that there is no room for us among the participants.
+func (b *board) foundFull() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.full = time.Now()
+}
+
+// seatsDue reports whether to look for room now. Those for whom there was none do so the
+// more rarely, the more they may be: all of them together a few times a second.
+func (b *board) seatsDue() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Since(b.full) > b.c.seldom(b.c.relist)
 }
 
 func (b *board) hasLeft() bool {

@@ -21,7 +21,7 @@ const (
 	perNode = 4 * time.Millisecond
 	// maxSlack bounds that: a client waits, and a lease runs out.
 	maxSlack = 2 * time.Second
-	// censusEvery is how often nodes are counted.
+	// censusEvery is how often nodes are counted, by those of a small cluster.
 	censusEvery = time.Minute
 	// firstCensus is when the one of the start is repeated: others have started too.
 	firstCensus = 10 * time.Second
@@ -39,14 +39,23 @@ func (c *Cluster) census(ctx context.Context, client *clientv3.Client) error {
 // Size implements swarmcache.Directory.
 func (c *Cluster) Size() int { return int(c.size.Load()) }
 
-// slack is the patience that the cluster's size calls for; none in a small one.
-func (c *Cluster) slack() time.Duration {
+// slack is the patience that the cluster's size calls for, none in a small one, and what
+// this node's computer does.
+func (c *Cluster) slack() time.Duration { return c.crowd() + c.starved.patience() }
+
+func (c *Cluster) crowd() time.Duration {
 	return min(max(0, time.Duration(c.size.Load())-swarmcache.MaxListed)*perNode, maxSlack)
 }
 
 // spread keeps those who waited for the same event from asking all at once.
 func (c *Cluster) spread(ctx context.Context) {
-	if d := c.slack(); d > 0 {
+	if d := c.crowd(); d > 0 {
 		pause(ctx, rand.N(d))
 	}
+}
+
+// seldom is how often each node does what is done so often in a cluster that a board can
+// list: where there are more, all of them together do it no more often.
+func (c *Cluster) seldom(every time.Duration) time.Duration {
+	return every * max(1, time.Duration(c.size.Load())/swarmcache.MaxListed)
 }

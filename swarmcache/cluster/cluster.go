@@ -97,20 +97,20 @@ type Cluster struct {
 	keys keys
 	log  *slog.Logger
 	m    *metrics
-	// relist is how often a participant that is not listed looks for room: with
-	// a thousand of them, a hundred reads a second.
+	// relist is how often a participant that is not listed is to be, where there is room.
 	relist  time.Duration
 	silence time.Duration // of etcd, after which others may have replaced what is here
 	ping    time.Duration // how often gRPC looks whether a silent connection lives
 	late    time.Duration // after which a fill is opened late
 	tellers int           // of what is hot, whose records are read
 
-	client atomic.Pointer[clientv3.Client] // nil before Run and after it
-	lease  atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
-	size   atomic.Int64                    // how many nodes there were at the last census
-	mode   atomic.Pointer[string]
-	health health
-	wires  wires
+	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
+	lease   atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
+	size    atomic.Int64                    // how many nodes there were at the last census
+	mode    atomic.Pointer[string]
+	starved starved
+	health  health
+	wires   wires
 	// listening: silent connections are to be looked for again
 	listening atomic.Bool
 	debts     debts

@@ -261,6 +261,8 @@ func (c *Cluster) JoinFill(ctx context.Context, r swarmcache.FillRecord) (swarmc
 		defer close(b.asked)
 		if members < swarmcache.MaxListed {
 			c.do(ctx, opJoin, b.sit) // if it fails, rejoin does it; if the board is gone, Watch tells
+		} else {
+			b.foundFull()
 		}
 		b.standUp()
 	}()
@@ -322,6 +324,7 @@ func (b *board) enlist(ctx context.Context, client *clientv3.Client) error {
 	case !r.Succeeded:
 		return swarmcache.ErrNotFound
 	case r.Responses[0].GetResponseRange().Count >= swarmcache.MaxListed:
+		b.foundFull()
 		return nil
 	}
 	return b.sit(ctx, client)
@@ -341,6 +344,7 @@ func (b *board) sit(ctx context.Context, client *clientv3.Client) error {
 		return swarmcache.ErrNotFound
 	case r.Responses[1].GetResponseRange().Count > swarmcache.MaxListed:
 		// Others came between the two: the last ones step back.
+		b.foundFull()
 		_, err := client.Txn(ctx).Then(deleteOurs(b.c.keys.member(b.id, b.c.cfg.Self.ID), lease)).Commit()
 		return err
 	}
@@ -377,7 +381,7 @@ func (c *Cluster) rejoin(ctx context.Context) {
 		if err := b.reclaim(ctx); err != nil {
 			return
 		}
-		if b.isListed(c.leaseID()) {
+		if b.isListed(c.leaseID()) || !b.seatsDue() {
 			continue
 		}
 		err := c.do(ctx, opJoin, b.enlist)

@@ -20,6 +20,7 @@ import (
 func (c *Cluster) sessions(ctx context.Context, client *clientv3.Client) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() { c.beat(ctx) })
 	wg.Go(func() { c.watchConnection(ctx, client) })
 	wg.Go(func() { c.followMode(ctx) })
 	wg.Go(func() { c.followLeader(ctx) })
@@ -274,7 +275,7 @@ func (c *Cluster) tend(ctx context.Context) {
 			c.rejoin(ctx)
 			relisted = time.Now()
 		}
-		if time.Since(counted) > censusEvery {
+		if time.Since(counted) > c.seldom(censusEvery) {
 			c.do(ctx, opCensus, c.census)
 			counted = time.Now()
 		}

@@ -193,7 +193,7 @@ func (c *Cluster) slot(ctx context.Context, o *seats, n int) (slot, error) {
 			s, st, err = c.seize(ctx, o, st.pick(n), n, false)
 		}
 		if err == nil && s.key == "" && len(st.line) >= maxLine {
-			pauseUntil(ctx, o.freed, lineFull/2+rand.N(lineFull)+c.slack())
+			pauseUntil(ctx, o.freed, lineFull/2+rand.N(lineFull)+c.crowd())
 			if ctx.Err() != nil {
 				return slot{}, ctx.Err()
 			}
