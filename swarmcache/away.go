@@ -35,7 +35,7 @@ func (t *transfer) boardAnswered() { t.downSince = time.Time{} }
 
 // away reports whether the fill goes on without its board.
 func (t *transfer) away(now time.Time) bool {
-	return !t.downSince.IsZero() && now.Sub(t.downSince) >= patienceBoard
+	return t.unguided || !t.downSince.IsZero() && now.Sub(t.downSince) >= patienceBoard
 }
 
 // awayTurn is turn while the board is away; behind is how many nodes come first.
@@ -53,11 +53,6 @@ func (t *transfer) unasked(spans []SpanRecord, now time.Time) []bool {
 		}
 	}
 	return won
-}
-
-// hear is called by the swarm, under its lock.
-func (t *transfer) hear(from int, hashes []byte) {
-	t.gossip.push(landing{span: from, hashes: hashes}) // of which span it is, run knows
 }
 
 // takeTold takes in what other nodes told, and passes on what was news: not

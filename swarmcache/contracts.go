@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/netip"
 	"time"
@@ -336,10 +337,17 @@ type Torrent interface {
 	// hash became known, or its bytes came from elsewhere.
 	PieceChanged(i int)
 	// Tell sends the hashes of piece from and those behind it to the peers of
-	// now and later, past a directory that is away. Hear has f told, in no order,
-	// what members of the cluster tell; f must not block.
+	// now and later, past a directory that is away. Ask has peers tell what they
+	// know, and whether they have a directory: they are members of the cluster that
+	// Answer, and tell who has asked lately what it has not been told. Hear has all
+	// this told to h, in no order; its functions must not block.
 	Tell(from int, hashes []byte)
-	Hear(f func(from int, hashes []byte))
+	Ask()
+	Answer(guided bool, known iter.Seq2[int, []byte])
+	Hear(h Hearing)
+	// Peers names this node, and the members of the cluster that are connected now,
+	// in a way that is the same on all of them.
+	Peers() (self NodeID, others []NodeID)
 	// PeersHave tells which pieces a connected peer has, as of now.
 	PeersHave() func(piece int) bool
 	// Seedless reports whether the tracker knows nobody who has everything.
@@ -350,6 +358,13 @@ type Torrent interface {
 	Neighbours(wanted []layout.Range) (peers, copies int)
 	Stats() TorrentStats
 	Drop()
+}
+
+// Hearing is told what other members of the cluster say past the directory.
+type Hearing struct {
+	Hashes func(from int, hashes []byte) // of piece from and those behind it
+	Asked  func()                        // somebody asks
+	Guided func()                        // somebody has a directory
 }
 
 // Window is the place of one reader.

@@ -103,6 +103,9 @@ func (t *transfer) behind(i int, now time.Time) (n int) {
 	if t.self < 0 {
 		return len(l) + t.unlisted(i)
 	}
+	if t.unguided && t.guided.within(guidedFor, now) {
+		return len(l) // they know what to do
+	}
 	if t.inDebt(now) {
 		return len(l)
 	}

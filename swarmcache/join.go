@@ -43,7 +43,7 @@ func (t *transfer) joinFill(ctx context.Context) error {
 			return fmt.Errorf("join fill torrent: %w", err)
 		}
 		t.fill = f
-		f.Hear(t.hear)
+		f.Hear(t.hearing())
 		t.introduceAll()
 	}
 	if !t.file.Version().InfoHash.IsZero() {
@@ -55,8 +55,7 @@ func (t *transfer) joinFill(ctx context.Context) error {
 	t.resume(ctx)
 	switch {
 	case t.alone:
-		t.useBoard(ctx, aloneBoard{}, false)
-		t.seek(ctx)
+		t.goUnguided(ctx)
 	case t.begun != nil:
 		b := t.begun
 		t.begun = nil
@@ -115,9 +114,10 @@ func (t *transfer) onBoarded(ctx context.Context, e boarded) {
 	case e.err != nil:
 		t.log.Warn("filling for this node alone", "error", e.err)
 		t.alone = true
-		t.useBoard(ctx, aloneBoard{}, false)
 		if errors.Is(e.err, ErrUnavailable) || errors.Is(e.err, errOtherSpans) {
-			t.seek(ctx)
+			t.goUnguided(ctx)
+		} else {
+			t.useBoard(ctx, aloneBoard{}, false)
 		}
 	default:
 		t.useBoard(ctx, e.board, e.begun)
@@ -154,7 +154,7 @@ func (t *transfer) useBoard(ctx context.Context, b Board, begun bool) {
 // there are none from the origin, for this node alone.
 func (t *transfer) boardGone(ctx context.Context) {
 	t.log.Debug("the board is gone")
-	t.alone = true
+	t.alone, t.unguided = true, false
 	t.disown(t.c.now())
 	t.useBoard(ctx, aloneBoard{}, false)
 	t.seedsFrom = t.c.now()
@@ -329,6 +329,9 @@ var errSuperseded = fmt.Errorf("%w: the version was given up", ErrFillEnded)
 // as this node was told. It has its place among them, t.self, unless they are so
 // many that it is not listed; then that is negative.
 func (t *transfer) participants() []NodeID {
+	if t.rank == nil && t.unguided {
+		t.rank, t.self = t.unguidedRank()
+	}
 	if t.rank == nil {
 		if t.listed || len(t.nodes) == 0 {
 			t.rank = append(t.rank, t.c.cfg.Node.ID)

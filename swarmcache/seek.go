@@ -125,7 +125,8 @@ func (t *transfer) goOn(ctx context.Context, e met) {
 		}
 	}
 	t.wasAlone = true
-	t.alone, t.caught, t.listed, t.resuming = false, false, false, true
+	t.alone, t.unguided, t.caught, t.listed, t.resuming = false, false, false, false, true
+	t.rank = nil
 	t.onBoarded(ctx, boarded{board: e.board, begun: true})
 	s := t.endlessStream()
 	if s == nil || t.claiming {

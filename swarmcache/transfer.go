@@ -69,6 +69,7 @@ type transfer struct {
 	resuming   bool              // what an earlier run left is, or was, being hashed
 	background sync.WaitGroup
 	spanBook
+	talk
 	debt      debt
 	lazy      map[NodeID]time.Time // who let a turn pass, and until when nobody waits for them
 	streams   map[*stream]bool     // origin streams of this node
@@ -196,6 +197,7 @@ func (t *transfer) run(ctx context.Context) {
 			sealable = nil
 			t.complete(ctx)
 		case <-tick.C:
+			t.converse(t.c.now())
 		}
 		if completed == nil {
 			t.freeSeat() // others have use for it
@@ -295,6 +297,9 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 	case landed:
 		t.boardAnswered()
 		t.onLanded(e.by, e.landing)
+		if t.unguided && t.fill != nil && e.by == t.lander {
+			t.fill.Tell(int(t.plan.Span(e.span).From), e.hashes)
+		}
 	case told:
 		t.boardFailed(t.c.now())
 		t.onLanded(e.by, e.landing)

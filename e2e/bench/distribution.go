@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"shatabdi/e2e/content"
@@ -105,10 +107,14 @@ func (d shaped) judge(r row, nodes []*lab.Node) row {
 // exchanged fills in what nodes tell about their dealings with each other.
 func (r row) exchanged(nodes []lab.Metrics) row {
 	var received, wasted, alone, unanswered float64
+	causes := map[string]float64{} // for a second copy of something to have left the origin, and what etcd did not answer
 	landing := 0
 	for _, m := range nodes {
 		alone += m.Sum("shatabdi_fills_total", `role="alone"`)
 		unanswered += m.Sum("shatabdi_etcd_requests_total", `result="error"`) + m.Sum("shatabdi_etcd_requests_total", `result="refused"`)
+		add(causes, "", m.By("reason", "shatabdi_spans_orphaned_total"))
+		add(causes, "claims ", m.By("outcome", "shatabdi_claims_total", `outcome="unasked"`))
+		add(causes, "etcd: ", m.By("op", "shatabdi_etcd_requests_total", `result="error"`))
 		r.Seeder = max(r.Seeder, m.Sum("shatabdi_peer_bytes_total", `direction="sent"`)/float64(r.F))
 		received += m.Sum("shatabdi_peer_bytes_total", `direction="received"`)
 		wasted += m.Sum("shatabdi_peer_wasted_bytes_total")
@@ -121,7 +127,29 @@ func (r row) exchanged(nodes []lab.Metrics) row {
 	if alone+unanswered > 0 {
 		r = r.noting("%.0f nodes filled alone, etcd left %.0f requests unanswered", alone, unanswered)
 	}
+	if len(causes) > 0 {
+		r = r.noting("%s", counts(causes))
+	}
 	return r
+}
+
+// add adds what is not zero.
+func add(sums map[string]float64, prefix string, by map[string]float64) {
+	for k, v := range by {
+		if v != 0 {
+			sums[prefix+k] += v
+		}
+	}
+}
+
+// counts tells the largest first.
+func counts(by map[string]float64) string {
+	keys := slices.SortedFunc(maps.Keys(by), func(a, b string) int { return cmp.Or(cmp.Compare(by[b], by[a]), cmp.Compare(a, b)) })
+	var l []string
+	for _, k := range keys {
+		l = append(l, fmt.Sprintf("%s %.0f", k, by[k]))
+	}
+	return strings.Join(l, ", ")
 }
 
 func fetch(c *lab.Client) *lab.Client { return c.Start().Wait() }

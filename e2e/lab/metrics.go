@@ -63,3 +63,21 @@ func Sum(nodes []*Node, metric string, labels ...string) (sum float64) {
 	}
 	return sum
 }
+
+// By returns the sums of the samples of a metric that have all of these labels, by
+// another label.
+func (m Metrics) By(label, name string, labels ...string) map[string]float64 {
+	by := map[string]float64{}
+	for line := range strings.Lines(string(m)) {
+		sample, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		metric, labelled, _ := strings.Cut(sample, "{")
+		if metric != name || !hasAll(labelled, labels) {
+			continue
+		}
+		_, rest, _ := strings.Cut(","+labelled, ","+label+`="`)
+		key, _, _ := strings.Cut(rest, `"`)
+		v, _ := strconv.ParseFloat(value, 64)
+		by[key] += v
+	}
+	return by
+}

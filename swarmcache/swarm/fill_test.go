@@ -114,6 +114,38 @@ func TestAloneUntilTheDirectoryAnswers(t *testing.T) {
 	}
 }
 
+// Nodes that have no directory at all meet at the tracker, tell each other the hashes,
+// and take turns.
+func TestAloneTogether(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 16<<20)
+	s.limit = rate.NewLimiter(6<<20, 256<<10)
+	l := newLab(t, 4)
+	l.track(t)
+	l.dir.SetAvailable(false)
+	l.all(t, s)
+	t.Logf("origin %.3f x", s.times())
+	if s.times() > 2 { // each for itself would make it 4
+		t.Errorf("the origin sent %.3f x the object", s.times())
+	}
+}
+
+// A node that has no directory is told the hashes by those who have one, and leaves the
+// origin to them.
+func TestAloneAmongOthers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 16<<20)
+	s.limit = rate.NewLimiter(6<<20, 256<<10)
+	l := newLab(t, 3)
+	l.track(t)
+	l.nodes[2].wire.cut.Store(true) // for good
+	l.all(t, s)
+	t.Logf("origin %.3f x", s.times())
+	if s.times() > 1.6 { // for itself it would make it 2
+		t.Errorf("the origin sent %.3f x the object", s.times())
+	}
+}
+
 // One that began alone with other spans than the others have takes up theirs.
 func TestAloneWithOtherSpans(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,8 @@ import (
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
 	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"shatabdi/swarmcache"
 )
 
 // hashesExtension carries hashes of pieces from node to node while the directory
@@ -31,10 +33,11 @@ const hashesHead = sha256.Size + 4
 
 // hashTalk is what a torrent tells and hears of hashes past the directory.
 type hashTalk struct {
-	hear atomic.Pointer[func(from int, hashes []byte)]
+	hear atomic.Pointer[swarmcache.Hearing]
 
-	mu   sync.Mutex
-	told map[int][]byte // messages, by their first piece
+	mu     sync.Mutex     // guards the fields below; a leaf
+	told   map[int][]byte // messages, by their first piece
+	askers map[*torrent.PeerConn]*asker
 }
 
 // Tell implements swarmcache.Torrent. Peers that come later are told too.
@@ -52,7 +55,7 @@ func (t *joined) Tell(from int, hashes []byte) {
 }
 
 // Hear implements swarmcache.Torrent.
-func (t *joined) Hear(f func(from int, hashes []byte)) { t.hashes.hear.Store(&f) }
+func (t *joined) Hear(h swarmcache.Hearing) { t.hashes.hear.Store(&h) }
 
 // sealHashes makes a message, and openHashes takes one apart; false: no member
 // of the cluster made it for this torrent.
@@ -103,9 +106,21 @@ func (s *Swarm) hearHashes(e torrent.PeerConnReadExtensionMessageEvent) {
 	if t == nil {
 		return
 	}
-	from, hashes, ok := openHashes(s.cfg.Secret(), t.ih, e.Payload)
-	if hear := t.hashes.hear.Load(); ok && hear != nil {
-		(*hear)(from, hashes)
+	hear := t.hashes.hear.Load()
+	if hear == nil {
+		return
+	}
+	if bytes.Equal(e.Payload, question) {
+		t.hashes.asked(e.PeerConn)
+		hear.Asked()
+		return
+	}
+	switch from, hashes, ok := openHashes(s.cfg.Secret(), t.ih, e.Payload); {
+	case !ok:
+	case from == ofNoPiece:
+		hear.Guided()
+	default:
+		hear.Hashes(from, hashes)
 	}
 }
 

@@ -2,8 +2,12 @@ package swarm
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
 )
 
@@ -29,6 +33,44 @@ func TestHashesNeedTheSecret(t *testing.T) {
 		if _, _, ok := openHashes(secret, ih, bad); ok {
 			t.Errorf("accepted with byte %d changed", i)
 		}
+	}
+}
+
+// Who asks is told once what was not told yet, and at each question whether there is a
+// directory here; nobody else is told anything, and nor is who has not asked for long.
+func TestAnswers(t *testing.T) {
+	var h hashTalk
+	known := map[int][]byte{0: make([]byte, 20), 8: make([]byte, 40)}
+	told := func(guided bool) (froms []int) {
+		for _, news := range h.news(guided, maps.All(known)) {
+			for _, n := range news {
+				froms = append(froms, n.from)
+			}
+		}
+		slices.Sort(froms)
+		return froms
+	}
+	expect := func(what string, got []int, want ...int) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: told %v, want %v", what, got, want)
+		}
+	}
+	expect("nobody has asked", told(true))
+	peer := new(torrent.PeerConn)
+	h.asked(peer)
+	expect("asked", told(true), 0, 8, ofNoPiece)
+	expect("nothing new", told(true))
+	known[0] = make([]byte, 60)
+	expect("more of a span", told(true), 0)
+	h.asked(peer)
+	expect("asked again, of one that has no directory now", told(false))
+	expect("and now it has one", told(true), ofNoPiece)
+	h.askers[peer].last = time.Now().Add(-askedFor)
+	known[9] = make([]byte, 20)
+	expect("long ago", told(true))
+	if len(h.askers) != 0 {
+		t.Error("remembered for ever")
 	}
 }
 

@@ -1,0 +1,105 @@
+package swarmcache
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Who could not ask the directory when it began has a fill of its own. But its torrent is
+// that of all others, since its infohash follows from what is filled: they meet at the
+// tracker. So it asks them what they know. Where nobody has a directory all take turns,
+// as when it goes away in the middle of a fill; and those who have one know what to do,
+// and this node lets them.
+
+const (
+	// askEvery is how often peers are asked.
+	askEvery = time.Second
+	// guidedFor is for how long it counts that one of them had a directory.
+	guidedFor = 3 * askEvery
+	// answerFor is for how long who was asked goes on telling, and answerEvery how often.
+	answerFor   = 5 * time.Second
+	answerEvery = 300 * time.Millisecond
+)
+
+// absentBoard is the board of a node that has no directory. It grants nothing: whose
+// turn it is decides.
+type absentBoard struct{ aloneBoard }
+
+// Claim implements Board.
+func (absentBoard) Claim(context.Context, []SpanRecord) ([]bool, error) { return nil, ErrUnavailable }
+
+// talk is what a transfer asks and answers past the directory.
+type talk struct {
+	unguided bool      // this node is alone for want of a directory
+	lastAsk  time.Time // and last asked peers then
+	answered time.Time
+
+	guided, asked moment // when a peer said that it has one, and when one asked
+}
+
+// moment is when something was last heard of, by the swarm's goroutines.
+type moment struct{ atomic.Int64 }
+
+func (m *moment) is(now time.Time) { m.Store(now.UnixNano()) }
+func (m *moment) within(d time.Duration, now time.Time) bool {
+	return now.UnixNano()-m.Load() < int64(d)
+}
+
+// hearing is what the swarm tells, under its lock.
+func (t *transfer) hearing() Hearing {
+	return Hearing{
+		Hashes: func(from int, hashes []byte) {
+			t.gossip.push(landing{span: from, hashes: hashes}) // of which span it is, run knows
+		},
+		Asked:  func() { t.talk.asked.is(t.c.now()) },
+		Guided: func() { t.talk.guided.is(t.c.now()) },
+	}
+}
+
+// goUnguided goes on without a directory, and looks for it.
+func (t *transfer) goUnguided(ctx context.Context) {
+	t.unguided = true
+	t.useBoard(ctx, absentBoard{}, false)
+	t.seek(ctx)
+}
+
+// converse asks, and answers. run calls it at each tick.
+func (t *transfer) converse(now time.Time) {
+	if t.fill == nil {
+		return
+	}
+	if t.unguided && now.Sub(t.lastAsk) >= askEvery {
+		t.lastAsk, t.rank = now, nil // who is there has changed too
+		t.fill.Ask()
+	}
+	if t.talk.asked.within(answerFor, now) && now.Sub(t.answered) >= answerEvery {
+		t.answered = now
+		t.fill.Answer(!t.alone && t.caught && !t.away(now), t.knownHashes())
+	}
+}
+
+// knownHashes are those of the spans that were told, by their first piece.
+func (t *transfer) knownHashes() iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		for i := range t.spans {
+			if h := t.spans[i].Hashes; len(h) > 0 && !yield(int(t.plan.Span(i).From), h) {
+				return
+			}
+		}
+	}
+}
+
+// unguidedRank is who takes turns where nobody knows who takes part: those who are
+// connected.
+func (t *transfer) unguidedRank() (rank []NodeID, self int) {
+	if t.fill == nil {
+		return []NodeID{t.c.cfg.Node.ID}, 0
+	}
+	me, rank := t.fill.Peers()
+	rank = append(rank, me)
+	slices.Sort(rank)
+	return rank, slices.Index(rank, me)
+}
