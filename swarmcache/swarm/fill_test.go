@@ -119,13 +119,13 @@ func TestAloneUntilTheDirectoryAnswers(t *testing.T) {
 func TestAloneTogether(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 16<<20)
-	s.limit = rate.NewLimiter(6<<20, 256<<10)
+	s.limit = rate.NewLimiter(4<<20, 256<<10)
 	l := newLab(t, 4)
 	l.track(t)
 	l.dir.SetAvailable(false)
 	l.all(t, s)
 	t.Logf("origin %.3f x", s.times())
-	if s.times() > 2 { // each for itself would make it 4
+	if s.times() > 2.7 { // each for itself would make it 4
 		t.Errorf("the origin sent %.3f x the object", s.times())
 	}
 }
