@@ -249,11 +249,13 @@ func (c *Cluster) do(ctx context.Context, o op, f func(context.Context, *clientv
 		c.m.requests.WithLabelValues(o.name, "ok").Inc()
 		return err
 	}
-	c.m.requests.WithLabelValues(o.name, "error").Inc()
 	err = fmt.Errorf("%s: %w", o.name, err)
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
+	if errors.Is(ctx.Err(), context.Canceled) {
+		c.m.requests.WithLabelValues(o.name, "canceled").Inc()
 		return err // the caller went away: that says nothing about etcd
+	}
+	c.m.requests.WithLabelValues(o.name, "error").Inc()
+	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		c.trip(errLeaseLost)
 	case o.bulk:

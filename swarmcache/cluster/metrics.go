@@ -47,8 +47,8 @@ var (
 	opAnnounce = op{name: "announce", writes: true}
 )
 
-// metrics: every operation is counted once in requests, as ok, error or refused
-// (etcd was known to be away); requests = ok + error + refused.
+// metrics: every operation is counted once in requests: as ok, error, canceled (who asked
+// went away) or refused (etcd was known to be away).
 type metrics struct {
 	reg         prometheus.Registerer
 	all         []prometheus.Collector
