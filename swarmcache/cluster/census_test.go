@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"shatabdi/swarmcache"
 )
@@ -24,6 +25,31 @@ func TestPatienceGrowsWithTheCluster(t *testing.T) {
 	}
 	if d := join(t, config(p, 2)).Slack(); d == 0 {
 		t.Error("one of many has no more patience than one of few")
+	}
+}
+
+// A computer that has too much to do hears late what etcd answers in time: for some
+// seconds after its timers were late, a node there has more patience.
+func TestPatienceGrowsWithLateTimers(t *testing.T) {
+	t.Parallel()
+	m := join(t, config(prefix(), 1))
+	for _, c := range []struct{ late, least, most time.Duration }{
+		{-time.Millisecond, 0, 0},
+		{time.Millisecond, 0, 0},
+		{200 * time.Millisecond, 500 * time.Millisecond, time.Second},
+		{0, 500 * time.Millisecond, time.Second}, // still
+		{time.Hour, time.Second, 10 * time.Second},
+	} {
+		m.Starve(c.late)
+		if d := m.Slack(); d < c.least || d > c.most {
+			t.Errorf("timers %v late: %v more patience", c.late, d)
+		}
+	}
+	for range 1000 {
+		m.Starve(0)
+	}
+	if d := m.Slack(); d > time.Millisecond {
+		t.Errorf("%v more patience for ever", d)
 	}
 }
 

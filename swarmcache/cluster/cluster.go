@@ -103,6 +103,8 @@ type Cluster struct {
 	ping    time.Duration // how often gRPC looks whether a silent connection lives
 	late    time.Duration // after which a fill is opened late
 	tellers int           // of what is hot, whose records are read
+	// unhurried: this node's computer is taken to have nothing else to do
+	unhurried bool
 
 	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
 	lease   atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first

@@ -16,6 +16,12 @@ func (c *Cluster) Silence(d time.Duration) { c.silence = d }
 // Late is how soon an opening is late.
 func (c *Cluster) Late(d time.Duration) { c.late = d }
 
+// Unhurried has the patience of a node not depend on how busy the computer is.
+func (c *Cluster) Unhurried() { c.unhurried = true }
+
+// Starve has timers be so late.
+func (c *Cluster) Starve(late time.Duration) { c.starved.note(late) }
+
 // NoPings leaves finding dead connections to us.
 func (c *Cluster) NoPings() { c.ping = time.Hour }
 

@@ -72,6 +72,7 @@ func run(t *testing.T, cfg cluster.Config, tune ...func(*cluster.Cluster)) *memb
 	t.Helper()
 	c, err := cluster.Open(cfg)
 	noErr(t, err)
+	c.Unhurried()
 	for _, f := range tune {
 		f(c)
 	}

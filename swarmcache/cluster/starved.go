@@ -24,6 +24,9 @@ const (
 
 // beat measures until ctx is done.
 func (c *Cluster) beat(ctx context.Context) {
+	if c.unhurried {
+		return
+	}
 	for {
 		due := time.Now().Add(beatEvery)
 		if !pause(ctx, beatEvery) {
