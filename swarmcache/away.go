@@ -31,7 +31,7 @@ func (t *transfer) boardFailed(now time.Time) {
 }
 
 // boardAnswered notes that it could.
-func (t *transfer) boardAnswered() { t.downSince = time.Time{} }
+func (t *transfer) boardAnswered() { t.downSince, t.heardOf = time.Time{}, t.c.now() }
 
 // away reports whether the fill goes on without its board.
 func (t *transfer) away(now time.Time) bool {

@@ -103,7 +103,7 @@ func (t *transfer) behind(i int, now time.Time) (n int) {
 	if t.self < 0 {
 		return len(l) + t.unlisted(i)
 	}
-	if t.unguided && t.guided.within(guidedFor, now) {
+	if t.othersAreGuided(now) {
 		return len(l) // they know what to do
 	}
 	if t.inDebt(now) {

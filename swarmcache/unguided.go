@@ -8,17 +8,19 @@ import (
 	"time"
 )
 
-// Who could not ask the directory when it began has a fill of its own. But its torrent is
-// that of all others, since its infohash follows from what is filled: they meet at the
-// tracker. So it asks them what they know. Where nobody has a directory all take turns,
-// as when it goes away in the middle of a fill; and those who have one know what to do,
-// and this node lets them.
+// The directory may be away for one node and not for others: it answers some too late. So
+// who has none asks its peers what they know. Those who have one tell the hashes, know
+// what to do, and are let. Where nobody has one all take turns.
+//
+// Who could not ask it when it began has a fill of its own. But its torrent is that of all
+// others, since its infohash follows from what is filled: they meet at the tracker.
 
 const (
 	// askEvery is how often peers are asked.
-	askEvery = time.Second
-	// guidedFor is for how long it counts that one of them had a directory.
-	guidedFor = 3 * askEvery
+	askEvery = 500 * time.Millisecond
+	// guidedFor is for how long a word of the directory counts, and the word of a peer
+	// that it has had one.
+	guidedFor = 3 * time.Second
 	// answerFor is for how long who was asked goes on telling, and answerEvery how often.
 	answerFor   = 5 * time.Second
 	answerEvery = 300 * time.Millisecond
@@ -34,8 +36,9 @@ func (absentBoard) Claim(context.Context, []SpanRecord) ([]bool, error) { return
 // talk is what a transfer asks and answers past the directory.
 type talk struct {
 	unguided bool      // this node is alone for want of a directory
-	lastAsk  time.Time // and last asked peers then
-	answered time.Time
+	heardOf  time.Time // when the directory last answered, or told something
+	lastAsk  time.Time // when peers were last asked,
+	answered time.Time // and answered
 
 	guided, asked moment // when a peer said that it has one, and when one asked
 }
@@ -71,14 +74,23 @@ func (t *transfer) converse(now time.Time) {
 	if t.fill == nil {
 		return
 	}
-	if t.unguided && now.Sub(t.lastAsk) >= askEvery {
-		t.lastAsk, t.rank = now, nil // who is there has changed too
+	if (t.board == nil || t.away(now)) && now.Sub(latest(t.lastAsk, t.started)) >= askEvery {
+		t.lastAsk = now
+		if t.unguided {
+			t.rank = nil // who is there has changed too
+		}
 		t.fill.Ask()
 	}
 	if t.talk.asked.within(answerFor, now) && now.Sub(t.answered) >= answerEvery {
 		t.answered = now
-		t.fill.Answer(!t.alone && t.caught && !t.away(now), t.knownHashes())
+		guided := !t.alone && t.caught && !t.away(now) && now.Sub(t.heardOf) < guidedFor
+		t.fill.Answer(guided, t.knownHashes())
 	}
+}
+
+// othersAreGuided reports whether this node has no directory, and a peer has one.
+func (t *transfer) othersAreGuided(now time.Time) bool {
+	return t.away(now) && t.guided.within(guidedFor, now)
 }
 
 // knownHashes are those of the spans that were told, by their first piece.

@@ -149,6 +149,22 @@ func TestBoardIsJoinedInTheEnd(t *testing.T) {
 	}
 }
 
+// Nor does one that never does: the others tell the hashes.
+func TestBoardIsNeverJoined(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 16<<20)
+	s.limit = rate.NewLimiter(3<<20, 64<<10)
+	l := newLab(t, 3)
+	l.track(t)
+	l.open(t, s)
+	l.nodes[2].wire.refuses.Store(1 << 30)
+	l.all(t, s)
+	t.Logf("origin %.3f x", s.times())
+	if s.times() > 1.3 { // for itself it would make it 2
+		t.Errorf("the origin sent %.3f x the object", s.times())
+	}
+}
+
 // Nothing is left behind, and Close is quick, while an origin says nothing.
 func TestCloseWithSilentOrigin(t *testing.T) {
 	t.Parallel()
