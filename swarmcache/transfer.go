@@ -461,6 +461,9 @@ func (t *transfer) cleanup() {
 		w.close()
 	}
 	t.mu.Unlock()
+	if t.fill != nil {
+		t.fill.Hear(deaf) // it may stay for peers
+	}
 	for _, tor := range t.torrents() {
 		tor.Drop()
 	}

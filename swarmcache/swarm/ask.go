@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -42,15 +43,21 @@ func (t *joined) Ask() {
 func (h *hashTalk) asked(c *torrent.PeerConn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.forgetAskers()
 	a := h.askers[c]
 	if a == nil {
 		a = &asker{told: map[int]int{}}
-		if h.askers == nil {
-			h.askers = map[*torrent.PeerConn]*asker{}
-		}
 		h.askers[c] = a
 	}
 	a.last, a.guided = time.Now(), false
+}
+
+// forgetAskers forgets those who have not asked for long.
+func (h *hashTalk) forgetAskers() {
+	if h.askers == nil {
+		h.askers = map[*torrent.PeerConn]*asker{}
+	}
+	maps.DeleteFunc(h.askers, func(_ *torrent.PeerConn, a *asker) bool { return time.Since(a.last) > askedFor })
 }
 
 // Answer implements swarmcache.Torrent.
@@ -67,12 +74,9 @@ func (t *joined) Answer(guided bool, known iter.Seq2[int, []byte]) {
 func (h *hashTalk) news(guided bool, known iter.Seq2[int, []byte]) map[*torrent.PeerConn][]hashesOf {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.forgetAskers()
 	all := map[*torrent.PeerConn][]hashesOf{}
 	for c, a := range h.askers {
-		if time.Since(a.last) > askedFor {
-			delete(h.askers, c)
-			continue
-		}
 		all[c] = a.news(guided, known)
 	}
 	return all
