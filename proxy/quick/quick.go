@@ -21,13 +21,14 @@ type Answer func(dst []byte, from string, request []byte) []byte
 
 // Listen returns l with connections on which srv has less to do.
 func Listen(l net.Listener, srv *http.Server, answer Answer) net.Listener {
-	return &listener{Listener: l, answer: answer, srv: srv}
+	return &listener{Listener: l, answer: answer, srv: srv, loops: newLoops(srv, answer)}
 }
 
 type listener struct {
 	net.Listener
 	answer Answer
 	srv    *http.Server
+	loops  *loops
 	conns  sync.Map // *conn, those that net/http has not been given
 	done   atomic.Bool
 }
@@ -58,7 +59,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	q := &conn{tcp: t, l: l, from: c.RemoteAddr().String()}
 	l.conns.Store(q, nil)
 	if l.done.Load() {
-		q.tcp.SetReadDeadline(past)
+		q.end()
 	}
 	return q, nil
 }
@@ -68,7 +69,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error {
 	l.done.Store(true)
 	l.conns.Range(func(q, _ any) bool {
-		q.(*conn).tcp.SetReadDeadline(past)
+		q.(*conn).end()
 		return true
 	})
 	return l.Listener.Close()
@@ -80,6 +81,10 @@ var past = time.Unix(1, 0)
 // much as an answer may.
 const renewEvery = 10 * time.Second
 
+// keptAfter is how many answers a client has had on a connection when it seems to
+// keep it for more.
+const keptAfter = 2
+
 // conn is a connection as net/http sees it. Only one goroutine reads it before
 // net/http has its first request, and not two at a time afterwards.
 type conn struct {
@@ -90,17 +95,41 @@ type conn struct {
 	renewed time.Time
 
 	answering sync.Mutex // held while an answer is written; who closes waits for that
+
+	moving sync.Mutex // guards the fields below, and tcp while others than its reader may use it
+	kept   *kept      // not nil: it is with a loop, and tcp closed
+	closed bool
 }
 
 // Close waits for an answer that is being written, but not for long.
 func (q *conn) Close() error {
 	q.l.conns.Delete(q)
 	if !q.answering.TryLock() {
-		q.SetWriteDeadline(time.Now().Add(time.Second))
+		q.moving.Lock()
+		q.tcp.SetWriteDeadline(time.Now().Add(time.Second))
+		q.moving.Unlock()
 		q.answering.Lock()
 	}
 	defer q.answering.Unlock()
+	q.moving.Lock()
+	defer q.moving.Unlock()
+	q.closed = true
+	if q.kept != nil {
+		q.kept.end() // and who reads it closes it
+		return nil
+	}
 	return q.tcp.Close()
+}
+
+// end ends the wait for a request.
+func (q *conn) end() {
+	q.moving.Lock()
+	defer q.moving.Unlock()
+	if q.kept != nil {
+		q.kept.end()
+		return
+	}
+	q.tcp.SetReadDeadline(past)
 }
 
 // Read answers plain requests, and returns what is none.
@@ -108,7 +137,7 @@ func (q *conn) Read(b []byte) (int, error) {
 	if q.passed {
 		return q.tcp.Read(b)
 	}
-	for {
+	for answers := 1; ; answers++ {
 		n, err := q.tcp.Read(b)
 		if err != nil {
 			return n, err
@@ -119,6 +148,14 @@ func (q *conn) Read(b []byte) (int, error) {
 		}
 		if err != nil {
 			return 0, err
+		}
+		if answers%keptAfter == 0 {
+			if n, err := q.attend(b); err != nil {
+				return 0, err
+			} else if n > 0 {
+				return n, q.pass()
+			}
+			q.renewed = time.Time{}
 		}
 		q.wait(time.Now())
 	}
@@ -132,10 +169,14 @@ func (q *conn) answer(request []byte) (answered bool, err error) {
 	if *b = q.l.answer((*b)[:0], q.from, request); len(*b) == 0 {
 		return false, nil
 	}
+	return true, q.write(*b)
+}
+
+func (q *conn) write(b []byte) error {
 	q.answering.Lock()
 	defer q.answering.Unlock()
-	_, err = q.tcp.Write(*b)
-	return true, err
+	_, err := q.tcp.Write(b)
+	return err
 }
 
 // wait gives the client time for the next request, and to take its answer.
