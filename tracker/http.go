@@ -13,11 +13,12 @@ import (
 
 // scratch is the memory one request needs, reused by later ones.
 type scratch struct {
-	peers  []peer
-	resp   wire.Response
-	hashes []wire.InfoHash
-	swarms []wire.Swarm
-	body   []byte
+	peers   []peer
+	resp    wire.Response
+	compact wire.Compact
+	hashes  []wire.InfoHash
+	swarms  []wire.Swarm
+	body    []byte
 }
 
 // notYet is when to come back to a tracker whose knowledge may only be late: the
@@ -95,16 +96,18 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 	s.resp = wire.Response{
 		Interval: t.interval(a.rnd), MinInterval: t.cfg.MinInterval,
 		Complete: state.Complete, Incomplete: state.Incomplete, Downloaded: state.Downloaded,
-		TrackerID: t.cfg.ID,
-		Peers:     t.addresses(s.resp.Peers[:0], s.peers, now),
+		TrackerID: t.cfg.ID, Peers: s.resp.Peers[:0],
 	}
 	if result == swarmFull {
 		outcome, s.resp.Warning = outcomeFull, "the swarm is full, others will not hear of you"
 	}
 	if req.Dictionary {
+		s.resp.Peers = t.addresses(s.resp.Peers, s.peers, now)
 		s.body = s.resp.AppendDictionary(s.body[:0], !req.NoPeerID)
 	} else {
-		s.body = s.resp.AppendCompact(s.body[:0])
+		s.compact.Reset()
+		t.compact(&s.compact, s.peers, now)
+		s.body = s.resp.AppendCompact(s.body[:0], &s.compact)
 	}
 	reply(w, s.body)
 	return req.Event, outcome
@@ -194,6 +197,22 @@ func (t *Tracker) addresses(dst []wire.Peer, peers []peer, now time.Time) []wire
 		}
 	}
 	return dst
+}
+
+// compact adds the same in the shorter form.
+func (t *Tracker) compact(c *wire.Compact, peers []peer, now time.Time) {
+	for i := range peers {
+		p := &peers[i]
+		if p.member == nil {
+			c.Add(&p.ip, p.port)
+			continue
+		}
+		addrs, _ := t.members.addrs(p.member, now)
+		for _, a := range addrs {
+			ip := a.Addr().As16()
+			c.Add(&ip, a.Port())
+		}
+	}
 }
 
 // scrape tells the state of the swarms that are named. Who names none gets

@@ -95,6 +95,9 @@ type response struct {
 	header http.Header
 	status int
 	body   []byte
+
+	second int64 // since the epoch
+	date   []byte
 }
 
 func (r *response) Header() http.Header { return r.header }
@@ -117,7 +120,7 @@ func (r *response) append(dst []byte) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(r.status), 10)
 	dst = append(append(append(dst, ' '), http.StatusText(r.status)...), "\r\nDate: "...)
-	dst = time.Now().UTC().AppendFormat(dst, http.TimeFormat)
+	dst = r.appendDate(dst, time.Now())
 	for name, values := range r.header {
 		if name != "Content-Length" {
 			dst = append(append(append(append(dst, crlf...), name...), ": "...), values[0]...)
@@ -128,4 +131,12 @@ func (r *response) append(dst []byte) []byte {
 	clear(r.header)
 	r.status, r.body = 0, r.body[:0]
 	return dst
+}
+
+// appendDate writes a second once: that takes as long as to choose the peers.
+func (r *response) appendDate(dst []byte, now time.Time) []byte {
+	if second := now.Unix(); second != r.second {
+		r.second, r.date = second, now.UTC().AppendFormat(r.date[:0], http.TimeFormat)
+	}
+	return append(dst, r.date...)
 }

@@ -1,5 +1,7 @@
 package tracker
 
+import "slices"
+
 // spot is where a peer stands: its zone and its rack, as numbers that the tracker
 // gave them; 0: none.
 type spot struct{ zone, rack uint16 }
@@ -34,15 +36,16 @@ const (
 
 // pick appends up to want peers of s to dst, without the asker, and without the
 // seeders if the asker seeds itself. rnd is a random number. Who does not tell
-// where it stands is given any, all as likely as any other; who does, those of
-// its rack first, then of its zone, then others, with some of each.
+// where it stands is given any; who does, those of its rack first, then of its zone,
+// then others, with some of each. They are those that come next from a random place,
+// as their order is random too: each that stands alone in memory would cost 50 ns.
 func (s *swarm) pick(dst []peer, asker identity, at spot, seeding bool, want int, rnd uint64) []peer {
 	from := s.peers
 	if seeding {
 		from = s.peers[s.seeders:]
 	}
 	if at.zone == 0 {
-		return pickFrom(dst, from, asker, want, rnd, func(*peer) bool { return true })
+		return pickRun(dst, from, asker, want, rnd)
 	}
 	if n := len(from); n > maxLooked {
 		begin := int(rnd % uint64(n-maxLooked))
@@ -80,49 +83,42 @@ func shares(there [distances]int, want int) (take [distances]int) {
 	return take
 }
 
-// pickFrom appends a random choice of want peers that are eligible.
-func pickFrom(dst, from []peer, asker identity, want int, rnd uint64, eligible func(*peer) bool) []peer {
-	if want <= 0 {
+// pickRun appends want peers.
+func pickRun(dst, from []peer, asker identity, want int, rnd uint64) []peer {
+	if want <= 0 || len(from) == 0 {
 		return dst
 	}
-	for i := range walk(len(from), rnd) {
-		if p := &from[i]; p.identity != asker && eligible(p) {
-			dst = append(dst, *p)
-			if want--; want == 0 {
-				break
+	given := len(dst)
+	begin := start(from, rnd)
+	n := min(want+1, len(from)) // one more, in place of the asker
+	first := from[begin:min(begin+n, len(from))]
+	dst = append(append(dst, first...), from[:n-len(first)]...)
+	for i := given; i < len(dst); i++ {
+		if dst[i].identity == asker {
+			dst = slices.Delete(dst, i, i+1)
+			break
+		}
+	}
+	return dst[:min(len(dst), given+want)]
+}
+
+// pickFrom appends want peers that are eligible.
+func pickFrom(dst, from []peer, asker identity, want int, rnd uint64, eligible func(*peer) bool) []peer {
+	if want <= 0 || len(from) == 0 {
+		return dst
+	}
+	begin := start(from, rnd)
+	for _, part := range [...][]peer{from[begin:], from[:begin]} {
+		for i := range part {
+			if p := &part[i]; eligible(p) && p.identity != asker {
+				dst = append(dst, *p)
+				if want--; want == 0 {
+					return dst
+				}
 			}
 		}
 	}
 	return dst
 }
 
-// walk visits each of 0..n-1 once: from a random start in steps of a random
-// length that has no divisor in common with n. It needs no memory, and may stop
-// anywhere.
-func walk(n int, rnd uint64) func(yield func(int) bool) {
-	return func(yield func(int) bool) {
-		if n == 0 {
-			return
-		}
-		at, step := int(rnd&(1<<31-1))%n, 1+int(rnd>>33)%n
-		for gcd(step, n) != 1 {
-			step++ // ends at n+1 at the latest
-		}
-		step %= n
-		for range n {
-			if !yield(at) {
-				return
-			}
-			if at += step; at >= n {
-				at -= n // a division would cost more than all that is done with a peer
-			}
-		}
-	}
-}
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
-}
+func start(from []peer, rnd uint64) int { return int(rnd&(1<<31-1)) % len(from) }

@@ -84,7 +84,7 @@ func (s *store) announce(dst []peer, a *announcement) ([]peer, wire.Swarm, place
 		if a.event == wire.Completed && a.seeder && !w.seeds(a.peer.identity) {
 			w.completed++ // once a peer, however often it says so
 		}
-		w.put(a.peer, a.seeder)
+		w.put(a.peer, a.seeder, a.rnd)
 	}
 	dst = w.pick(dst, a.peer.identity, a.peer.spot, a.seeder && !a.blank, a.want, a.rnd)
 	return dst, w.stat(a.infohash), result

@@ -33,7 +33,7 @@ type peer struct {
 
 // swarm is who shares one infohash. Its shard's lock guards it.
 type swarm struct {
-	peers     []peer // the seeders, then the leechers
+	peers     []peer // the seeders, then the leechers, both in random order
 	seeders   int
 	completed int              // Completed events
 	index     map[identity]int // where in peers
@@ -47,23 +47,26 @@ func (s *swarm) stat(infohash wire.InfoHash) wire.Swarm {
 	}
 }
 
-// put adds p or renews it, as a seeder or a leecher.
-func (s *swarm) put(p peer, seeder bool) {
-	i, ok := s.index[p.identity]
-	if !ok {
-		i = len(s.peers)
-		s.peers = append(s.peers, p)
-		s.index[p.identity] = i
+// put adds p or renews it, as a seeder or a leecher. rnd is a random number: a new one
+// comes anywhere, so that the peers that stand together are as good as any.
+func (s *swarm) put(p peer, seeder bool, rnd uint64) {
+	if i, ok := s.index[p.identity]; ok {
+		if seeder == (i < s.seeders) {
+			s.peers[i] = p
+			return
+		}
+		s.removeAt(i)
 	}
-	s.peers[i] = p
-	switch {
-	case seeder && i >= s.seeders:
-		s.swap(i, s.seeders)
+	last := len(s.peers)
+	s.peers = append(s.peers, p)
+	s.index[p.identity] = last
+	begin, end := s.seeders, last+1
+	if seeder {
+		s.swap(last, s.seeders)
 		s.seeders++
-	case !seeder && i < s.seeders:
-		s.seeders--
-		s.swap(i, s.seeders)
+		begin, end, last = 0, s.seeders, s.seeders-1
 	}
+	s.swap(last, begin+int(rnd>>33)%(end-begin))
 }
 
 // seeds reports whether who is in the swarm as a seeder.

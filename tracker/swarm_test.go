@@ -1,8 +1,8 @@
 package tracker
 
 import (
+	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -101,26 +101,11 @@ func TestStoreAgreesWithAMap(t *testing.T) {
 	})
 }
 
-func TestWalkVisitsEachOnce(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(0, 500).Draw(t, "n")
-		visited := slices.Sorted(walk(n, rapid.Uint64().Draw(t, "rnd")))
-		for i, v := range visited {
-			if i != v {
-				t.Fatalf("%v", visited)
-			}
-		}
-		if len(visited) != n {
-			t.Fatalf("%d of %d", len(visited), n)
-		}
-	})
-}
-
 // TestSelectionIsFair: each of 100 peers is given about as often as any other.
 func TestSelectionIsFair(t *testing.T) {
 	s := newSwarm()
 	for port := range uint16(101) {
-		s.put(peer{identity: outsider(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), port))}, port%2 == 0)
+		s.put(peer{identity: outsider(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), port))}, port%2 == 0, rand.Uint64())
 	}
 	given := map[uint16]int{}
 	rnd := uint64(1)
@@ -142,6 +127,31 @@ func TestSelectionIsFair(t *testing.T) {
 	}
 }
 
+// TestAnyPlaceIsAsLikely: also for who comes first, comes last, or begins to seed.
+func TestAnyPlaceIsAsLikely(t *testing.T) {
+	const rounds, peers = 4000, 10
+	var at [peers][2 * peers]int
+	for range rounds {
+		s := newSwarm()
+		for i := range 2 * peers {
+			s.put(peer{identity: outsider(nthAddr(i))}, i%4 == 0, rand.Uint64())
+		}
+		for i := range 2 * peers {
+			s.put(peer{identity: outsider(nthAddr(i))}, i%2 == 0, rand.Uint64())
+		}
+		for i := range at {
+			at[i][s.index[outsider(nthAddr(2*i))]]++
+		}
+	}
+	for i := range at {
+		for place, n := range at[i][:peers] {
+			if n < 250 || n > 550 { // 400 expected, standard deviation about 19
+				t.Errorf("seeder %d stood %d times at %d", i, n, place)
+			}
+		}
+	}
+}
+
 // placedSwarm is a swarm of n peers, most of whom tell where they stand.
 func placedSwarm(t *rapid.T, n int) *swarm {
 	s := newSwarm()
@@ -153,7 +163,7 @@ func placedSwarm(t *rapid.T, n int) *swarm {
 		if rack := uint16(rapid.IntRange(0, racks).Draw(t, "rack")); zone != 0 && rack != 0 {
 			at.rack = 100*zone + rack
 		}
-		s.put(peer{identity: outsider(nthAddr(i)), spot: at}, rapid.IntRange(0, 3).Draw(t, "seeder") == 0)
+		s.put(peer{identity: outsider(nthAddr(i)), spot: at}, rapid.IntRange(0, 3).Draw(t, "seeder") == 0, rapid.Uint64().Draw(t, "order"))
 	}
 	return s
 }

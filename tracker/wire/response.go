@@ -9,33 +9,30 @@ import (
 	"time"
 )
 
-// AppendCompact appends the response with compact peers: "peers" of 6 bytes
-// each (BEP 23) and, if there are any, "peers6" of 18 (BEP 7).
-func (r *Response) AppendCompact(dst []byte) []byte {
+// Compact is where peers are, in the form of BEP 23 and of BEP 7.
+type Compact struct{ V4, V6 []byte }
+
+var v4Mapped = [12]byte{10: 0xff, 11: 0xff}
+
+// Add adds an address, of IPv4 as IPv6 has it.
+func (c *Compact) Add(ip *[16]byte, port uint16) {
+	if [12]byte(ip[:]) == v4Mapped {
+		c.V4 = append(c.V4, ip[12], ip[13], ip[14], ip[15], byte(port>>8), byte(port))
+	} else {
+		c.V6 = binary.BigEndian.AppendUint16(append(c.V6, ip[:]...), port)
+	}
+}
+
+// Reset forgets them.
+func (c *Compact) Reset() { c.V4, c.V6 = c.V4[:0], c.V6[:0] }
+
+// AppendCompact appends the response with compact peers instead of r.Peers: "peers"
+// of 6 bytes each and, if there are any, "peers6" of 18.
+func (r *Response) AppendCompact(dst []byte, peers *Compact) []byte {
 	dst = r.appendHead(dst)
-	v6 := 0
-	for i := range r.Peers {
-		if r.Peers[i].Addr.Addr().Is6() {
-			v6++
-		}
-	}
-	dst = appendString(dst, "peers")
-	dst = appendLength(dst, (len(r.Peers)-v6)*6)
-	for i := range r.Peers {
-		if a := r.Peers[i].Addr; !a.Addr().Is6() {
-			ip := a.Addr().As4()
-			dst = binary.BigEndian.AppendUint16(append(dst, ip[:]...), a.Port())
-		}
-	}
-	if v6 > 0 {
-		dst = appendString(dst, "peers6")
-		dst = appendLength(dst, v6*18)
-		for i := range r.Peers {
-			if a := r.Peers[i].Addr; a.Addr().Is6() {
-				ip := a.Addr().As16()
-				dst = binary.BigEndian.AppendUint16(append(dst, ip[:]...), a.Port())
-			}
-		}
+	dst = appendString(appendString(dst, "peers"), peers.V4)
+	if len(peers.V6) > 0 {
+		dst = appendString(appendString(dst, "peers6"), peers.V6)
 	}
 	return r.appendTail(dst)
 }
