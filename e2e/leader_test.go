@@ -136,7 +136,9 @@ func TestLeaderIsLost(t *testing.T) {
 
 	last := leaderOf(l, nodes, nil)
 	begin := time.Now()
-	last.Stop(10 * time.Second)
+	var stopping sync.WaitGroup
+	stopping.Go(func() { last.Stop(10 * time.Second) })
 	leaderOf(l, without(nodes, last), nil)
 	t.Logf("stopped: another leads after %v", time.Since(begin).Round(10*time.Millisecond))
+	stopping.Wait()
 }

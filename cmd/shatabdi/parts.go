@@ -358,9 +358,6 @@ func (d *daemon) startProxy(ctx context.Context, p *parts, others ...net.Listene
 		ln = limit(ln, n)
 	}
 	d.serveHTTP("proxy", px.Quick(ln, srv), srv)
-	// First of all when it stops: another node takes the lead over while this one
-	// still answers.
-	d.stack.push("farewell", func(ctx context.Context) error { return d.drain(ctx, p, true) })
 	return nil
 }
 

@@ -123,8 +123,8 @@ func TestStartsWithoutItsEtcd(t *testing.T) {
 	}
 }
 
-// What stands on others goes first: clients, transfers, swarm, tracker,
-// directory, etcd, catalogue.
+// The lead is given up before all else. What stands on others goes first: clients,
+// transfers, swarm, tracker, directory, etcd, catalogue.
 func TestOrderOfTeardown(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
@@ -134,12 +134,16 @@ func TestOrderOfTeardown(t *testing.T) {
 	}
 	waitReady(t, d)
 	d.stop()
+	const stopped = `"msg":"stopped","part":"`
+	if at := strings.Index(log.String(), stopped); at < 0 || !strings.HasPrefix(log.String()[at+len(stopped):], "farewell") {
+		t.Errorf("not the farewell comes first:\n%s", &log)
+	}
 	at := 0
 	for _, part := range []string{
 		"farewell", "proxy server", "tunnels", "transfers", "swarm", "tracker server", "tracker",
 		"directory", "etcd", "catalogue", "admin socket server", "admin server", "data directory",
 	} {
-		i := strings.Index(log.String()[at:], `"msg":"stopped","part":"`+part+`"`)
+		i := strings.Index(log.String()[at:], stopped+part+`"`)
 		if i < 0 {
 			t.Fatalf("%s was not stopped in its turn:\n%s", part, &log)
 		}

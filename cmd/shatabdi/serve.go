@@ -142,7 +142,11 @@ func (d *daemon) wait(ctx context.Context) error {
 
 // stop tears everything down, in bounded time.
 func (d *daemon) stop() {
-	d.parts.Store(nil)
+	// First of all another node takes the lead over, while this one still answers:
+	// what else was started late may take its time to stop.
+	if p := d.parts.Swap(nil); p != nil {
+		d.stack.push("farewell", func(ctx context.Context) error { return d.drain(ctx, p, true) })
+	}
 	d.notify(sd.SdNotifyStopping)
 	d.ready.drain(true)
 	ctx, cancel := context.WithTimeoutCause(context.Background(), d.current.Load().DrainTimeout, errors.New("drain timeout"))
