@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cluster"
 )
 
@@ -18,9 +19,11 @@ import (
 type members struct {
 	asking chan struct{} // room for one: who asks the directory; the others wait here
 	asked  time.Time     // when it last was; owned by who asks
+	listed time.Time     // when all nodes were; likewise
 
 	mu    sync.Mutex // guards the fields below; never held across I/O
 	ask   func(ctx context.Context, names []string) ([]bool, error)
+	list  func(ctx context.Context) ([]swarmcache.Node, error)
 	fresh []string        // names to be asked about
 	round int             // of asking
 	known map[string]bool // names of nodes
@@ -32,6 +35,8 @@ const (
 	// it, where each has an address of its own. strangersMax is about how many at a time.
 	strangersEvery = 100 * time.Millisecond
 	strangersMax   = 1000
+	// eldersEvery is how often the list of all nodes is read because of strangers.
+	eldersEvery = time.Minute
 	// membersWait bounds what a new peer waits for.
 	membersWait = 2 * time.Second
 	// membersLife is how long what was a node is taken for one.
@@ -40,11 +45,11 @@ const (
 
 func newMembers() *members { return &members{asking: make(chan struct{}, 1)} }
 
-// from says whom to ask.
-func (m *members) from(ask func(ctx context.Context, names []string) ([]bool, error)) {
+// from says whom to ask about names, and for all nodes.
+func (m *members) from(ask func(ctx context.Context, names []string) ([]bool, error), list func(context.Context) ([]swarmcache.Node, error)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.ask = ask
+	m.ask, m.list = ask, list
 }
 
 // has reports whether a peer is a node. Who is new may have registered a moment
@@ -61,6 +66,9 @@ func (m *members) has(from netip.Addr, id [20]byte) bool {
 		time.Sleep(time.Until(m.asked.Add(strangersEvery)))
 		m.asked = time.Now()
 		m.refresh()
+	}
+	if !m.knows(names) && time.Since(m.listed) >= eldersEvery {
+		m.meetElders()
 	}
 	return m.knows(names)
 }
@@ -111,16 +119,49 @@ func (m *members) refresh() {
 	if err != nil {
 		return
 	}
+	var nodes []string
+	for i, n := range names {
+		if are[i] {
+			nodes = append(nodes, n)
+		}
+	}
+	m.learn(nodes)
+}
+
+// learn notes names of nodes, and forgets those from long ago.
+func (m *members) learn(names []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil || time.Since(m.since) > membersLife {
 		m.known, m.since = map[string]bool{}, time.Now()
 	}
-	for i, n := range names {
-		if are[i] {
-			m.known[n] = true
-		}
+	for _, n := range names {
+		m.known[n] = true
 	}
+}
+
+// meetElders gets to know the nodes of a build that does not register names: while a
+// cluster is upgraded node by node they are no strangers. For a cluster of one build it
+// is a read a minute, and that only when strangers come.
+func (m *members) meetElders() {
+	m.mu.Lock()
+	list := m.list
+	m.mu.Unlock()
+	if list == nil {
+		return // the daemon is starting
+	}
+	m.listed = time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), membersWait)
+	defer cancel()
+	nodes, err := list(ctx)
+	if err != nil {
+		return
+	}
+	var names []string
+	for _, n := range nodes {
+		names = append(names, cluster.PeerNames(n)...)
+	}
+	m.learn(names)
 }
 
 // within returns a test for addresses of networks; nil: there are none.

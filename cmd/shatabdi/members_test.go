@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"shatabdi/swarmcache"
 )
 
 func TestMembersAreKnownByAddressOrName(t *testing.T) {
@@ -28,7 +30,7 @@ func TestMembersAreKnownByAddressOrName(t *testing.T) {
 				are = append(are, slices.Contains(nodes, n))
 			}
 			return are, away
-		})
+		}, func(context.Context) ([]swarmcache.Node, error) { return nil, away })
 		for range 3 {
 			if !m.has(here, other) || !m.has(elsewhere, id) {
 				t.Error("a member was refused")
@@ -66,6 +68,31 @@ func TestMembersAreKnownByAddressOrName(t *testing.T) {
 		away = nil
 		if m.has(elsewhere, [20]byte{9}) || m.has(here, [20]byte{9}) {
 			t.Error("what was a node long ago counts")
+		}
+	})
+}
+
+// Nodes of a build that registers no names are found in the list of all, which is read
+// once a minute, and only when strangers come.
+func TestElderNodesAreMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		elder := swarmcache.Node{PeerID: "0102", Peers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:42069")}}
+		var nodes []swarmcache.Node
+		lists, away := 0, errors.New("away") // for a name, not for the list
+		m := newMembers()
+		m.from(func(_ context.Context, names []string) ([]bool, error) { return make([]bool, len(names)), away },
+			func(context.Context) ([]swarmcache.Node, error) { lists++; return nodes, nil })
+		if m.has(elder.Peers[0].Addr(), [20]byte{}) {
+			t.Error("a stranger is a member")
+		}
+		nodes, away = []swarmcache.Node{elder}, nil
+		for range 100 {
+			go m.has(netip.MustParseAddr("192.0.2.1"), [20]byte{})
+		}
+		time.Sleep(eldersEvery)
+		synctest.Wait()
+		if !m.has(elder.Peers[0].Addr(), [20]byte{}) || m.has(netip.MustParseAddr("192.0.2.1"), [20]byte{}) || lists != 2 {
+			t.Errorf("not the elder alone is a member, after %d lists", lists)
 		}
 	})
 }

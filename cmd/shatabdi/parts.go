@@ -198,7 +198,7 @@ func (d *daemon) joinCluster(p *parts, endpoints []string, at netip.AddrPort) (e
 	if err != nil {
 		return err
 	}
-	p.members.from(p.cluster.ArePeers)
+	p.members.from(p.cluster.ArePeers, p.cluster.Nodes)
 	d.run("directory", p.cluster.Run)
 	d.run("clock", p.clock.Run)
 	d.run("directory readiness", p.watchDirectory(d.ready, d.patience))

@@ -14,8 +14,8 @@ import (
 // hexadecimal digits, is another one.
 func PeerName(a netip.Addr) string { return a.Unmap().WithZone("").String() }
 
-// peerNames are what a node's record says of its peer.
-func peerNames(n swarmcache.Node) (l []string) {
+// PeerNames are what a node's record says of its peer.
+func PeerNames(n swarmcache.Node) (l []string) {
 	for _, p := range n.Peers {
 		l = append(l, PeerName(p.Addr()))
 	}

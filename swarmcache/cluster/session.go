@@ -102,7 +102,7 @@ func (c *Cluster) register(ctx context.Context, client *clientv3.Client, id clie
 	self, rev := c.self, c.recorded
 	c.mu.Unlock()
 	tell := []clientv3.Op{clientv3.OpPut(c.keys.node(self.ID), encode(self), clientv3.WithLease(id))}
-	for _, name := range peerNames(self) {
+	for _, name := range PeerNames(self) {
 		tell = append(tell, clientv3.OpPut(c.keys.peers(name)+string(self.ID), "", clientv3.WithLease(id)))
 	}
 	t, err := client.Txn(ctx).
