@@ -75,6 +75,12 @@ type Outcome struct {
 	Err      error
 }
 
+// mostAgain is how often a scenario is played again for want of time, and slowAnswer an
+// answer that shows it: a node takes what its directory hears later for outdated.
+const mostAgain = 10
+
+var slowAnswer = time.Second
+
 // parallel is how many scenarios run at once: most of their time they wait.
 const parallel = 12
 
@@ -93,15 +99,18 @@ func Run(proxies []string, scenarios []Scenario) ([]Outcome, error) {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			out[i] = Outcome{&scenarios[i], play(o, proxies, fmt.Sprintf("s%d", i), &scenarios[i])}
+			_, err := play(o, proxies, fmt.Sprintf("s%d", i), &scenarios[i])
+			out[i] = Outcome{&scenarios[i], err}
 		})
 	}
 	wg.Wait()
 	for i := range out {
 		// Where a computer has other work a cache may lose patience, and go to the
-		// origin. Alone it has time; what is wrong stays wrong.
-		if err := out[i].Err; err != nil && out[i].Lacks() {
-			out[i].Err = play(o, proxies, fmt.Sprintf("again%d", i), &scenarios[i])
+		// origin. Alone it has time, and else it is seen that it had not; what is wrong
+		// stays wrong.
+		slow := true
+		for n := 0; n < mostAgain && slow && out[i].Err != nil && out[i].Lacks(); n++ {
+			slow, out[i].Err = play(o, proxies, fmt.Sprintf("again%d-%d", i, n), &scenarios[i])
 		}
 	}
 	return out, nil
@@ -113,25 +122,27 @@ func (o *Outcome) Lacks() bool { return o.Scenario.May || errors.Is(o.Err, errLa
 
 var errLack = errors.New("the origin was asked")
 
-// play plays one scenario under its own path of the origin.
-func play(o *origin, proxies []string, id string, s *Scenario) error {
+// play plays one scenario under its own path of the origin. It is slow if an answer was.
+func play(o *origin, proxies []string, id string, s *Scenario) (slow bool, err error) {
 	stage := o.stage(id)
 	last := ""
 	for i := range s.Steps {
 		st := &s.Steps[i]
 		time.Sleep(st.Wait)
 		for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+			sent := time.Now()
 			asked, err := st.play(stage, proxies[i%len(proxies)], i, &last)
+			slow = slow || time.Since(sent) >= slowAnswer
 			if err == nil {
 				break
 			}
 			other := len(proxies) > 1 || i > 0 && s.Steps[i-1].Behind // somebody else learns it first
 			if !st.Soon || !other || time.Since(begun) > patience {
-				return fmt.Errorf("request %d: %w%s", i+1, err, asked)
+				return slow, fmt.Errorf("request %d: %w%s", i+1, err, asked)
 			}
 		}
 	}
-	return nil
+	return slow, nil
 }
 
 // play asks, and compares. last is the body that was the origin's last.
