@@ -102,14 +102,14 @@ func (c *Cache) absentee(key policy.Key, id ObjectID) (a absentee, away bool) {
 // Away returns the record of an object that is on a volume that is missing: nothing of it
 // is here now. Otherwise it returns ErrNotFound.
 func (c *Cache) Away(id ObjectID) (Record, error) {
-	r, err := c.cfg.Index.Get(id)
+	r, err := c.cfg.Index.Summary(id)
 	if err != nil {
 		return Record{}, err
 	}
 	if _, away := c.absentee(r.Version.Key, id); !away {
 		return Record{}, ErrNotFound
 	}
-	r.Hashes, r.Pieces, r.Complete = nil, nil, false
+	r.Pieces, r.Complete = nil, false
 	return r, nil
 }
 
@@ -153,7 +153,7 @@ func (c *Cache) changeAway(a absentee, f func() error) (was bool, err error) {
 
 // amendAway changes the record of the absentee of that id, if there is one.
 func (c *Cache) amendAway(id ObjectID, change func(*Record)) (was bool, err error) {
-	rec, err := c.cfg.Index.Get(id)
+	rec, err := c.cfg.Index.Summary(id)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -165,7 +165,7 @@ func (c *Cache) amendAway(id ObjectID, change func(*Record)) (was bool, err erro
 		return false, nil
 	}
 	return c.changeAway(a, func() error {
-		rec, err := c.cfg.Index.Get(id)
+		rec, err := c.cfg.Index.Summary(id)
 		if err != nil {
 			return err
 		}
@@ -209,7 +209,7 @@ func (o *object) putOver(a absentee, r Record) error {
 	}
 	c := o.c
 	was, err := c.changeAway(a, func() error {
-		old, err := c.cfg.Index.Get(a.id)
+		old, err := c.cfg.Index.Summary(a.id)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
@@ -238,7 +238,7 @@ func (o *object) putOver(a absentee, r Record) error {
 // catalogue speaks of another body, which is away. It needs selecting.
 func (c *Cache) unrecord(id ObjectID, e *entry) error {
 	if _, away := c.absentee(e.key, id); away {
-		if rec, err := c.cfg.Index.Get(id); err != nil || rec.Volume != e.volume.ID {
+		if rec, err := c.cfg.Index.Summary(id); err != nil || rec.Volume != e.volume.ID {
 			return err
 		}
 	}

@@ -411,7 +411,7 @@ func (c *Cache) look(id ObjectID) (*object, error) {
 	}
 	c.files.Lock()
 	defer c.files.Unlock()
-	rec, err := c.recorded(id)
+	rec, err := c.recorded(c.cfg.Index.Get, id)
 	if err != nil {
 		return nil, err
 	}
@@ -444,7 +444,7 @@ func (c *Cache) admitOnce(v Version) (_ *object, unwell bool, _ error) {
 	c.untilGone(v.ID) // its file has the same name
 	rec, known := Record{Version: v, Added: c.now().Unix()}, false
 	if c.has(v.ID) {
-		if r, err := c.recorded(v.ID); err == nil && !c.isAway(&r) {
+		if r, err := c.recorded(c.cfg.Index.Get, v.ID); err == nil && !c.isAway(&r) {
 			rec, known = r, true
 		}
 		if !v.InfoHash.IsZero() {

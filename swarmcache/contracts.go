@@ -86,6 +86,8 @@ type Index interface {
 	Put(Record) error
 	// Get returns the record of id, or ErrNotFound.
 	Get(id ObjectID) (Record, error)
+	// Summary is Get without the Hashes, which are most of the catalogue's bytes.
+	Summary(id ObjectID) (Record, error)
 	// Current returns the id that key selects on this node, or ErrNotFound.
 	Current(key policy.Key) (ObjectID, error)
 	// SetCurrent makes id what key selects; an empty id forgets the key.

@@ -1,6 +1,7 @@
 package swarmcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,7 +121,7 @@ func keptOf(v Version, n int) Kept {
 // repin tells the cluster that an object was pinned here, or is not any more. Where
 // others have it pinned as well they say so again within keepEvery.
 func (c *Cache) repin(id ObjectID) {
-	rec, err := c.cfg.Index.Get(id) // whether that is here or away
+	rec, err := c.cfg.Index.Summary(id) // whether that is here or away
 	if err != nil || !rec.Complete || c.cfg.Keeper == nil || rec.Version.InfoHash.IsZero() {
 		return
 	}
@@ -166,27 +167,22 @@ func (c *Cache) keepKnown() {
 
 func (c *Cache) keepAll(ctx context.Context) error {
 	var mine []Kept
-	var after ObjectID
-	for {
-		page, err := c.List(after, 1000)
-		if err != nil {
-			return err
+	err := c.cfg.Index.Each(func(r Record) bool {
+		n := c.wanted(r.Version, r.Pinned)
+		c.mu.Lock()
+		e := c.entries[r.Version.ID]
+		here := e != nil && e.volume.ID == r.Volume
+		if here {
+			e.wanted = n
 		}
-		for _, r := range page {
-			after = r.Version.ID
-			n := c.wanted(r.Version, r.Pinned)
-			c.mu.Lock()
-			if e := c.entries[after]; e != nil {
-				e.wanted = n
-			}
-			c.mu.Unlock()
-			if n > 0 && r.Complete && !r.Version.InfoHash.IsZero() {
-				mine = append(mine, keptOf(r.Version, n))
-			}
+		c.mu.Unlock()
+		if here && n > 0 && r.Complete && !r.Version.InfoHash.IsZero() {
+			mine = append(mine, keptOf(r.Version, n))
 		}
-		if len(page) < 1000 {
-			break
-		}
+		return ctx.Err() == nil
+	})
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return err
 	}
 	if len(mine) == 0 {
 		return nil

@@ -53,11 +53,10 @@ func (c *Cache) List(after ObjectID, n int) ([]Record, error) {
 // Record returns what the catalogue knows of an object, without its hashes, or
 // ErrNotFound. It does not count as a use.
 func (c *Cache) Record(id ObjectID) (Record, error) {
-	r, err := c.recorded(id)
+	r, err := c.recorded(c.cfg.Index.Summary, id)
 	if err != nil {
 		return Record{}, err
 	}
-	r.Hashes = nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[id]

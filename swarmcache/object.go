@@ -233,7 +233,7 @@ func (o *object) told() {
 func (o *object) setUntold(untold bool) error {
 	o.recording.Lock()
 	defer o.recording.Unlock()
-	rec, err := o.c.cfg.Index.Get(o.file.version.ID)
+	rec, err := o.c.cfg.Index.Summary(o.file.version.ID)
 	if errors.Is(err, ErrNotFound) || err == nil && (rec.Volume != o.volume || !rec.Complete || rec.Untold == untold) {
 		return nil
 	}
@@ -282,7 +282,7 @@ func (o *object) rewriteLocked() error {
 	if !o.recorded || o.file.Condemned() {
 		return nil // it will be entered with them, or has gone
 	}
-	rec, err := o.c.cfg.Index.Get(o.file.version.ID)
+	rec, err := o.c.cfg.Index.Summary(o.file.version.ID)
 	if err != nil || rec.Volume != o.volume {
 		return err
 	}

@@ -101,7 +101,7 @@ func (c *Cache) expire(key policy.Key) (all []gone) {
 // expireAway marks absentees, in the catalogue: they are stale when they come back.
 func (c *Cache) expireAway(key policy.Key, which func(absentee) bool) (n int, err error) {
 	return c.changeAllAway(key, which, func(a absentee) error {
-		rec, err := c.cfg.Index.Get(a.id)
+		rec, err := c.cfg.Index.Summary(a.id)
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}

@@ -139,13 +139,13 @@ func (o *object) retire(piece int) error {
 	c, id := o.c, o.file.version.ID
 	o.recording.Lock()
 	o.writing.Lock()
-	rec, err := c.cfg.Index.Get(id)
+	rec, err := c.cfg.Index.Summary(id)
 	if err == nil && rec.Volume != o.volume {
 		err = ErrNotFound
 	}
 	if err == nil {
 		rec = rec.demoted([]int{piece})
-		rec.Suspect, rec.LastUsed, rec.Hashes = true, c.lastUsed(id), nil // those that stand stay
+		rec.Suspect, rec.LastUsed = true, c.lastUsed(id)
 		err = c.cfg.Index.Put(rec)
 	}
 	if err == nil {

@@ -37,6 +37,7 @@ Object i is what URL/i.iso selects. The directory hears of those from 0 on that
 	cmd.Flags().IntVar(&s.objects, "objects", 10_000, "how many")
 	cmd.Flags().Int64Var(&s.size, "size", 64<<20, "`BYTES` of each")
 	cmd.Flags().StringVar(&s.url, "url", "http://origin.test", "`URL` that they are under")
+	cmd.Flags().StringVar(&s.tag, "etag", "0", "entity `TAG` of each, as the origin has it, which is asked about what the directory hears of late")
 	cmd.Flags().IntVar(&s.told, "told", 1, "how many the directory is to know")
 	cmd.MarkFlagRequired("data-dir")
 	cmd.RunE = func(*cobra.Command, []string) (err error) {
@@ -56,7 +57,7 @@ Object i is what URL/i.iso selects. The directory hears of those from 0 on that
 }
 
 type stock struct {
-	dir, url      string
+	dir, url, tag string
 	objects, told int
 	size          int64
 }
@@ -81,11 +82,11 @@ func (s stock) put(x *index.Index, i int, hashes []byte) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now, tag := time.Now(), strconv.Quote(s.tag)
 	v := swarmcache.Version{
-		Key: policy.KeyOf(u, policy.KeyRule{}), URL: u.String(), Validator: `"0"`, Length: s.size, PieceLen: layout.PieceLenFor(s.size),
+		Key: policy.KeyOf(u, policy.KeyRule{}), URL: u.String(), Validator: tag, Length: s.size, PieceLen: layout.PieceLenFor(s.size),
 		Stored: policy.Stored{Status: http.StatusOK, RequestTime: now, ResponseTime: now, Header: http.Header{
-			"Etag": {`"0"`}, "Date": {now.UTC().Format(http.TimeFormat)}, "Cache-Control": {"public, max-age=31536000"},
+			"Etag": {tag}, "Date": {now.UTC().Format(http.TimeFormat)}, "Cache-Control": {"public, max-age=31536000"},
 			"Content-Length": {strconv.FormatInt(s.size, 10)},
 		}},
 	}

@@ -30,7 +30,8 @@ func rssIdle(l *lab.Lab, quick bool, add func(row)) {
 }
 
 // idle10k: a node that holds 10,000 objects nobody wants, one that holds
-// nothing, and one that then asks the first for an object. There is no origin.
+// nothing, and one that then asks the first for an object. The directory hears of
+// that late, so the origin has to confirm it, and sends nothing.
 func idle10k(l *lab.Lab, quick bool, add func(row)) {
 	objects, settle := 10_000, 30*time.Second
 	if quick {
@@ -39,7 +40,10 @@ func idle10k(l *lab.Lab, quick bool, add func(row)) {
 	const size = 100 * mib // in all 1 TB, sparse
 	etcd := l.Machine("etcd", 0).Etcd().URL
 	full, empty := l.Machine("full", 0), l.Machine("empty", 0)
-	full.Run(l.Binary(), "stock", "--data-dir", filepath.Join(full.Dir, "data"), "--objects", fmt.Sprint(objects), "--size", fmt.Sprint(size))
+	origin := l.Machine("origin", 0).Origin()
+	path := fmt.Sprintf("/size=%d/seed=0", size)
+	full.Run(l.Binary(), "stock", "--data-dir", filepath.Join(full.Dir, "data"), "--objects", fmt.Sprint(objects), "--size", fmt.Sprint(size),
+		"--url", origin.URL+path, "--etag", fmt.Sprintf("0-%d", size)) // as this origin calls it
 	start := func(m *lab.Machine) (*lab.Node, time.Duration) {
 		began := time.Now()
 		return m.Shatabdi("--etcd-endpoints", etcd), time.Since(began)
@@ -56,10 +60,10 @@ func idle10k(l *lab.Lab, quick bool, add func(row)) {
 	noneRSS, _ := none.RSS()
 	manyRSS, _ := many.RSS()
 
-	c := l.Machine("client", 0).Shatabdi("--etcd-endpoints", etcd).Curl("http://origin.test/0.iso")
+	c := l.Machine("client", 0).Shatabdi("--etcd-endpoints", etcd).Curl(origin.URL + path + "/0.iso")
 	fetch(c)
-	if c.Err != nil || c.Bytes != size {
-		l.Errorf("the object that woke: %d bytes, %v %s", c.Bytes, c.Err, c.Stderr())
+	if sent := origin.Stats(path + "/0.iso"); c.Err != nil || c.Bytes != size || sent.Bytes > 0 {
+		l.Errorf("the object that woke: %d bytes, %d of them from the origin, %v %s", c.Bytes, sent.Bytes, c.Err, c.Stderr())
 	}
 	r := row{System: shatabdi, N: objects, F: size, Time: fullReady, FirstByte: c.FirstByte, RSS: manyRSS,
 		Note: fmt.Sprintf("time: until ready; an empty node: %v, %s; CPU in %v: %v, empty %v; first byte: at another node, after a handshake woke the object",

@@ -78,6 +78,13 @@ func (x *Index) Get(id swarmcache.ObjectID) (r swarmcache.Record, err error) {
 	return r, err
 }
 
+// Summary is Get without the Hashes.
+func (x *Index) Summary(id swarmcache.ObjectID) (swarmcache.Record, error) {
+	r, err := x.Get(id)
+	r.Hashes = nil
+	return r, err
+}
+
 // Current returns the id that key selects.
 func (x *Index) Current(key policy.Key) (id swarmcache.ObjectID, err error) {
 	err = x.read(func() (ok bool) {

@@ -97,6 +97,8 @@ func NewRecord(n, pieces int) swarmcache.Record {
 func testAbsent(t *testing.T, x swarmcache.Index) {
 	_, err := x.Get("0123")
 	wantIs(t, "Get", err, swarmcache.ErrNotFound)
+	_, err = x.Summary("0123")
+	wantIs(t, "Summary", err, swarmcache.ErrNotFound)
 	_, err = x.Current("http://a/")
 	wantIs(t, "Current", err, swarmcache.ErrNotFound)
 	_, err = x.Setting("node-id")
@@ -432,6 +434,9 @@ func wantRecord(t failer, x swarmcache.Index, want swarmcache.Record) {
 	if !bytes.Equal(got.Hashes, want.Hashes) {
 		t.Errorf("hashes of %s: %d bytes (SHA-256 %.4x), want %d (%.4x)", want.Version.ID,
 			len(got.Hashes), sha256.Sum256(got.Hashes), len(want.Hashes), sha256.Sum256(want.Hashes))
+	}
+	if got, err := x.Summary(want.Version.ID); err != nil || len(got.Hashes) > 0 || !sameButHashes(got, want) {
+		t.Errorf("Summary = %+v, %v\nwant %+v without the hashes", got, err, want)
 	}
 }
 

@@ -2,7 +2,7 @@
 // only package that knows badger; swarmcache says what an index must do.
 //
 // Every write is one transaction, flushed to the disk before its method returns.
-// The catalogue is small: about 2 KiB an object, and the piece hashes beside it,
+// The catalogue is small: about 1 KiB an object, and the piece hashes beside it,
 // which only Get reads.
 package index
 
@@ -85,8 +85,24 @@ func (x *Index) Put(r swarmcache.Record) error {
 // Get returns the record of id with its hashes. ErrDamaged: something stands
 // there that cannot be read.
 func (x *Index) Get(id swarmcache.ObjectID) (swarmcache.Record, error) {
-	var r swarmcache.Record
-	err := x.view("get record "+string(id), func(txn *badger.Txn) error {
+	return x.get(id, func(txn *badger.Txn, r *swarmcache.Record) (err error) {
+		r.Hashes, err = get(txn, hashesKey(id))
+		if errors.Is(err, swarmcache.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+}
+
+// Summary is Get without the hashes: what reads those of many objects has the kernel
+// keep all of the value log in memory.
+func (x *Index) Summary(id swarmcache.ObjectID) (swarmcache.Record, error) {
+	return x.get(id, func(*badger.Txn, *swarmcache.Record) error { return nil })
+}
+
+// get returns the record of id with what more reads into it.
+func (x *Index) get(id swarmcache.ObjectID, more func(*badger.Txn, *swarmcache.Record) error) (r swarmcache.Record, err error) {
+	err = x.view("get record "+string(id), func(txn *badger.Txn) error {
 		value, err := get(txn, recordKey(id))
 		if err != nil {
 			return err
@@ -94,11 +110,7 @@ func (x *Index) Get(id swarmcache.ObjectID) (swarmcache.Record, error) {
 		if r, err = decode(id, value); err != nil {
 			return err
 		}
-		r.Hashes, err = get(txn, hashesKey(id))
-		if errors.Is(err, swarmcache.ErrNotFound) {
-			return nil
-		}
-		return err
+		return more(txn, &r)
 	})
 	if err != nil {
 		return swarmcache.Record{}, err
