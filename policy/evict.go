@@ -54,6 +54,9 @@ func NewEviction[K comparable](capacity int64) *Eviction[K] {
 	return &Eviction[K]{capacity: capacity, places: map[K]*list.Element{}, ghosts: map[K]*list.Element{}}
 }
 
+// Resize makes it the choice for a store of that many bytes.
+func (e *Eviction[K]) Resize(capacity int64) { e.capacity = capacity }
+
 // Add takes in what was stored.
 func (e *Eviction[K]) Add(k K, size int64) {
 	e.Remove(k)

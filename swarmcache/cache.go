@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	mrand "math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,10 @@ type Config struct {
 
 	// Size bounds the bytes of the objects in Dir; 0: no bound but the disk's.
 	Size int64
+	// MinFree is how many bytes of the disk of Dir are left to others, as is looked
+	// each OthersEvery, by default 3 s; 0: all that are there may be taken.
+	MinFree     int64
+	OthersEvery time.Duration
 	// Volumes are where objects may be besides, as OpenVolumes returns them.
 	Volumes []Volume
 	// MaxTransfers is how many objects may be coming in at a time; 0: no bound.
@@ -162,7 +167,7 @@ func Open(cfg Config) (*Cache, error) {
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.budget = newBudget(c.ctx, c.goWork, cfg.Directory, cmp.Or(cfg.HostStreams, 16), cmp.Or(cfg.ClusterHostStreams, 64), cfg.Now, cfg.Registerer)
-	for _, v := range append([]Volume{{Dir: cfg.Dir, Objects: cfg.Dir, Size: cfg.Size}}, cfg.Volumes...) {
+	for _, v := range append([]Volume{{Dir: cfg.Dir, Objects: cfg.Dir, Size: cfg.Size, MinFree: cfg.MinFree}}, cfg.Volumes...) {
 		c.volumes = append(c.volumes, c.newVolume(v))
 	}
 	c.evict = policy.NewEviction[ObjectID](c.limitLocked())
@@ -181,6 +186,7 @@ func Open(cfg Config) (*Cache, error) {
 	if err := c.distrust(c.obeyed.Era); err != nil {
 		return nil, err
 	}
+	c.lookAtOthers()
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(cacheCollector{c})
 	}
@@ -205,6 +211,9 @@ func Open(cfg Config) (*Cache, error) {
 	}
 	if cfg.Inactive > 0 {
 		c.goWork(c.watchInactive)
+	}
+	if slices.ContainsFunc(c.volumes, func(v *volume) bool { return v.MinFree > 0 }) {
+		c.goWork(c.watchOthers)
 	}
 	return c, nil
 }
@@ -531,6 +540,9 @@ func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, erro
 		if c.objects[v.ID] == o {
 			if !o.recorded && c.isAwayLocked(v) { // another body is, and nobody would find this one
 				_, away = c.leaveLocked(v.ID)
+			}
+			if e := c.entries[v.ID]; e != nil {
+				e.lacks = o.lacks()
 			}
 			delete(c.objects, v.ID)
 		}

@@ -165,3 +165,18 @@ func Flush(f *File) error {
 func Condemn(o *Object) { o.o.condemn() }
 
 func CountNow(c *Cache, ctx context.Context) error { return c.countNow(ctx) }
+
+// OthersLeft has a volume, the home being 0, have so many bytes left on its disk, once
+// what was leaving before has gone.
+func OthersLeft(c *Cache, i int, n int64) {
+	c.mu.Lock()
+	var all []*leaving
+	for _, l := range c.leaving {
+		all = append(all, l)
+	}
+	c.mu.Unlock()
+	for _, l := range all {
+		l.wait()
+	}
+	c.makeWay(c.volumes[i], n)
+}

@@ -19,6 +19,7 @@ type volume struct {
 	files Files                     // that see how its disk does
 	avail func() (n int64, ok bool) // bytes that its disk has left; false: who knows
 
+	limit       int64 // as Cache.mu guards: Size, or less where others need the disk; 0: no bound
 	used, going int64 // as Cache.mu guards: bytes reserved, and those that are leaving
 	lost        error // as Cache.mu guards: why it is not there; nil: it is
 
@@ -36,7 +37,7 @@ const (
 )
 
 func (c *Cache) newVolume(v Volume) *volume {
-	w := &volume{Volume: v, lost: v.Missing}
+	w := &volume{Volume: v, limit: v.Size, lost: v.Missing}
 	w.avail = w.left
 	w.files = seeing{c.cfg.Files, c, w}
 	return w
@@ -142,23 +143,23 @@ func (v *volume) how() (rank int, why error) {
 
 // freeLocked is how many bytes more it may have.
 func (v *volume) freeLocked() int64 {
-	if v.Size <= 0 {
+	if v.limit <= 0 {
 		return math.MaxInt64/2 - v.used
 	}
-	return v.Size - v.used
+	return v.limit - v.used
 }
 
-// holds reports whether an object of n bytes could ever be there.
-func (v *volume) holds(n int64) bool { return v.Size <= 0 || n <= v.Size }
+// holdsLocked reports whether an object of n bytes could be there, if all others went.
+func (v *volume) holdsLocked(n int64) bool { return v.limit <= 0 || n <= v.limit }
 
 // limitLocked is how many bytes all objects may take; 0: no bound.
 func (c *Cache) limitLocked() (n int64) {
 	for _, v := range c.volumes {
-		if v.lost == nil && v.Size <= 0 {
+		if v.lost == nil && v.limit <= 0 {
 			return 0
 		}
 		if v.lost == nil {
-			n += v.Size
+			n += v.limit
 		}
 	}
 	return n
@@ -213,17 +214,7 @@ func (c *Cache) roomLocked(n int64, on, not *volume) (v *volume, victims []Objec
 // victimsLocked picks what must go for n more bytes on one of those volumes; nil: it
 // would not suffice on any.
 func (c *Cache) victimsLocked(n int64, all []*volume) (v *volume, victims []ObjectID) {
-	room, idle := map[*volume]int64{}, map[ObjectID]bool{}
-	for _, v := range all {
-		room[v] = v.freeLocked()
-	}
-	for id, e := range c.entries {
-		// An idle torrent may have the file open: it leaves when the object goes.
-		if o := c.objects[id]; !e.pinned && (o == nil || o.users.Load() == 0) && slices.Contains(all, e.volume) {
-			idle[id] = true
-			room[e.volume] += e.size
-		}
-	}
+	idle, room := c.idleLocked(all)
 	now := time.Now()
 	may := func(id ObjectID, turn int) bool {
 		e := c.entries[id]
@@ -264,6 +255,23 @@ func (c *Cache) victimsLocked(n int64, all []*volume) (v *volume, victims []Obje
 		}
 	}
 	return nil, nil
+}
+
+// idleLocked are the objects on those volumes that may go, and what room there would be
+// without them.
+func (c *Cache) idleLocked(all []*volume) (idle map[ObjectID]bool, room map[*volume]int64) {
+	idle, room = map[ObjectID]bool{}, map[*volume]int64{}
+	for _, v := range all {
+		room[v] = v.freeLocked()
+	}
+	for id, e := range c.entries {
+		// An idle torrent may have the file open: it leaves when the object goes.
+		if o := c.objects[id]; !e.pinned && (o == nil || o.users.Load() == 0) && slices.Contains(all, e.volume) {
+			idle[id] = true
+			room[e.volume] += e.size
+		}
+	}
+	return idle, room
 }
 
 // volumeOf is where an object is; nil: it is not here.
@@ -365,7 +373,7 @@ func (c *Cache) Volumes() []VolumeState {
 	}
 	all := make([]VolumeState, len(c.volumes))
 	for i, v := range c.volumes {
-		all[i] = VolumeState{Dir: v.Dir, Bytes: v.used, Objects: count[v], Limit: v.Size, State: VolumeWell}
+		all[i] = VolumeState{Dir: v.Dir, Bytes: v.used, Objects: count[v], Limit: v.limit, State: VolumeWell}
 		rank, why := v.how()
 		switch s := &all[i]; {
 		case v.lost != nil:

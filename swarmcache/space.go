@@ -31,6 +31,7 @@ type entry struct {
 	seen     int       // copies that there were of late, this one included; 0: not known
 	spare    time.Time // until then no other node lets its copy go because this one is here
 	heat     heat
+	lacks    int64 // bytes that are not on the disk, while it is incomplete and its file not open
 }
 
 // load fills the entries from the catalogue, and makes files and records agree:
@@ -71,6 +72,8 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 		}
 		if r.Complete {
 			c.entries[v.ID].verified = max(r.Verified, r.Added)
+		} else {
+			c.entries[v.ID].lacks = r.lacks()
 		}
 		if r.Complete && r.Untold {
 			untold = append(untold, v.ID)
@@ -185,12 +188,12 @@ func (c *Cache) lastUsed(id ObjectID) int64 {
 	return c.now().Unix()
 }
 
-// fits reports ErrNoSpace for an object that could never be kept.
+// fits reports ErrNoSpace for an object that could not be kept if all others went.
 func (c *Cache) fits(n int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, v := range c.volumes {
-		if v.lost == nil && v.holds(n) {
+		if v.lost == nil && v.holdsLocked(n) {
 			return nil
 		}
 	}
@@ -217,7 +220,7 @@ func (c *Cache) reserve(v Version, on *volume, had int64) error {
 	}
 	at, away, err := c.makeRoomLocked(v.Length-had, on, c.unsureLocked(v.Key, v.ID))
 	if err == nil {
-		c.entries[v.ID] = &entry{key: v.Key, volume: at, size: v.Length, lastUsed: c.now().UnixNano(), asked: c.round}
+		c.entries[v.ID] = &entry{key: v.Key, volume: at, size: v.Length, lastUsed: c.now().UnixNano(), asked: c.round, lacks: v.Length - had}
 		c.evict.Add(v.ID, v.Length)
 		at.used += v.Length - had
 	}
@@ -263,7 +266,7 @@ func (c *Cache) untilRoom() {
 		var l *leaving
 		c.mu.Lock()
 		for _, x := range c.leaving {
-			if v := x.volume; v != nil && v.Size > 0 && v.used+v.going > v.Size {
+			if v := x.volume; v != nil && v.limit > 0 && v.used+v.going > v.limit {
 				l = x
 				break
 			}

@@ -113,7 +113,9 @@ func (s *Spool) fits(n int64) error {
 	if s.at == nil {
 		return s.c.fits(n)
 	}
-	if !s.at.holds(n) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if !s.at.holdsLocked(n) {
 		return ErrNoSpace
 	}
 	return nil

@@ -23,6 +23,7 @@ type Volume struct {
 	Dir     string // as the operator named it
 	Objects string // directory, of the files
 	Size    int64  // bytes that objects may take there; 0: no bound
+	MinFree int64  // bytes that are left to others there
 	Missing error  // why it cannot be used; nil: it can
 }
 

@@ -236,17 +236,13 @@ func (d *daemon) startTracker(p *parts, l net.Listener) *tracker.Tracker {
 func (d *daemon) openCache(p *parts) error {
 	cfg, dir := d.cfg, d.cfg.DataDir
 	objects := filepath.Join(dir, "objects")
-	home, err := lookAt(dir, objects)
+	home, err := volumeOf(dir)
 	if err != nil {
 		return err
 	}
-	size := home.room(cfg.Cache)
 	volumes, err := d.openVolumes(p.index)
 	if err != nil {
 		return err
-	}
-	if largest(size, volumes) < int64(cfg.Cache.SwarmThreshold) {
-		d.log.Warn("there is no room for objects, all responses pass through", "data_dir", dir, "why", home.noRoom(cfg.Cache), "hint", roomHint)
 	}
 	if err := d.openSmall(p); err != nil {
 		return err
@@ -254,7 +250,7 @@ func (d *daemon) openCache(p *parts) error {
 	p.cache, err = swarmcache.Open(swarmcache.Config{
 		Dir: objects, Index: p.index, Directory: p.cluster, Swarm: p.swarm, Node: p.node,
 		Replicas: p.replicas, PinnedReplicas: cfg.Cache.Replicas, Keeper: p.cluster, Copies: p.swarm.Copies,
-		Size: size, Volumes: volumes, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
+		Size: home.quota(cfg.Cache), MinFree: cfg.Cache.MinFree.Of(home.total), Volumes: volumes, MaxTransfers: cfg.Cache.MaxTransfers, Priority: p.priority, Streams: cfg.Origin.Streams,
 		ScrubRate: int64(cfg.Scrub.Rate), ScrubEvery: cfg.Scrub.Every, Inactive: cfg.Cache.Inactive,
 		HostStreams: cfg.Origin.StreamsPerHost, ClusterHostStreams: cfg.Origin.ClusterStreamsPerHost,
 		Purged: p.small.Forget, Distrusted: p.small.ForgetAll, Events: d.events, Now: d.now,
@@ -265,7 +261,7 @@ func (d *daemon) openCache(p *parts) error {
 	}
 	d.stack.push("transfers", func(context.Context) error { return p.cache.Close() })
 	d.stack.push("uploads", p.finishUploads)
-	return nil
+	return d.warnOfNoRoom(p.cache.Volumes(), objects)
 }
 
 // priority is what the rules say of an object.

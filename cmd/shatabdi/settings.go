@@ -53,7 +53,7 @@ var settings = []setting{
 	{"peer.outside_clients", "outside-clients", "CIDR", "networks whose BitTorrent clients may load and seed objects that are not private; others than nodes are refused by default (repeatable)"},
 
 	{"cache.size", "cache-size", "SIZE", "disk for objects: bytes, or a percentage of the file system"},
-	{"cache.min_free", "cache-min-free", "SIZE", "disk that is left free for others when the daemon starts: bytes, or a percentage of the file system"},
+	{"cache.min_free", "cache-min-free", "SIZE", "disk that is left free for others, objects go where they need it: bytes, or a percentage of the file system"},
 	{"cache.volumes", "volume", "DIR[=SIZE]", "further directories for objects, each on a disk of its own; cache.size, if no SIZE is given, and cache.min_free count for each (repeatable)"},
 	{"cache.inactive", "", "DURATION", "how long an object stays that nobody uses, also where there is room; pins and copies that the cluster keeps do; 0s: for ever"},
 	{"cache.max_transfers", "", "N", "objects that come in at a time; a request that would begin another one is answered 503; 0: no limit"},

@@ -18,26 +18,36 @@ type volume struct {
 	ours             int64 // taken by objects
 }
 
-// lookAt measures the volume of dir, where objects are.
-func lookAt(dir, objects string) (volume, error) {
+// volumeOf measures the volume of dir, but not what objects take.
+func volumeOf(dir string) (v volume, err error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
-		return volume{}, fmt.Errorf("size of the volume of %s: %w", dir, err)
+		return v, fmt.Errorf("size of the volume of %s: %w", dir, err)
 	}
-	ours, err := taken(objects)
-	if err != nil {
-		return volume{}, fmt.Errorf("size of the objects: %w", err)
-	}
-	unit := st.Bsize
-	return volume{int64(st.Blocks) * unit, int64(st.Bavail) * unit, ours}, nil
+	v.total, v.available = int64(st.Blocks)*st.Bsize, int64(st.Bavail)*st.Bsize
+	return v, nil
 }
 
-// room is how many bytes objects may take: the configured share, and no more than
-// leaves min_free to others. It is found once, at the start: a volume that others
-// fill later is met by the disk's own "no space". It is never 0, which would mean
-// no bound: into one byte nothing fits.
+// lookAt measures the volume of dir, and the objects there.
+func lookAt(dir, objects string) (volume, error) {
+	v, err := volumeOf(dir)
+	if err != nil {
+		return v, err
+	}
+	if v.ours, err = taken(objects); err != nil {
+		return v, fmt.Errorf("size of the objects: %w", err)
+	}
+	return v, nil
+}
+
+// quota is how many bytes objects may take where others leave that much. It is never 0,
+// which would mean no bound: into one byte nothing fits.
+func (v volume) quota(c Cache) int64 { return max(1, c.Size.Of(v.total)) }
+
+// room is how many bytes objects may take now: the configured share, and no more than
+// leaves min_free to others. The cache sees to it that this holds from then on.
 func (v volume) room(c Cache) int64 {
-	return max(1, min(c.Size.Of(v.total), v.available+v.ours-c.MinFree.Of(v.total)))
+	return max(1, min(v.quota(c), v.available+v.ours-c.MinFree.Of(v.total)))
 }
 
 // noRoom says why objects may not take what one of them needs.
@@ -46,7 +56,7 @@ func (v volume) noRoom(c Cache) string {
 		size(v.available), size(min(v.available, c.MinFree.Of(v.total))), c.MinFree, size(v.room(c)), c.Size, size(int64(c.SwarmThreshold)))
 }
 
-const roomHint = "free some and start the daemon again, or lower cache.min_free (--cache-min-free), or raise cache.size"
+const roomHint = "free some, or lower cache.min_free (--cache-min-free), or raise cache.size"
 
 // taken is what the files under dir occupy; sparse ones are smaller than long.
 func taken(dir string) (n int64, err error) {
@@ -88,7 +98,7 @@ func (d *daemon) openVolumes(x swarmcache.Index) ([]swarmcache.Volume, error) {
 		if v.Missing == nil {
 			var disk volume
 			disk, v.Missing = lookAt(v.Dir, v.Objects)
-			v.Size = disk.room(cache)
+			v.Size, v.MinFree = disk.quota(cache), cache.MinFree.Of(disk.total)
 		}
 		if v.Missing != nil {
 			continue // the cache tells of it
@@ -110,12 +120,16 @@ func deviceOf(dir string) uint64 {
 	return uint64(st.Sys().(*syscall.Stat_t).Dev) // stat(2)
 }
 
-// largest is the most that objects may take on one volume.
-func largest(home int64, volumes []swarmcache.Volume) int64 {
+// warnOfNoRoom tells of a node that can keep no object on any of its volumes.
+func (d *daemon) warnOfNoRoom(volumes []swarmcache.VolumeState, objects string) error {
 	for _, v := range volumes {
-		if v.Missing == nil {
-			home = max(home, v.Size)
+		if v.State != swarmcache.VolumeMissing && v.Limit >= int64(d.cfg.Cache.SwarmThreshold) {
+			return nil
 		}
 	}
-	return home
+	home, err := lookAt(d.cfg.DataDir, objects)
+	if err == nil {
+		d.log.Warn("there is no room for objects, all responses pass through", "data_dir", d.cfg.DataDir, "why", home.noRoom(d.cfg.Cache), "hint", roomHint)
+	}
+	return err
 }
