@@ -177,9 +177,17 @@ func (n *resident) published(m memory) (validator string) {
 	return v.Validator
 }
 
+// purge returns once the node's own catalogue knows of it too: until it has heard from the
+// directory what it ordered, that alone does, and may lose it.
 func (n *resident) purge(m memory) {
 	_, err := n.Purge(n.r.t.Context(), policy.Key(m.name))
 	must(n.r.t, err)
+	eventually(n.r.t, func() (known bool) {
+		must(n.r.t, n.index.EachSetting("purges/", func(_ string, sheet []byte) {
+			known = known || bytes.Contains(sheet, []byte(`"`+m.name+`"`))
+		}))
+		return known
+	})
 }
 
 // Etcd loses what came after a copy of it, or all it had, while two nodes run and one
