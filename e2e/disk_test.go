@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,7 +57,8 @@ func TestKilledOnAFullDisk(t *testing.T) {
 	m := l.Machine("node", 0)
 	disk := m.SmallDisk("disk", 128*mib)
 	data := filepath.Join(disk, "data")
-	node := m.Shatabdi("--etcd-endpoints", etcd.URL, "--data-dir", data, "--cache-size", "1GiB", "--cache-min-free", "0", "--log-level", "warn")
+	node := m.Shatabdi("--etcd-endpoints", etcd.URL, "--data-dir", data, "--cache-size", "1GiB", "--cache-min-free", "0", "--log-level", "warn",
+		"--etcd-lease-ttl", "2s") // it is not ready again before its lease of before has ended: it led
 	node.DataDir = data
 	p := &crashPlay{Lab: l, origin: origin.URL, victim: node}
 	const slow = 10 // from there on objects come so
@@ -114,6 +116,53 @@ func TestKilledOnAFullDisk(t *testing.T) {
 	l.Until("what came then is kept", 10*time.Second, func() bool {
 		return slices.ContainsFunc(slices.Collect(maps.Values(p.complete())), func(url string) bool { return p.object(url).Seed == 5 })
 	})
+}
+
+// origin --- switch --- one node with a disk of 256 MiB, 64 MiB of them for others, who
+// take more: what was used least lately goes for them, and the node goes on caching.
+func TestOthersNeedTheDisk(t *testing.T) {
+	l := lab.New(t)
+	origin := l.Machine("origin", 0).NginxOrigin()
+	m := l.Machine("node", 0)
+	disk := m.SmallDisk("disk", 256*mib)
+	node := m.Shatabdi("--etcd-endpoints", l.Machine("etcd", 0).Etcd().URL, "--data-dir", filepath.Join(disk, "data"),
+		"--cache-size", "1GiB", "--cache-min-free", "64MiB")
+	get := func(seed uint64) {
+		o := content.Object{Seed: seed, Size: 24 * mib}
+		c := node.Curl(origin.Object(o))
+		lab.Together(c)
+		l.Check(o, c)
+	}
+	for seed := range uint64(4) {
+		get(seed)
+	}
+	l.Until("four objects are here", 10*time.Second, func() bool { return node.Metric("shatabdi_cache_objects") == 4 })
+	others := make([]byte, freeOn(l, disk)-32*mib)
+	if err := os.WriteFile(filepath.Join(disk, "others"), others, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.Until("others have their share", 20*time.Second, func() bool { return freeOn(l, disk) >= 64*mib })
+	if n := node.Metric("shatabdi_cache_objects"); n == 0 {
+		t.Error("all objects went for them")
+	}
+	get(5)
+	l.Until("what came then is kept", 10*time.Second, func() bool {
+		return strings.Contains(m.Run(l.Binary(), "ls", "-o", "json"), origin.Object(content.Object{Seed: 5, Size: 24 * mib}))
+	})
+	if n := node.Metric("shatabdi_objects_without_room_total"); n > 0 {
+		t.Errorf("%v responses are said not to be kept", n)
+	}
+	l.Until("others have their share still", 10*time.Second, func() bool { return freeOn(l, disk) >= 64*mib })
+}
+
+// freeOn is how many bytes a disk has left.
+func freeOn(l *lab.Lab, disk string) int64 {
+	l.Helper()
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(disk, &st); err != nil {
+		l.Fatalf("%v", err)
+	}
+	return int64(st.Bavail) * st.Bsize
 }
 
 // fillUp has others take what is left of a disk, to the last byte.
