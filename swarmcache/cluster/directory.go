@@ -217,7 +217,7 @@ func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(
 	})
 	switch {
 	case errors.As(err, &taken) && taken.Holder != "":
-		if err := c.untilDeleted(ctx, k, rev+1); err != nil {
+		if err := c.untilDeleted(ctx, k, rev); err != nil {
 			return nil, false, err
 		}
 		c.spread(ctx)
@@ -341,7 +341,7 @@ func standsUnder(k string, lease clientv3.LeaseID) []clientv3.Cmp {
 
 // untilDeleted waits until a key is gone or ctx is done, and returns nil; or
 // ErrUnavailable when etcd goes away, because then it may never tell.
-func (c *Cluster) untilDeleted(ctx context.Context, k string, from int64) error {
+func (c *Cluster) untilDeleted(ctx context.Context, k string, rev int64) error {
 	client := c.client.Load()
 	if client == nil {
 		return unavailable(errStopped)
@@ -352,7 +352,18 @@ func (c *Cluster) untilDeleted(ctx context.Context, k string, from int64) error 
 	defer cancel()
 	wg.Go(func() { c.cancelWhenAway(wctx, cancel) })
 	// Watch itself blocks until etcd has confirmed it.
-	r := <-client.Watch(wctx, k, clientv3.WithRev(from), clientv3.WithFilterPut())
+	ch := client.Watch(wctx, k, clientv3.WithFilterPut(), clientv3.WithCreatedNotify())
+	r := <-ch
+	if r.Created && r.Err() == nil {
+		gone := false
+		if r.Header.Revision > rev {
+			gone, _ = c.isGone(wctx, k, rev) // if etcd does not say, the watch may
+		}
+		if gone {
+			return nil
+		}
+		r = <-ch
+	}
 	if len(r.Events) > 0 || ctx.Err() != nil {
 		return nil
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
@@ -54,7 +55,7 @@ func (c *Cluster) follow(ctx context.Context, f follower) error {
 			if err := f.state(at.rev, at.kvs); err != nil {
 				return err
 			}
-			err = c.changes(ctx, at.lost, f, at.rev+1)
+			err = c.changes(ctx, f, at)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -88,8 +89,9 @@ func (c *Cluster) read(ctx context.Context, prefix string) (rev int64, kvs []*mv
 	}
 }
 
-// changes tells them until the thread is lost (nil) or a callback fails.
-func (c *Cluster) changes(ctx context.Context, lost <-chan struct{}, f follower, from int64) error {
+// changes tells what happens after a state that was told, until the thread is lost (nil)
+// or a callback fails.
+func (c *Cluster) changes(ctx context.Context, f follower, told snapshot) error {
 	client := c.client.Load()
 	if client == nil {
 		return nil
@@ -100,12 +102,13 @@ func (c *Cluster) changes(ctx context.Context, lost <-chan struct{}, f follower,
 	if f.part != nil {
 		first, until = f.part(ctx)
 	}
-	ch := client.Watch(ctx, first, clientv3.WithRange(clientv3.GetPrefixRangeEnd(f.prefix)), clientv3.WithRev(from))
+	ch := client.Watch(ctx, first, clientv3.WithRange(clientv3.GetPrefixRangeEnd(f.prefix)), clientv3.WithCreatedNotify())
+	rev := told.rev
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-lost:
+		case <-told.lost:
 			return nil
 		case <-until:
 			return nil
@@ -113,9 +116,23 @@ func (c *Cluster) changes(ctx context.Context, lost <-chan struct{}, f follower,
 			if !ok || r.Err() != nil {
 				return nil
 			}
-			c.m.watchEvents.Add(float64(len(r.Events)))
 			c.saw(r.Header)
-			if err := f.changed(r.Events); err != nil {
+			if r.Created && r.Header.Revision > rev {
+				var err error
+				switch rev, err = c.missed(ctx, f, first, told); {
+				case errors.Is(err, errLostThread):
+					return nil
+				case err != nil:
+					return err
+				}
+				told.kvs = nil
+			}
+			events := after(rev, r.Events)
+			c.m.watchEvents.Add(float64(len(events)))
+			if len(events) == 0 {
+				continue
+			}
+			if err := f.changed(events); err != nil {
 				return err
 			}
 		}

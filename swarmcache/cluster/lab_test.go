@@ -53,7 +53,7 @@ var prefixes atomic.Int64
 func prefix() string { return fmt.Sprintf("/test/%d/", prefixes.Add(1)) }
 
 // raw is etcd without our door.
-func raw(t *testing.T, s *embedded.Server) *clientv3.Client {
+func raw(t testing.TB, s *embedded.Server) *clientv3.Client {
 	t.Helper()
 	c, err := clientv3.New(clientv3.Config{Endpoints: s.Endpoints(), Logger: zap.NewNop()})
 	noErr(t, err)
@@ -68,7 +68,7 @@ type member struct {
 }
 
 // run opens and runs a member; the test waits for what it needs.
-func run(t *testing.T, cfg cluster.Config, tune ...func(*cluster.Cluster)) *member {
+func run(t testing.TB, cfg cluster.Config, tune ...func(*cluster.Cluster)) *member {
 	t.Helper()
 	c, err := cluster.Open(cfg)
 	noErr(t, err)
@@ -90,14 +90,14 @@ func run(t *testing.T, cfg cluster.Config, tune ...func(*cluster.Cluster)) *memb
 }
 
 // join runs a member and waits until it is in.
-func join(t *testing.T, cfg cluster.Config) *member {
+func join(t testing.TB, cfg cluster.Config) *member {
 	t.Helper()
 	m := run(t, cfg)
 	healthy(t, m)
 	return m
 }
 
-func healthy(t *testing.T, m *member) {
+func healthy(t testing.TB, m *member) {
 	t.Helper()
 	eventually(t, "healthy", m.Healthy)
 }
@@ -111,14 +111,14 @@ func config(prefix string, i int) cluster.Config {
 	return cluster.Config{Endpoints: etcd.Endpoints(), Prefix: prefix, Self: node(i)}
 }
 
-func noErr(t *testing.T, err error) {
+func noErr(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
