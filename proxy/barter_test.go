@@ -74,22 +74,22 @@ func (barterer) Close() error { return nil }
 // bartered is a torrent in which there is nothing left to do.
 type bartered struct{ ih swarmcache.InfoHash }
 
-func (t bartered) InfoHash() swarmcache.InfoHash                     { return t.ih }
-func (bartered) AddPeers([]netip.AddrPort)                           {}
-func (bartered) Meet(swarmcache.Node)                                {}
-func (bartered) Want(layout.Range)                                   {}
-func (bartered) Window(int64) swarmcache.Window                      { return window{} }
-func (bartered) PieceChanged(int)                                    {}
-func (bartered) Tell(int, []byte)                                    {}
-func (bartered) Hear(swarmcache.Hearing)                             {}
-func (bartered) Ask()                                                {}
-func (bartered) Answer(bool, iter.Seq2[int, []byte])                 {}
-func (bartered) Peers() (_ swarmcache.NodeID, _ []swarmcache.NodeID) { return "", nil }
-func (bartered) PeersHave() func(int) bool                           { return func(int) bool { return false } }
-func (bartered) Seedless() bool                                      { return false }
-func (bartered) Neighbours([]layout.Range) (int, int)                { return 0, 0 }
-func (bartered) Stats() (none swarmcache.TorrentStats)               { return none }
-func (bartered) Drop()                                               {}
+func (t bartered) InfoHash() swarmcache.InfoHash                      { return t.ih }
+func (bartered) AddPeers([]netip.AddrPort)                            {}
+func (bartered) Meet(swarmcache.Node)                                 {}
+func (bartered) Want(layout.Range)                                    {}
+func (bartered) Window(int64) swarmcache.Window                       { return window{} }
+func (bartered) PieceChanged(int)                                     {}
+func (bartered) Tell(int, []byte)                                     {}
+func (bartered) Hear(swarmcache.Hearing)                              {}
+func (bartered) Ask()                                                 {}
+func (bartered) Answer(bool, iter.Seq2[int, []byte])                  {}
+func (bartered) Askers() (_ swarmcache.NodeID, _ []swarmcache.NodeID) { return "", nil }
+func (bartered) PeersHave() func(int) bool                            { return func(int) bool { return false } }
+func (bartered) Seedless() bool                                       { return false }
+func (bartered) Neighbours([]layout.Range) (int, int)                 { return 0, 0 }
+func (bartered) Stats() (none swarmcache.TorrentStats)                { return none }
+func (bartered) Drop()                                                {}
 
 type window struct{}
 

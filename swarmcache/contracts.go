@@ -347,9 +347,9 @@ type Torrent interface {
 	Ask()
 	Answer(guided bool, known iter.Seq2[int, []byte])
 	Hear(h Hearing)
-	// Peers names this node, and the members of the cluster that are connected now,
+	// Askers names this node, and the members of the cluster that have asked lately,
 	// in a way that is the same on all of them.
-	Peers() (self NodeID, others []NodeID)
+	Askers() (self NodeID, others []NodeID)
 	// PeersHave tells which pieces a connected peer has, as of now.
 	PeersHave() func(piece int) bool
 	// Seedless reports whether the tracker knows nobody who has everything.

@@ -100,10 +100,12 @@ func (t *transfer) noteTurn(s *SpanRecord, now time.Time) {
 // behind is how many nodes come before this one for span i.
 func (t *transfer) behind(i int, now time.Time) (n int) {
 	l := t.participants()
-	if t.self < 0 {
+	switch {
+	case t.helpsItself(now):
+		return 0
+	case t.self < 0:
 		return len(l) + t.unlisted(i)
-	}
-	if t.othersAreGuided(now) {
+	case t.othersAreGuided(now):
 		return len(l) // they know what to do
 	}
 	if t.inDebt(now) {

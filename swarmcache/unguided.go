@@ -18,9 +18,10 @@ import (
 const (
 	// askEvery is how often peers are asked.
 	askEvery = 500 * time.Millisecond
-	// guidedFor is for how long a word of the directory counts, and the word of a peer
-	// that it has had one.
-	guidedFor = 3 * time.Second
+	// directoryFor is for how long a word of the directory counts, and guidedFor the
+	// word of a peer that it has one.
+	directoryFor = 10 * time.Second
+	guidedFor    = 3 * time.Second
 	// answerFor is for how long who was asked goes on telling, and answerEvery how often.
 	answerFor   = 5 * time.Second
 	answerEvery = 300 * time.Millisecond
@@ -39,6 +40,8 @@ type talk struct {
 	heardOf  time.Time // when the directory last answered, or told something
 	lastAsk  time.Time // when peers were last asked,
 	answered time.Time // and answered
+	useful   int64     // bytes that peers had brought when last looked at,
+	helped   time.Time // and when they last brought some, or somebody was met who may
 
 	guided, asked moment // when a peer said that it has one, and when one asked
 }
@@ -79,21 +82,44 @@ func (t *transfer) converse(now time.Time) {
 	}
 	if (t.board == nil || t.away(now)) && now.Sub(latest(t.lastAsk, t.started)) >= askEvery {
 		t.lastAsk = now
-		if t.unguided {
-			t.rank = nil // who is there has changed too
-		}
 		t.fill.Ask()
+		t.lookForHelp(now)
 	}
 	if t.talk.asked.within(answerFor, now) && now.Sub(t.answered) >= answerEvery {
 		t.answered = now
-		guided := !t.alone && t.caught && !t.away(now) && now.Sub(t.heardOf) < guidedFor
+		guided := !t.alone && t.caught && !t.away(now) && now.Sub(t.heardOf) < directoryFor
 		t.fill.Answer(guided, t.knownHashes())
 	}
 }
 
-// othersAreGuided reports whether this node has no directory, and a peer has one.
+// lookForHelp notes who is there, and whether they are of use: others may want other
+// parts of the object.
+func (t *transfer) lookForHelp(now time.Time) {
+	if t.unguided {
+		t.rank = nil // who is there has changed too
+	}
+	useful := t.fill.Stats().BytesUseful
+	if useful > t.useful || t.helped.IsZero() && (len(t.participants()) > 1 || t.guided.within(guidedFor, now)) {
+		t.helped = now
+	}
+	t.useful = useful
+}
+
+// isHelped reports whether peers bring something, or may be about to.
+func (t *transfer) isHelped(now time.Time) bool {
+	return now.Sub(t.helped) <= max(patiencePeers, t.roundTime())
+}
+
+// othersAreGuided reports whether this node has no directory, and leaves the origin to
+// peers that have one, for they bring something.
 func (t *transfer) othersAreGuided(now time.Time) bool {
-	return t.away(now) && t.guided.within(guidedFor, now)
+	return t.away(now) && t.guided.within(guidedFor, now) && t.isHelped(now)
+}
+
+// helpsItself reports whether this node is alone in all but name: it has no directory, and
+// those whom it has met bring nothing; or no part of the body can be had by itself.
+func (t *transfer) helpsItself(now time.Time) bool {
+	return t.unguided && (t.rec.Single || !t.isHelped(now))
 }
 
 // knownHashes are those of the spans that were told, by their first piece.
@@ -107,13 +133,12 @@ func (t *transfer) knownHashes() iter.Seq2[int, []byte] {
 	}
 }
 
-// unguidedRank is who takes turns where nobody knows who takes part: those who are
-// connected.
+// unguidedRank is who takes turns where nobody knows who takes part: those who ask too.
 func (t *transfer) unguidedRank() (rank []NodeID, self int) {
 	if t.fill == nil {
 		return []NodeID{t.c.cfg.Node.ID}, 0
 	}
-	me, rank := t.fill.Peers()
+	me, rank := t.fill.Askers()
 	rank = append(rank, me)
 	slices.Sort(rank)
 	return rank, slices.Index(rank, me)

@@ -17,9 +17,10 @@ import (
 // their peer ids. It asks the directory about those that are new, ten times a second
 // at most, and while that is away it goes by what it knew.
 type members struct {
-	asking chan struct{} // room for one: who asks the directory; the others wait here
-	asked  time.Time     // when it last was; owned by who asks
-	listed time.Time     // when all nodes were; likewise
+	asking   chan struct{} // room for one: who asks the directory; the others wait here
+	next     time.Time     // not before, it is asked again; owned by who asks, like the next two
+	answered bool          // when it last was
+	listed   time.Time     // when all nodes were
 
 	mu    sync.Mutex // guards the fields below; never held across I/O
 	ask   func(ctx context.Context, names []string) ([]bool, error)
@@ -32,8 +33,12 @@ type members struct {
 
 const (
 	// strangersEvery bounds how often strangers make this node ask: a new peer waits for
-	// it, where each has an address of its own. strangersMax is about how many at a time.
+	// it, where each has an address of its own. Where answers take long it rests for so many
+	// times as long, but for strangersWait at most: hundreds of nodes may ask, each about dozens.
+	// strangersMax is about how many it asks about at a time.
 	strangersEvery = 100 * time.Millisecond
+	strangersRest  = 10
+	strangersWait  = 2 * time.Second
 	strangersMax   = 1000
 	// eldersEvery is how often the list of all nodes is read because of strangers.
 	eldersEvery = time.Minute
@@ -63,11 +68,12 @@ func (m *members) has(from netip.Addr, id [20]byte) bool {
 	m.asking <- struct{}{}
 	defer func() { <-m.asking }()
 	if m.isRound(round) {
-		time.Sleep(time.Until(m.asked.Add(strangersEvery)))
-		m.asked = time.Now()
-		m.refresh()
+		time.Sleep(time.Until(m.next))
+		begun := time.Now()
+		m.answered = m.refresh()
+		m.next = begun.Add(max(strangersEvery, min(strangersRest*time.Since(begun), strangersWait)))
 	}
-	if !m.knows(names) && time.Since(m.listed) >= eldersEvery {
+	if m.answered && !m.knows(names) && time.Since(m.listed) >= eldersEvery {
 		m.meetElders()
 	}
 	return m.knows(names)
@@ -101,8 +107,8 @@ func (m *members) isRound(n int) bool {
 	return m.round == n
 }
 
-// refresh asks about those who are new.
-func (m *members) refresh() {
+// refresh asks about those who are new, and reports whether there was an answer.
+func (m *members) refresh() bool {
 	m.mu.Lock()
 	ask, names := m.ask, m.fresh
 	m.fresh = nil
@@ -111,13 +117,13 @@ func (m *members) refresh() {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if ask == nil {
-		return // the daemon is starting
+		return false // the daemon is starting
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), membersWait)
 	defer cancel()
 	are, err := ask(ctx, names)
 	if err != nil {
-		return
+		return false
 	}
 	var nodes []string
 	for i, n := range names {
@@ -126,6 +132,7 @@ func (m *members) refresh() {
 		}
 	}
 	m.learn(nodes)
+	return true
 }
 
 // learn notes names of nodes, and forgets those from long ago.

@@ -355,12 +355,11 @@ func (c *Cluster) untilDeleted(ctx context.Context, k string, rev int64) error {
 	ch := client.Watch(wctx, k, clientv3.WithFilterPut(), clientv3.WithCreatedNotify())
 	r := <-ch
 	if r.Created && r.Err() == nil {
-		gone := false
 		if r.Header.Revision > rev {
-			gone, _ = c.isGone(wctx, k, rev) // if etcd does not say, the watch may
-		}
-		if gone {
-			return nil
+			// Not known is as good as gone: the watch does not tell what was before it.
+			if gone, err := c.isGone(wctx, k, rev); gone || err != nil {
+				return nil
+			}
 		}
 		r = <-ch
 	}

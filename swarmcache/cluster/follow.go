@@ -125,8 +125,8 @@ func (c *Cluster) changes(ctx context.Context, f follower, told snapshot) error 
 				case err != nil:
 					return err
 				}
-				told.kvs = nil
 			}
+			told.kvs = nil
 			events := after(rev, r.Events)
 			c.m.watchEvents.Add(float64(len(events)))
 			if len(events) == 0 {

@@ -347,7 +347,7 @@ func (c *Cluster) trip(reason error) {
 // closeSilent closes the connections that are dead, and comes back, if etcd is away then,
 // when the next one may be: no request need fail for that.
 func (c *Cluster) closeSilent() {
-	n, next := c.wires.closeSilent(silence + c.slack())
+	n, next := c.wires.closeSilent(silence + min(c.slack(), c.cfg.LeaseTTL/3)) // the lease is to outlive it
 	if n > 0 {
 		c.health.outOfTouch()
 		c.log.Info("closed silent connections to etcd", "connections", n)

@@ -194,7 +194,7 @@ func (c *Cluster) probe(ctx context.Context, client *clientv3.Client, id clientv
 	timeout := c.cfg.LeaseTTL / 3
 	switch {
 	case down && c.isSlow(): // some wait for it
-		timeout = c.cfg.CallTimeout + c.slack()
+		timeout = c.cfg.CallTimeout + c.crowd()
 	case down:
 		timeout = probeTimeout + c.slack()
 	}
@@ -264,7 +264,7 @@ func (c *Cluster) leaseID() clientv3.LeaseID { return clientv3.LeaseID(c.lease.L
 // tend does what can wait: debts, participants that are not listed, the census,
 // orphans.
 func (c *Cluster) tend(ctx context.Context) {
-	relisted, counted := time.Now(), time.Now().Add(firstCensus-censusEvery)
+	relisted, count := time.Now(), time.Now().Add(firstCensus)
 	for every := time.Second; pause(ctx, every/2+rand.N(every)); {
 		if !c.answers() {
 			continue
@@ -275,9 +275,9 @@ func (c *Cluster) tend(ctx context.Context) {
 			c.rejoin(ctx)
 			relisted = time.Now()
 		}
-		if time.Since(counted) > c.seldom(censusEvery) {
+		if time.Now().After(count) {
 			c.do(ctx, opCensus, c.census)
-			counted = time.Now()
+			count = time.Now().Add(c.seldom(censusEvery))
 		}
 		if _, _, self := c.Leader(); self && c.leading.collectDue(c.cfg.OrphanAge/4) {
 			if n, err := c.CollectOrphans(ctx); err == nil && n > 0 {

@@ -35,9 +35,9 @@ const hashesHead = sha256.Size + 4
 type hashTalk struct {
 	hear atomic.Pointer[swarmcache.Hearing]
 
-	mu     sync.Mutex     // guards the fields below; a leaf
-	told   map[int][]byte // messages, by their first piece
-	askers map[*torrent.PeerConn]*asker
+	mu   sync.Mutex     // guards the fields below; a leaf
+	told map[int][]byte // messages, by their first piece
+	answers
 }
 
 // Tell implements swarmcache.Torrent. Peers that come later are told too.

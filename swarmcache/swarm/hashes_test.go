@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"bytes"
+	"encoding/binary"
 	"maps"
 	"slices"
 	"testing"
@@ -41,10 +42,11 @@ func TestHashesNeedTheSecret(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	var h hashTalk
 	known := map[int][]byte{0: make([]byte, 20), 8: make([]byte, 40)}
+	seal := func(from int, _ []byte) []byte { return binary.BigEndian.AppendUint32(nil, uint32(from)) }
 	told := func(guided bool) (froms []int) {
-		for _, news := range h.news(guided, maps.All(known)) {
-			for _, n := range news {
-				froms = append(froms, n.from)
+		for _, news := range h.news(guided, maps.All(known), seal) {
+			for _, msg := range news {
+				froms = append(froms, int(binary.BigEndian.Uint32(msg)))
 			}
 		}
 		slices.Sort(froms)
