@@ -247,6 +247,8 @@ func (t *transfer) findOrphans(now time.Time) {
 				continue
 			case t.stuck(i, now) && t.fetchers() < t.c.cfg.Streams: // whatever peers say they have, they do not give it
 				reason = "stuck"
+			case t.unguided && t.isHelped(now):
+				continue // who has it is not known here, but to those who told of it
 			case !t.gone(s):
 				continue // who has it lives, and pieces come: so will these
 			default:

@@ -8,7 +8,7 @@ const complainAfter = 3 * time.Second
 
 // complain tells the log what a reader waits for.
 func (t *transfer) complain(now time.Time) {
-	if now.Sub(latest(t.progress, t.complained)) < complainAfter {
+	if now.Sub(latest(t.progress, t.complained)) < max(complainAfter, t.roundTime()) {
 		return
 	}
 	t.complained = now

@@ -110,10 +110,11 @@ func (t *transfer) isHelped(now time.Time) bool {
 	return now.Sub(t.helped) <= max(patiencePeers, t.roundTime())
 }
 
-// othersAreGuided reports whether this node has no directory, and leaves the origin to
-// peers that have one, for they bring something.
+// othersAreGuided reports whether this node, which never had a directory, leaves the
+// origin to peers that have one, for they bring something. Where it went away in the
+// middle all know whose turn it is.
 func (t *transfer) othersAreGuided(now time.Time) bool {
-	return t.away(now) && t.guided.within(guidedFor, now) && t.isHelped(now)
+	return t.unguided && t.guided.within(guidedFor, now) && t.isHelped(now)
 }
 
 // helpsItself reports whether this node is alone in all but name: it has no directory, and

@@ -241,6 +241,11 @@ func (c *Cluster) Run(ctx context.Context) error {
 	}
 }
 
+// pingTimeout is when a connection on which nobody asks anything is given up; one that is
+// silent while somebody waits is much sooner. A computer that has too much to do may be
+// late with both ends of a ping, and who connects again has everything to read afresh.
+const pingTimeout = 10 * time.Second
+
 // dial makes a client. It does not wait for a connection, except to log in.
 func (c *Cluster) dial(ctx context.Context) (*clientv3.Client, error) {
 	password, err := c.password()
@@ -252,7 +257,7 @@ func (c *Cluster) dial(ctx context.Context) (*clientv3.Client, error) {
 		// Not ctx: leaving the cluster needs the client after ctx is done.
 		Context:           context.WithoutCancel(ctx),
 		DialTimeout:       c.cfg.CallTimeout,
-		DialKeepAliveTime: c.ping, DialKeepAliveTimeout: 3 * time.Second,
+		DialKeepAliveTime: c.ping, DialKeepAliveTimeout: pingTimeout,
 		MaxUnaryRetries: 3,
 		Logger:          zap.NewNop(), // what matters reaches our log through State
 		DialOptions: []grpc.DialOption{
