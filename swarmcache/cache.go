@@ -541,9 +541,6 @@ func (c *Cache) openLocked(v Version, rec *Record, recorded bool) (*object, erro
 			if !o.recorded && c.isAwayLocked(v) { // another body is, and nobody would find this one
 				_, away = c.leaveLocked(v.ID)
 			}
-			if e := c.entries[v.ID]; e != nil {
-				e.lacks = o.lacks()
-			}
 			delete(c.objects, v.ID)
 		}
 		c.mu.Unlock()

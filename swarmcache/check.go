@@ -223,17 +223,6 @@ func (r *Record) has(i int) bool {
 	return r.Complete || i/8 < len(r.Pieces) && r.Pieces[i/8]&(1<<(i%8)) != 0
 }
 
-// lacks is how many bytes a record does not promise.
-func (r *Record) lacks() (n int64) {
-	l := r.Version.Layout()
-	for i := range l.Pieces() {
-		if !r.has(i) {
-			n += l.Piece(i).Len()
-		}
-	}
-	return n
-}
-
 // demoted is the record of an object that lacks the pieces lost. Their hashes,
 // where they are known, stand: what comes in their place must be the same.
 func (r Record) demoted(lost []int) Record {

@@ -4,8 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"shatabdi/swarmcache/layout"
 )
@@ -166,17 +172,44 @@ func Condemn(o *Object) { o.o.condemn() }
 
 func CountNow(c *Cache, ctx context.Context) error { return c.countNow(ctx) }
 
-// OthersLeft has a volume, the home being 0, have so many bytes left on its disk, once
-// what was leaving before has gone.
+// OthersLeft has others leave so many bytes on the disk of a volume, the home being 0,
+// and looks, until what went for them is seen to have gone.
 func OthersLeft(c *Cache, i int, n int64) {
+	v := c.volumes[i]
+	untilLeft(c)
+	room := n + objectsHold(v)
+	v.avail = func() (int64, bool) { return room - objectsHold(v), true }
+	LookAtOthers(c)
+	LookAtOthers(c)
+}
+
+// LookAtOthers looks what others have left, and waits until what goes for them has gone.
+func LookAtOthers(c *Cache) {
+	c.lookAtOthers()
+	untilLeft(c)
+}
+
+// untilLeft waits until what is leaving has gone.
+func untilLeft(c *Cache) {
 	c.mu.Lock()
-	var all []*leaving
-	for _, l := range c.leaving {
-		all = append(all, l)
-	}
+	all := slices.Collect(maps.Values(c.leaving))
 	c.mu.Unlock()
 	for _, l := range all {
 		l.wait()
 	}
-	c.makeWay(c.volumes[i], n)
 }
+
+// objectsHold is how many bytes the files on a volume take on its disk.
+func objectsHold(v *volume) (n int64) {
+	filepath.WalkDir(v.Objects, func(path string, d fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err == nil && !d.IsDir() && unix.Stat(path, &st) == nil {
+			n += st.Blocks * 512
+		}
+		return err
+	})
+	return n
+}
+
+// PatienceComing is in how many looks what was removed is left again.
+const PatienceComing = patienceComing

@@ -2,7 +2,10 @@ package swarmcache
 
 import (
 	"cmp"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Others write to the same disks. What a disk is to keep free for them holds while the
@@ -33,16 +36,19 @@ func (c *Cache) lookAtOthers() {
 		if v.MinFree <= 0 {
 			continue
 		}
+		// What is left is looked at first: what comes in between counts twice, and nothing
+		// goes for it.
 		if left, ok := v.avail(); ok {
-			c.makeWay(v, left)
+			c.makeWay(v, left, c.lacking(v))
 		}
 	}
 }
 
-// makeWay is what follows from a disk's having so many bytes left.
-func (c *Cache) makeWay(v *volume, left int64) {
+// makeWay is what follows from a disk's having so many bytes left, while objects there
+// lack so many.
+func (c *Cache) makeWay(v *volume, left int64, lacking map[ObjectID]int64) {
 	c.mu.Lock()
-	may := c.mayTakeLocked(v, left)
+	may := c.mayTakeLocked(v, left, lacking)
 	v.limit = max(1, min(may, cmp.Or(v.Size, may))) // 0 is no bound; into one byte nothing fits
 	c.evict.Resize(c.limitLocked())
 	away := func() {}
@@ -58,26 +64,61 @@ func (c *Cache) makeWay(v *volume, left int64) {
 // mayTakeLocked is how many bytes objects may take on a disk that has so many left: what
 // they hold, and what is leaving, and of the rest what others need not have. What they
 // reserve and have not written is left still.
-func (c *Cache) mayTakeLocked(v *volume, left int64) int64 {
-	may := v.used + v.going + left - v.MinFree
+func (c *Cache) mayTakeLocked(v *volume, left int64, lacking map[ObjectID]int64) int64 {
+	room := v.used + v.going + left
 	for id, e := range c.entries {
 		if e.volume == v && e.verified == 0 {
-			may -= c.lacksLocked(id, e)
+			room -= lacking[id]
 		}
 	}
-	return may
+	return v.withComingLocked(room) - v.MinFree
 }
 
-// lacksLocked is how many of an incomplete object's bytes are not on the disk.
-func (c *Cache) lacksLocked(id ObjectID, e *entry) int64 {
-	if o := c.objects[id]; o != nil {
-		return o.lacks()
+// lacking is how many bytes of each incomplete object are not on a volume's disk. The
+// pieces do not tell: those that are in doubt are there, and parts of others.
+func (c *Cache) lacking(v *volume) map[ObjectID]int64 {
+	all := map[ObjectID]int64{}
+	c.mu.Lock()
+	for id, e := range c.entries {
+		if e.volume == v && e.verified == 0 {
+			all[id] = e.size
+		}
 	}
-	return e.lacks
+	c.mu.Unlock()
+	for id, size := range all {
+		all[id] = size - v.holds(id, size)
+	}
+	return all
 }
 
-// lacks is how many bytes are not here.
-func (o *object) lacks() int64 {
-	l := o.file.layout
-	return min(l.Length, int64(o.file.Left())*l.PieceLen)
+// holds is how many bytes of an object of that size are on the disk; all of them where
+// nobody can tell: its file may be about to be there.
+func (v *volume) holds(id ObjectID, size int64) int64 {
+	var st unix.Stat_t
+	if unix.Stat(pathOf(v.Objects, id), &st) != nil {
+		return size
+	}
+	return min(size, st.Blocks*512) // stat(2)
+}
+
+// patienceComing is in how many looks a disk has what was removed from it left again. A
+// torrent holds the file for a moment, and some file systems free in the background.
+const patienceComing = 5
+
+// withComingLocked adds to the room that objects have on a disk what was removed and is
+// not left yet, so that nothing else goes for the same need. What room there is more than
+// at the last look is what has come of that.
+func (v *volume) withComingLocked(room int64) int64 {
+	for _, n := range v.coming {
+		room += n
+	}
+	for i, n := range slices.Backward(v.coming[:]) {
+		came := min(n, max(0, room-v.room))
+		v.coming[i] -= came
+		room -= came
+	}
+	copy(v.coming[1:], v.coming[:])
+	v.coming[0] = 0
+	v.room = room
+	return room
 }

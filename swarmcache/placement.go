@@ -23,6 +23,10 @@ type volume struct {
 	used, going int64 // as Cache.mu guards: bytes reserved, and those that are leaving
 	lost        error // as Cache.mu guards: why it is not there; nil: it is
 
+	// As Cache.mu guards, of the looks at what others have left:
+	room   int64                 // that objects had at the last one, with what was coming
+	coming [patienceComing]int64 // bytes that were removed and are not left yet, by the looks since
+
 	mu     sync.Mutex // a leaf
 	failed error      // why it takes nothing new; nil: it does
 	again  time.Time  // when it may be tried again all the same; zero: not in this run

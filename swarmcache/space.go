@@ -31,7 +31,6 @@ type entry struct {
 	seen     int       // copies that there were of late, this one included; 0: not known
 	spare    time.Time // until then no other node lets its copy go because this one is here
 	heat     heat
-	lacks    int64 // bytes that are not on the disk, while it is incomplete and its file not open
 }
 
 // load fills the entries from the catalogue, and makes files and records agree:
@@ -72,8 +71,6 @@ func (c *Cache) load() (untold []ObjectID, err error) {
 		}
 		if r.Complete {
 			c.entries[v.ID].verified = max(r.Verified, r.Added)
-		} else {
-			c.entries[v.ID].lacks = r.lacks()
 		}
 		if r.Complete && r.Untold {
 			untold = append(untold, v.ID)
@@ -220,7 +217,7 @@ func (c *Cache) reserve(v Version, on *volume, had int64) error {
 	}
 	at, away, err := c.makeRoomLocked(v.Length-had, on, c.unsureLocked(v.Key, v.ID))
 	if err == nil {
-		c.entries[v.ID] = &entry{key: v.Key, volume: at, size: v.Length, lastUsed: c.now().UnixNano(), asked: c.round, lacks: v.Length - had}
+		c.entries[v.ID] = &entry{key: v.Key, volume: at, size: v.Length, lastUsed: c.now().UnixNano(), asked: c.round}
 		c.evict.Add(v.ID, v.Length)
 		at.used += v.Length - had
 	}
@@ -402,8 +399,12 @@ func (c *Cache) remove(id ObjectID, e *entry) error {
 	if errors.Is(err, ErrNotFound) {
 		err = nil
 	}
+	coming := int64(0)
 	if err == nil {
-		if err := e.volume.files.Remove(pathOf(e.volume.Objects, id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		held := e.volume.holds(id, e.size)
+		if err := e.volume.files.Remove(pathOf(e.volume.Objects, id)); err == nil {
+			coming = held
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			c.log.Warn("remove an object's file", "object", id, "error", err)
 		}
 	} else {
@@ -413,6 +414,7 @@ func (c *Cache) remove(id ObjectID, e *entry) error {
 	defer c.mu.Unlock()
 	delete(c.leaving, id)
 	e.volume.going -= e.size
+	e.volume.coming[0] += coming
 	if err != nil {
 		c.entries[id] = e
 		c.evict.Restore(id, e.size)
