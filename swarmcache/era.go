@@ -229,8 +229,9 @@ func (c *Cache) stale(distrusts uint32) {
 	c.distrusts.Store(distrusts)
 }
 
-// recorded returns what the catalogue knows of an object, by one of its methods. What came after now, as this
-// node's clock counted then, is of an age that nobody knows: the clock was set back.
+// recorded returns what the catalogue knows of an object, by one of its methods. What
+// came after now, as this node's clock counted then, is of an age that nobody knows: the
+// clock was set back.
 func (c *Cache) recorded(read func(ObjectID) (Record, error), id ObjectID) (Record, error) {
 	r, err := read(id)
 	if r.Distrusts != c.distrusts.Load() {
