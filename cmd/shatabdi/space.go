@@ -76,8 +76,8 @@ func taken(dir string) (n int64, err error) {
 	return n, err
 }
 
-// openVolumes opens what is configured beside the home. One that is missing, or cannot
-// be looked through, is left out, and told of.
+// openVolumes opens what is configured beside the home. One that is missing, or whose
+// disk cannot be measured, is left out, and told of.
 func (d *daemon) openVolumes(x swarmcache.Index) ([]swarmcache.Volume, error) {
 	dirs := make([]string, len(d.cfg.Cache.Volumes))
 	for i, v := range d.cfg.Cache.Volumes {
@@ -97,7 +97,7 @@ func (d *daemon) openVolumes(x swarmcache.Index) ([]swarmcache.Volume, error) {
 		cache.Size = cmp.Or(cache.Volumes[i].Size, cache.Size)
 		if v.Missing == nil {
 			var disk volume
-			disk, v.Missing = lookAt(v.Dir, v.Objects)
+			disk, v.Missing = volumeOf(v.Dir)
 			v.Size, v.MinFree = disk.quota(cache), cache.MinFree.Of(disk.total)
 		}
 		if v.Missing != nil {
