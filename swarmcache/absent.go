@@ -235,10 +235,16 @@ func (o *object) putOver(a absentee, r Record) error {
 }
 
 // unrecord takes an object that left its volume out of the catalogue, unless the
-// catalogue speaks of another body, which is away. It needs selecting.
+// catalogue speaks of another body, which is away.
 func (c *Cache) unrecord(id ObjectID, e *entry) error {
+	c.selecting.Lock()
+	defer c.selecting.Unlock()
 	if _, away := c.absentee(e.key, id); away {
-		if rec, err := c.cfg.Index.Summary(id); err != nil || rec.Volume != e.volume.ID {
+		rec, err := c.cfg.Index.Summary(id)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil || rec.Volume != e.volume.ID {
 			return err
 		}
 	}

@@ -31,6 +31,7 @@ type entry struct {
 	seen     int       // copies that there were of late, this one included; 0: not known
 	spare    time.Time // until then no other node lets its copy go because this one is here
 	heat     heat
+	stuck    bool // it could not be forgotten; owned by who removes it
 }
 
 // load fills the entries from the catalogue, and makes files and records agree:
@@ -390,37 +391,73 @@ func (c *Cache) dropLocked(id ObjectID, e *entry) {
 }
 
 // remove takes a forgotten object out of the catalogue and then, for the file
-// must not go before its record, off the disk. What could not be removed takes
-// its space again, and may be chosen to go another time.
+// must not go before its record, off the disk. Only where the catalogue has no room to
+// forget it, the file makes that: a record without one is forgotten too. What could not
+// be removed takes its space again, and may be chosen to go another time.
 func (c *Cache) remove(id ObjectID, e *entry) error {
-	c.selecting.Lock()
 	err := c.unrecord(id, e)
-	c.selecting.Unlock()
-	if errors.Is(err, ErrNotFound) {
-		err = nil
-	}
+	full := errors.Is(err, ErrNoSpace)
 	coming := int64(0)
-	if err == nil {
-		held := e.volume.holds(id, e.size)
-		if err := e.volume.files.Remove(pathOf(e.volume.Objects, id)); err == nil {
-			coming = held
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			c.log.Warn("remove an object's file", "object", id, "error", err)
-		}
-	} else {
+	if err == nil || full {
+		coming = c.unlink(id, e)
+	}
+	if full {
+		err = c.unrecord(id, e)
+	}
+	if err != nil && !e.stuck {
 		c.log.Error("forget an object", "object", id, "error", err)
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	delete(c.leaving, id)
+	e.stuck = err != nil
 	e.volume.going -= e.size
 	e.volume.coming[0] += coming
-	if err != nil {
+	if e.stuck {
 		c.entries[id] = e
 		c.evict.Restore(id, e.size)
 		e.volume.used += e.size
 	}
+	c.mu.Unlock()
+	if errors.Is(err, ErrNoSpace) {
+		c.removeLater(id, e)
+	}
 	return err
+}
+
+// removeEvery is how often is tried to forget what the catalogue had no room for. What
+// others remove may make it, of which nobody tells.
+const removeEvery = time.Second
+
+// removeLater removes what is nobody's and could not be forgotten.
+func (c *Cache) removeLater(id ObjectID, e *entry) {
+	c.goWork(func() {
+		select {
+		case <-time.After(removeEvery):
+		case <-c.ctx.Done():
+			return
+		}
+		c.mu.Lock()
+		away := func() {}
+		if c.entries[id] == e && c.objects[id] == nil {
+			_, away = c.leaveLocked(id)
+		}
+		c.mu.Unlock()
+		away()
+	})
+}
+
+// unlink removes an object's file. It returns how many bytes its disk will have left
+// for that.
+func (c *Cache) unlink(id ObjectID, e *entry) int64 {
+	held := e.volume.holds(id, e.size)
+	err := e.volume.files.Remove(pathOf(e.volume.Objects, id))
+	if err == nil {
+		return held
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		c.log.Warn("remove an object's file", "object", id, "error", err)
+	}
+	return 0
 }
 
 // untilGone waits until an object that was forgotten has left the disk.
