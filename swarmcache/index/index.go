@@ -44,6 +44,7 @@ type Index struct {
 	unlock       func() error
 	reserves     bool         // it keeps a reserve
 	settled      atomic.Bool  // that is whole, or not to be had
+	owed         bool         // it was lent, and others took it; guarded by lending
 	lending      sync.RWMutex // held while something is written, alone while that is lent
 
 	mu     sync.Mutex // guards closed, and users against growing once it is set
@@ -232,9 +233,11 @@ func (x *Index) Close() error {
 	x.users.Wait()
 
 	x.metrics.unregister()
-	takeBack, _ := borrowed(x.dir) // what was written last becomes a table
+	after, _ := borrowed(x.dir) // what was written last becomes a table
 	err := x.db.Close()
-	takeBack(nil)
+	if after(nil); x.owed {
+		takeBack(x.dir, nil)
+	}
 	if err := errors.Join(err, x.unlock()); err != nil {
 		return fmt.Errorf("close index %s: %w", x.dir, err)
 	}

@@ -32,27 +32,35 @@ const (
 )
 
 // borrowed is haveRoom for what ends in more room than there was: with the reserve,
-// where nothing else is left. Then takeBack is to be called after the write, with the
+// where nothing else is left. Then after is to be called after the write, with the
 // index that goes on writing; nil: none does.
-func borrowed(dir string) (takeBack func(*Index), err error) {
+func borrowed(dir string) (after func(*Index), err error) {
 	none := func(*Index) {}
 	if _, err = haveRoom(dir, roomToEdit); !errors.Is(err, swarmcache.ErrNoSpace) || os.Remove(filepath.Join(dir, reserveFile)) != nil {
 		return none, err
 	}
-	takeBack = func(x *Index) {
-		left := int64(leftover)
-		if x != nil && !x.atRest() {
-			left = roomToEdit
-		}
-		if free, err := haveRoom(dir, roomToEdit+left); err == nil {
-			_ = reserve(dir, min(reserveSize, free-left))
-		}
-	}
 	if _, err = haveRoom(dir, roomToEdit); err != nil {
-		takeBack(nil)
+		takeBack(dir, nil)
 		return none, err
 	}
-	return takeBack, nil
+	return func(x *Index) { takeBack(dir, x) }, nil
+}
+
+// takeBack takes what was lent, as far as it is there.
+func takeBack(dir string, x *Index) {
+	left := int64(leftover)
+	if x != nil && !x.atRest() {
+		left = roomToEdit
+	}
+	if free, err := haveRoom(dir, roomToEdit+left); err == nil {
+		_ = reserve(dir, min(reserveSize, free-left))
+	}
+}
+
+// reserved reports whether there is a reserve.
+func reserved(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, reserveFile))
+	return err == nil
 }
 
 // atRest waits until badger has written tables of the memtables that were full, and has
@@ -100,7 +108,8 @@ func (x *Index) haveRoom(room int64) (done func(), err error) {
 	if err == nil && x.reserves && !x.settled.Load() && free < nearlyFull && free >= ample {
 		x.settled.Store(!errors.Is(reserve(x.dir, reserveSize), syscall.ENOSPC))
 	}
-	if err == nil {
+	owed := x.owed && room <= roomToEdit
+	if err == nil && !owed {
 		return x.lending.RUnlock, nil
 	}
 	x.lending.RUnlock()
@@ -108,11 +117,23 @@ func (x *Index) haveRoom(room int64) (done func(), err error) {
 		return nil, err
 	}
 	x.lending.Lock() // nobody else may count on what is lent
-	takeBack, err := borrowed(x.dir)
+	had := x.owed || reserved(x.dir)
+	_, err = borrowed(x.dir)
+	x.owed = had && !reserved(x.dir)
 	if err != nil {
 		x.lending.Unlock()
 		return nil, err
 	}
 	x.settled.Store(false)
-	return func() { takeBack(x); x.lending.Unlock() }, nil
+	return x.pay, nil
+}
+
+// pay takes back what is owed to the reserve after a write. Others may have taken it
+// meanwhile: then it is owed until there is room.
+func (x *Index) pay() {
+	if x.owed {
+		takeBack(x.dir, x)
+		x.owed = !reserved(x.dir)
+	}
+	x.lending.Unlock()
 }

@@ -4,12 +4,14 @@
 package fulldisk
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
 
+	"shatabdi/swarmcache"
 	"shatabdi/swarmcache/cachetest"
 	"shatabdi/swarmcache/index"
 )
@@ -19,15 +21,7 @@ import (
 // that writes through maps of files, and is killed where the disk has no room. It is also
 // closed there, and opened again.
 func TestCatalogueForgetsOnAFullDisk(t *testing.T) {
-	disk := t.TempDir()
-	if err := syscall.Mount("disk", disk, "tmpfs", 0, "size=128m"); err != nil {
-		t.Fatalf("mount a tmpfs, which needs root: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	disk := smallDisk(t)
 	dir := filepath.Join(disk, "index")
 	open := func() *index.Index {
 		x, err := index.Open(index.Options{Dir: dir})
@@ -73,6 +67,57 @@ func TestCatalogueForgetsOnAFullDisk(t *testing.T) {
 	if _, err := x.Get(kept.Version.ID); err != nil {
 		t.Error(err)
 	}
+}
+
+// Where others take what the reserve has lent, it is kept again once there is room.
+func TestReserveComesBack(t *testing.T) {
+	disk := smallDisk(t)
+	dir := filepath.Join(disk, "index")
+	x, err := index.Open(index.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { x.Close() })
+	forget := func() error { return x.Delete("none") }
+	if err := forget(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "RESERVE"), 8<<20); err != nil { // the rest is others'
+		t.Fatal(err)
+	}
+	fillUp(t, disk)
+	if err := forget(); !errors.Is(err, swarmcache.ErrNoSpace) {
+		t.Errorf("%v with too small a reserve, want ErrNoSpace", err)
+	}
+	others := filepath.Join(disk, "others")
+	st, err := os.Stat(others)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(others, st.Size()-(16<<20)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := forget(); err != nil {
+			t.Error(err)
+		}
+		fillUp(t, disk)
+	}
+}
+
+// smallDisk is one of 128 MiB.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	disk := t.TempDir()
+	if err := syscall.Mount("disk", disk, "tmpfs", 0, "size=128m"); err != nil {
+		t.Fatalf("mount a tmpfs, which needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
 }
 
 // fillUp has others take what is left of a disk, to the last byte.
