@@ -172,7 +172,7 @@ func TestAnnounceAllocatesLittle(t *testing.T) {
 	r.RemoteAddr = "10.0.0.1:50000"
 	w := &discard{http.Header{}}
 	s := new(scratch) // not the pool's, which under -race forgets at random
-	if n := testing.AllocsPerRun(1000, func() { tr.announce(w, r, s) }); n > 3 {
+	if n := testing.AllocsPerRun(1000, func() { tr.announce(w, r, s, true) }); n > 3 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -38,20 +38,32 @@ func (t *Tracker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET", http.StatusMethodNotAllowed)
 		return
 	}
-	s := t.scratch.Get().(*scratch)
-	defer t.scratch.Put(s)
 	switch r.URL.Path {
 	case "/announce":
-		event, outcome := t.announce(w, r, s)
-		t.metrics.announces[event][outcome].Inc()
+		t.serveAnnounce(w, r, true)
 	case "/scrape":
+		s := t.scratch.Get().(*scratch)
+		defer t.scratch.Put(s)
 		t.metrics.scrapes[t.scrape(w, r, s)].Inc()
 	default:
 		http.NotFound(w, r)
 	}
 }
 
-func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (wire.Event, outcome) {
+// serveAnnounce reports whether it has answered: else it would have to wait, and
+// nothing has happened.
+func (t *Tracker) serveAnnounce(w http.ResponseWriter, r *http.Request, mayWait bool) (answered bool) {
+	s := t.scratch.Get().(*scratch)
+	defer t.scratch.Put(s)
+	event, outcome := t.announce(w, r, s, mayWait)
+	if outcome == outcomeLater {
+		return false
+	}
+	t.metrics.announces[event][outcome].Inc()
+	return true
+}
+
+func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch, mayWait bool) (wire.Event, outcome) {
 	if len(r.URL.RawQuery) > t.cfg.MaxQuery {
 		http.Error(w, "query too long", http.StatusRequestURITooLong)
 		return wire.Update, outcomeBad
@@ -64,8 +76,12 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 		return req.Event, t.redirect(w, r, s, leader)
 	}
 	now := t.cfg.Now()
-	who, outcome, reason := t.identify(&req, r, now)
-	if outcome != outcomeOK {
+	who, outcome, reason := t.identify(&req, r, now, mayWait)
+	switch outcome {
+	case outcomeOK:
+	case outcomeLater:
+		return req.Event, outcome
+	default:
 		retry := time.Duration(0)
 		if outcome == outcomeUnknownNode {
 			retry = notYet // its record may not have reached this node
@@ -114,12 +130,20 @@ func (t *Tracker) announce(w http.ResponseWriter, r *http.Request, s *scratch) (
 }
 
 // identify says who announces: a member or an outsider, or why neither.
-func (t *Tracker) identify(req *wire.Request, r *http.Request, now time.Time) (identity, outcome, string) {
+func (t *Tracker) identify(req *wire.Request, r *http.Request, now time.Time, mayWait bool) (identity, outcome, string) {
 	if req.Node != "" {
 		if !t.cfg.Authorize(req.Node, req.Key) {
 			return identity{}, outcomeUnauthorized, "the key does not prove the node"
 		}
 		m := t.members.get(req.Node, now)
+		if m == nil {
+			// Only a fresh answer refuses an announce: the node may be a moment old.
+			if !mayWait {
+				return identity{}, outcomeLater, ""
+			}
+			t.cfg.Await()
+			m = t.members.get(req.Node, now)
+		}
 		if m == nil {
 			return identity{}, outcomeUnknownNode, "unknown node"
 		}

@@ -48,7 +48,7 @@ type members struct {
 	spots  map[[2]string]uint16 // zones, without a rack, and racks
 }
 
-// get returns the member that is node, or nil if there is no such node now.
+// get returns the member that is node, or nil if no such node is known.
 func (s *members) get(node string, now time.Time) *member {
 	s.mu.RLock()
 	m := s.byNode[node]
@@ -58,7 +58,6 @@ func (s *members) get(node string, now time.Time) *member {
 			return m
 		}
 	}
-	// Only a fresh answer refuses an announce: the node may be a moment old.
 	rec := s.ask(node, now)
 	if !rec.known {
 		return nil

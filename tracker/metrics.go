@@ -19,6 +19,8 @@ const (
 	outcomeOutsider             // none are allowed from there
 	outcomeRedirected
 	outcomeNoLeader
+
+	outcomeLater // it is still to be answered, and not counted
 )
 
 var outcomeNames = [...]string{

@@ -18,7 +18,7 @@ import (
 // Quick returns l with connections on which srv, whose handler is this tracker,
 // has less to do.
 func (t *Tracker) Quick(l net.Listener, srv *http.Server) net.Listener {
-	return quick.Listen(l, srv, t.quickAnswer)
+	return quick.Listen(l, srv, t.quickAnswer, t.atOnce)
 }
 
 // exchange is an announce and its response, and the memory for the next.
@@ -35,6 +35,15 @@ var exchanges = sync.Pool{New: func() any {
 }}
 
 func (t *Tracker) quickAnswer(dst []byte, from string, request []byte) []byte {
+	return t.answer(dst, from, request, true)
+}
+
+// atOnce leaves who has to wait to quickAnswer.
+func (t *Tracker) atOnce(dst []byte, from string, request []byte) []byte {
+	return t.answer(dst, from, request, false)
+}
+
+func (t *Tracker) answer(dst []byte, from string, request []byte, mayWait bool) []byte {
 	query, plain := parseAnnounce(request)
 	if !plain {
 		return dst
@@ -42,7 +51,9 @@ func (t *Tracker) quickAnswer(dst []byte, from string, request []byte) []byte {
 	x := exchanges.Get().(*exchange)
 	defer exchanges.Put(x)
 	x.request.RemoteAddr, x.request.URL.RawQuery = from, query
-	t.ServeHTTP(&x.response, &x.request)
+	if !t.serveAnnounce(&x.response, &x.request, mayWait) {
+		return dst
+	}
 	return x.response.append(dst)
 }
 

@@ -98,6 +98,49 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 }
 
+// While a node that is not known waits for the directory others hear from the tracker,
+// also those who share a loop with it.
+func TestNewcomersHoldUpNobody(t *testing.T) {
+	dir := &nodes{}
+	dir.set("n1", "192.0.2.1:1")
+	asked, answered := make(chan struct{}, 1), make(chan struct{})
+	tr := New(Config{Members: dir.Members, Await: func() { asked <- struct{}{}; <-answered }})
+	dial := serveQuick(t, tr)
+	type client struct {
+		net.Conn
+		in *bufio.Reader
+	}
+	ask := func(c client, node string) {
+		req := as(node, leecher(1))
+		fmt.Fprint(c, head(string(req.AppendQuery(nil)), "HTTP/1.1"))
+	}
+	hears := func(c client) {
+		t.Helper()
+		if _, b := answer(t, c.in); bytes.Contains(b, []byte("failure")) {
+			t.Fatalf("%q", b)
+		}
+	}
+	var clients [2]client
+	for i := range clients {
+		c := dial()
+		clients[i] = client{c, bufio.NewReader(c)}
+		for range 10 { // after so many they are in a loop
+			ask(clients[i], "n1")
+			hears(clients[i])
+		}
+	}
+	newcomer, member := clients[0], clients[1]
+	ask(newcomer, "n2")
+	<-asked
+	for range 10 {
+		ask(member, "n1")
+		hears(member)
+	}
+	dir.set("n2", "192.0.2.2:1")
+	close(answered)
+	hears(newcomer)
+}
+
 // A server that shuts down waits for no announce, neither on a connection that
 // had one nor on one that had none.
 func TestShutdownWaitsForNobody(t *testing.T) {

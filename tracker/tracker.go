@@ -29,7 +29,7 @@ import (
 
 // Config is what a Tracker is made of; its zero value works. The hooks are
 // called by many goroutines and for almost every announce: they must be quick,
-// and must not call the Tracker. Defaults are in brackets.
+// all but Await, and must not call the Tracker. Defaults are in brackets.
 type Config struct {
 	ID string // of this tracker, that peers are told and may say again (BEP 3) [none]
 
@@ -43,9 +43,12 @@ type Config struct {
 	MaxPeers  int // of one swarm; members come in beyond it, outsiders do not [10,000]
 
 	// Members returns the addresses of a member's node, of every address family,
-	// and whether there is such a node. An answer is reused for up to a second
-	// and must not be changed afterwards. [no members]
+	// and whether there is such a node, as far as is known: it does not wait. An
+	// answer is reused for up to a second and must not be changed afterwards. [no members]
 	Members func(node string) ([]netip.AddrPort, bool)
+	// Await waits, for a short time, for what Members may be about to hear. [it hears
+	// all at once]
+	Await func()
 	// Place returns the zone and the rack of a member's node, "" if it has none; an
 	// answer is reused likewise. [nobody has any]
 	Place func(node string) (zone, rack string)
@@ -80,6 +83,9 @@ func (c *Config) setDefaults() {
 	c.MaxPeers = cmp.Or(c.MaxPeers, 10_000)
 	if c.Members == nil {
 		c.Members = func(string) ([]netip.AddrPort, bool) { return nil, false }
+	}
+	if c.Await == nil {
+		c.Await = func() {}
 	}
 	if c.Place == nil {
 		c.Place = func(string) (string, string) { return "", "" }

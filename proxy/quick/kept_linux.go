@@ -24,10 +24,10 @@ type loops struct {
 	next atomic.Uint32
 }
 
-func newLoops(srv *http.Server, answer Answer) *loops {
+func newLoops(srv *http.Server, atOnce Answer) *loops {
 	ls := &loops{all: make([]loop, max(1, runtime.GOMAXPROCS(0)/4))}
 	for i := range ls.all {
-		ls.all[i].srv, ls.all[i].answer, ls.all[i].conns = srv, answer, map[int32]*kept{}
+		ls.all[i].srv, ls.all[i].atOnce, ls.all[i].conns = srv, atOnce, map[int32]*kept{}
 	}
 	return ls
 }
@@ -35,7 +35,7 @@ func newLoops(srv *http.Server, answer Answer) *loops {
 // loop answers on some connections. It runs while it has any.
 type loop struct {
 	srv    *http.Server
-	answer Answer
+	atOnce Answer
 	out    []byte // the last answer
 
 	mu    sync.Mutex // guards the fields below
@@ -51,14 +51,15 @@ type kept struct {
 	seen time.Time // when its last request came
 
 	done     chan struct{}
-	n        int    // bytes of buf that are no plain request
+	n        int    // bytes of buf that are not answered
 	rest     []byte // of an answer for which the socket has no room
 	idle     bool   // for too long
 	panicked any
 }
 
 // attend has a loop answer on the connection until something else comes, of which it
-// returns the first bytes; none: read on.
+// returns the first bytes; none: read on. The socket it comes back with has no
+// deadlines.
 func (q *conn) attend(b []byte) (int, error) {
 	k := q.leave(b)
 	if k == nil {
@@ -68,6 +69,7 @@ func (q *conn) attend(b []byte) (int, error) {
 	if err := q.enter(); err != nil {
 		return 0, err
 	}
+	q.renewed = time.Time{}
 	switch {
 	case k.panicked != nil:
 		panic(k.panicked) // as in net/http's handlers, which ends the connection
@@ -81,7 +83,8 @@ func (q *conn) attend(b []byte) (int, error) {
 }
 
 // leave gives the connection to a loop, and takes its socket out of Go's poller: it
-// would be woken as well. nil: the connection stays.
+// would be woken as well. nil: the connection stays, as one does that is more than
+// TCP: who counts it sees its end by its Close.
 func (q *conn) leave(b []byte) *kept {
 	q.moving.Lock()
 	defer q.moving.Unlock()
@@ -216,7 +219,7 @@ func (l *loop) serve(k *kept) (more bool) {
 	}
 	l.out = l.out[:0]
 	if n < len(k.buf) {
-		l.out = l.answer(l.out, k.from, k.buf[:n])
+		l.out = l.atOnce(l.out, k.from, k.buf[:n])
 	}
 	if len(l.out) == 0 {
 		k.n = n

@@ -22,35 +22,43 @@ const big = 16 << 20
 type served struct {
 	*http.Server
 	addr   string
+	inner  *listener
 	passed atomic.Int32
+	waited chan struct{} // closed when /wait is answered
 	ended  chan error
 }
 
-// serve answers pings, /big as large as that is, and panics at /panic; its handler
-// says 404.
+// serve answers pings, /big as large as that is, panics at /panic, and answers /wait when
+// s.waited is closed; its handler says 404.
 func serve(t *testing.T, idle time.Duration) *served {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &served{addr: inner.Addr().String(), ended: make(chan error, 1)}
+	s := &served{addr: inner.Addr().String(), waited: make(chan struct{}), ended: make(chan error, 1)}
 	s.Server = &http.Server{IdleTimeout: idle, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.passed.Add(1)
 		http.NotFound(w, r)
 	})}
 	s.ErrorLog = log.New(io.Discard, "", 0)
-	go func() {
-		s.ended <- s.Serve(Listen(inner, s.Server, func(dst []byte, from string, request []byte) []byte {
-			switch {
-			case strings.HasPrefix(string(request), "GET /panic "):
-				panic("as told")
-			case strings.HasPrefix(string(request), "GET /big "):
-				return append(fmt.Appendf(dst, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", big), make([]byte, big)...)
-			}
-			return pongs(dst, from, request)
-		}))
-	}()
+	atOnce := func(dst []byte, from string, request []byte) []byte {
+		switch {
+		case strings.HasPrefix(string(request), "GET /panic "):
+			panic("as told")
+		case strings.HasPrefix(string(request), "GET /big "):
+			return append(fmt.Appendf(dst, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", big), make([]byte, big)...)
+		}
+		return pongs(dst, from, request)
+	}
+	s.inner = Listen(inner, s.Server, func(dst []byte, from string, request []byte) []byte {
+		if string(request) == wait {
+			<-s.waited
+			return append(dst, pong...)
+		}
+		return atOnce(dst, from, request)
+	}, atOnce).(*listener)
+	go func() { s.ended <- s.Serve(s.inner) }()
 	t.Cleanup(func() {
 		s.Close()
 		if err := <-s.ended; !errors.Is(err, http.ErrServerClosed) {
@@ -67,7 +75,7 @@ type client struct {
 	in *bufio.Reader
 }
 
-// keep returns a client that has had so many answers that it is with a loop, if any is.
+// keep returns a client that is with a loop.
 func (s *served) keep(t *testing.T) *client {
 	t.Helper()
 	c, err := net.Dial("tcp", s.addr)
@@ -80,7 +88,32 @@ func (s *served) keep(t *testing.T) *client {
 		k.asks(ping)
 		k.has(200, len("pong"))
 	}
+	s.isKept(k)
 	return k
+}
+
+// isKept waits until the client is with a loop.
+func (s *served) isKept(c *client) {
+	c.Helper()
+	for begun := time.Now(); !s.holds(c.LocalAddr().String()); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 30*time.Second {
+			c.Fatal("it is not kept")
+		}
+	}
+}
+
+func (s *served) holds(from string) bool {
+	all := s.inner.loops.all
+	for i := range all {
+		all[i].mu.Lock()
+		defer all[i].mu.Unlock()
+		for _, k := range all[i].conns {
+			if k.from == from {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (c *client) asks(what string) {
@@ -110,6 +143,8 @@ func (c *client) isClosed() {
 		c.Fatalf("%q, %v", b, err)
 	}
 }
+
+const wait = "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
 
 const other = "GET /other HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -181,6 +216,29 @@ func TestSlowReadersAreAlone(t *testing.T) {
 	for range 2 * keptAfter {
 		slow.asks(ping)
 		slow.has(200, len("pong"))
+	}
+}
+
+// What has to wait is answered beside the loop, and holds up nobody; its client comes
+// back to it.
+func TestWhoWaitsIsAlone(t *testing.T) {
+	s := serve(t, time.Minute)
+	waits, quick := s.keep(t), s.keep(t)
+	waits.asks(wait)
+	for range 10 {
+		quick.asks(ping)
+		quick.has(200, len("pong"))
+	}
+	s.isKept(quick)
+	close(s.waited)
+	waits.has(200, len("pong"))
+	for range 2 * keptAfter {
+		waits.asks(ping)
+		waits.has(200, len("pong"))
+	}
+	s.isKept(waits)
+	if n := s.passed.Load(); n > 0 {
+		t.Errorf("net/http had %d requests", n)
 	}
 }
 

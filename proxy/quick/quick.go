@@ -19,16 +19,23 @@ import (
 // has happened, and it appends nothing. Many goroutines call it.
 type Answer func(dst []byte, from string, request []byte) []byte
 
-// Listen returns l with connections on which srv has less to do.
-func Listen(l net.Listener, srv *http.Server, answer Answer) net.Listener {
-	return &listener{Listener: l, answer: answer, srv: srv, loops: newLoops(srv, answer)}
+// Listen returns l with connections on which srv has less to do. While answer waits
+// or works nobody but its client does. Those who keep their connection for many
+// requests share a goroutine, which asks atOnce: that holds up them all, so it looks
+// into memory only, and leaves to answer what takes longer. nil: nobody shares one.
+func Listen(l net.Listener, srv *http.Server, answer, atOnce Answer) net.Listener {
+	q := &listener{Listener: l, answer: answer, srv: srv}
+	if atOnce != nil {
+		q.loops = newLoops(srv, atOnce)
+	}
+	return q
 }
 
 type listener struct {
 	net.Listener
 	answer Answer
 	srv    *http.Server
-	loops  *loops
+	loops  *loops   // nil: none
 	conns  sync.Map // *conn, those that net/http has not been given
 	done   atomic.Bool
 }
@@ -137,10 +144,13 @@ func (q *conn) Read(b []byte) (int, error) {
 	if q.passed {
 		return q.tcp.Read(b)
 	}
+	n := 0 // bytes that a loop has left
 	for answers := 1; ; answers++ {
-		n, err := q.tcp.Read(b)
-		if err != nil {
-			return n, err
+		if n == 0 {
+			var err error
+			if n, err = q.tcp.Read(b); err != nil {
+				return n, err
+			}
 		}
 		answered, err := q.answer(b[:n])
 		if !answered {
@@ -149,13 +159,11 @@ func (q *conn) Read(b []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if answers%keptAfter == 0 {
-			if n, err := q.attend(b); err != nil {
+		n = 0
+		if answers%keptAfter == 0 && q.l.loops != nil {
+			if n, err = q.attend(b); err != nil {
 				return 0, err
-			} else if n > 0 {
-				return n, q.pass()
 			}
-			q.renewed = time.Time{}
 		}
 		q.wait(time.Now())
 	}

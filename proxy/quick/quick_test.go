@@ -59,7 +59,7 @@ func (l late) Close() error {
 func TestAcceptedWhileClosing(t *testing.T) {
 	inner, _ := pipe(t)
 	slow := late{inner, make(chan struct{}), make(chan struct{})}
-	l := Listen(slow, new(http.Server), pongs)
+	l := Listen(slow, new(http.Server), pongs, pongs)
 	got := make(chan error, 1)
 	go func() {
 		c, err := l.Accept()
@@ -81,9 +81,10 @@ func TestAcceptedWhileClosing(t *testing.T) {
 type deadlines struct {
 	tcp
 	read, write time.Time
+	set         int
 }
 
-func (d *deadlines) SetReadDeadline(t time.Time) error  { d.read = t; return nil }
+func (d *deadlines) SetReadDeadline(t time.Time) error  { d.read, d.set = t, d.set+1; return nil }
 func (d *deadlines) SetWriteDeadline(t time.Time) error { d.write = t; return nil }
 
 // A busy connection is not idle, however short a time an idle one has.
@@ -105,12 +106,40 @@ func TestBusyIsNotIdle(t *testing.T) {
 	}
 }
 
+// A connection that is more than TCP is in no loop, and its deadlines are not set more
+// often because it might have been.
+func TestOthersAreNotKept(t *testing.T) {
+	inner, client := pipe(t)
+	c, err := inner.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	d := &deadlines{tcp: c.(tcp)}
+	q := &conn{tcp: d, l: Listen(inner, &http.Server{IdleTimeout: time.Hour}, pongs, pongs).(*listener)}
+	done := make(chan error, 1)
+	go func() {
+		_, err := q.Read(make([]byte, 4096))
+		done <- err
+	}()
+	for range 10 {
+		fmt.Fprint(client, ping)
+		if _, err := io.ReadFull(client, make([]byte, len(pong))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client.Close()
+	if err := <-done; err != io.EOF || d.set < 1 || d.set > 2 { // 2: this took ten seconds
+		t.Errorf("%v after %d deadlines", err, d.set)
+	}
+}
+
 // What is not answered, net/http answers; a client that went on reading has all.
 func TestOthersArePassedOn(t *testing.T) {
 	inner, client := pipe(t)
 	srv := &http.Server{Handler: http.NotFoundHandler()}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(Listen(inner, srv, pongs)) }()
+	go func() { done <- srv.Serve(Listen(inner, srv, pongs, pongs)) }()
 	in := bufio.NewReader(client)
 	for range 2 {
 		fmt.Fprint(client, ping)
