@@ -20,7 +20,7 @@ type members struct {
 	asking   chan struct{} // room for one: who asks the directory; the others wait here
 	next     time.Time     // not before, it is asked again; owned by who asks, like the next two
 	answered bool          // when it last was
-	listed   time.Time     // when all nodes were
+	listed   time.Time     // when all nodes were, a minute before it is due again
 
 	mu    sync.Mutex // guards the fields below; never held across I/O
 	ask   func(ctx context.Context, names []string) ([]bool, error)
@@ -42,6 +42,8 @@ const (
 	strangersMax   = 1000
 	// eldersEvery is how often the list of all nodes is read because of strangers.
 	eldersEvery = time.Minute
+	// eldersAgain is how soon after it could not be.
+	eldersAgain = time.Second
 	// membersWait bounds what a new peer waits for.
 	membersWait = 2 * time.Second
 	// membersLife is how long what was a node is taken for one.
@@ -162,6 +164,7 @@ func (m *members) meetElders() {
 	defer cancel()
 	nodes, err := list(ctx)
 	if err != nil {
+		m.listed = time.Now().Add(eldersAgain - eldersEvery)
 		return
 	}
 	var names []string

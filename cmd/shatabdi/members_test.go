@@ -80,9 +80,10 @@ func TestElderNodesAreMembers(t *testing.T) {
 		elder := swarmcache.Node{PeerID: "0102", Peers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:42069")}}
 		var nodes []swarmcache.Node
 		lists, away := 0, errors.New("away") // for a name, not for the list
+		var unread error
 		m := newMembers()
 		m.from(func(_ context.Context, names []string) ([]bool, error) { return make([]bool, len(names)), away },
-			func(context.Context) ([]swarmcache.Node, error) { lists++; return nodes, nil })
+			func(context.Context) ([]swarmcache.Node, error) { lists++; return nodes, unread })
 		if m.has(elder.Peers[0].Addr(), [20]byte{}) {
 			t.Error("a stranger is a member")
 		}
@@ -97,6 +98,19 @@ func TestElderNodesAreMembers(t *testing.T) {
 		synctest.Wait()
 		if !m.has(elder.Peers[0].Addr(), [20]byte{}) || m.has(netip.MustParseAddr("192.0.2.1"), [20]byte{}) || lists != 1 {
 			t.Errorf("not the elder alone is a member, after %d lists", lists)
+		}
+
+		// A list that could not be read is read again soon.
+		nodes = append(nodes, swarmcache.Node{PeerID: "0304", Peers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.2:42069")}})
+		unread = errors.New("away")
+		time.Sleep(eldersEvery)
+		if m.has(nodes[1].Peers[0].Addr(), [20]byte{}) {
+			t.Error("a list that was not read has told something")
+		}
+		unread = nil
+		time.Sleep(eldersAgain)
+		if !m.has(nodes[1].Peers[0].Addr(), [20]byte{}) {
+			t.Error("an elder is refused a second after the list could not be read")
 		}
 	})
 }
