@@ -209,7 +209,7 @@ func (d *daemon) joinCluster(p *parts, endpoints []string, at netip.AddrPort) (e
 func (d *daemon) startTracker(p *parts, l net.Listener) *tracker.Tracker {
 	roster := &roster{ask: p.cluster.Nodes}
 	tr := tracker.New(tracker.Config{
-		ID: string(p.node.ID), Members: roster.lookup, Place: roster.place, MembersOpen: true, AllowOutside: p.outside,
+		ID: string(p.node.ID), Members: roster.lookup, Await: roster.await, Place: roster.place, MembersOpen: true, AllowOutside: p.outside,
 		Authorize: (&proofs{secret: p.cluster.Secret}).hold,
 		TrustedProxy: func(a netip.Addr) bool {
 			return slices.ContainsFunc(d.cfg.Tracker.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })

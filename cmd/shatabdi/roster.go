@@ -29,9 +29,8 @@ const (
 	rosterPerNode = 5 * time.Millisecond
 )
 
-// lookup returns a member's addresses. While somebody asks the directory, those
-// who want a member that is known get what was known; the others wait with it,
-// because a node may be a moment old.
+// lookup returns a member's addresses as far as they are known, and has the directory
+// asked behind its caller's back: many wait for who calls it, also while etcd is slow.
 func (r *roster) lookup(node string) ([]netip.AddrPort, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -40,19 +39,22 @@ func (r *roster) lookup(node string) ([]netip.AddrPort, bool) {
 	if known {
 		every += time.Duration(len(r.nodes)) * rosterPerNode
 	}
-	switch {
-	case r.asking != nil && !known:
-		asking := r.asking
-		r.mu.Unlock()
-		<-asking
-		r.mu.Lock()
-	case r.asking == nil && time.Since(r.asked) > every:
-		r.refreshLocked()
-	default:
-		return n.Peers, known
+	if r.asking == nil && time.Since(r.asked) > every {
+		r.asking = make(chan struct{})
+		go r.refresh()
 	}
-	n, known = r.nodes[node]
 	return n.Peers, known
+}
+
+// await returns when the directory has answered, if it is asked now: who is not known
+// may be a moment old.
+func (r *roster) await() {
+	r.mu.Lock()
+	asking := r.asking
+	r.mu.Unlock()
+	if asking != nil {
+		<-asking
+	}
 }
 
 // place returns where a member stands, as far as is known.
@@ -63,13 +65,12 @@ func (r *roster) place(node string) (zone, rack string) {
 	return n.Zone, n.Rack
 }
 
-func (r *roster) refreshLocked() {
-	r.asking = make(chan struct{})
-	r.mu.Unlock()
+func (r *roster) refresh() {
 	ctx, cancel := context.WithTimeout(context.Background(), rosterWait)
 	defer cancel()
 	nodes, err := r.ask(ctx)
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.asked = time.Now()
 	close(r.asking)
 	r.asking = nil

@@ -11,15 +11,23 @@ import (
 	"shatabdi/swarmcache"
 )
 
+// Nobody waits for the directory who does not say so, and those who do wait for one
+// answer together.
 func TestRosterAsksOnceForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer, asked := make(chan error), 0
 		nodes := []swarmcache.Node{{ID: "a", Peers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:42069")}}}
 		r := &roster{ask: func(context.Context) ([]swarmcache.Node, error) { asked++; return nodes, <-answer }}
 		found := make(chan bool, 10)
-		look := func(id string) {
+		known := func(id string) bool {
 			addrs, ok := r.lookup(id)
-			found <- ok && len(addrs) == 1
+			return ok && len(addrs) == 1
+		}
+		look := func(id string) {
+			if !known(id) {
+				r.await()
+			}
+			found <- known(id)
 		}
 		for range 3 {
 			go look("a")
@@ -37,29 +45,27 @@ func TestRosterAsksOnceForAll(t *testing.T) {
 
 		time.Sleep(2 * time.Second)
 		nodes = append(nodes, swarmcache.Node{ID: "b", Peers: nodes[0].Peers})
-		go look("a") // this one asks
-		synctest.Wait()
-		look("a") // and this one does not wait for it
-		if !<-found {
-			t.Error("a member is forgotten while the directory is asked")
+		for range 3 {
+			if !known("a") {
+				t.Error("a member is forgotten while the directory is asked")
+			}
+			synctest.Wait()
 		}
-		go look("b") // a new node does
+		go look("b") // a new node waits
 		synctest.Wait()
 		if len(found) != 0 {
 			t.Error("answered before the directory did")
 		}
 		answer <- nil
-		for range 2 {
-			if !<-found {
-				t.Error("a member was refused")
-			}
+		if !<-found {
+			t.Error("a member was refused")
 		}
 
 		time.Sleep(2 * time.Second)
-		go look("b")
-		synctest.Wait()
+		known("b")
 		answer <- errors.New("away")
-		if !<-found {
+		synctest.Wait()
+		if !known("b") {
 			t.Error("what was known is forgotten")
 		}
 		look("c") // within the second nobody asks again
