@@ -104,7 +104,8 @@ func (q *conn) leave(b []byte) *kept {
 	return q.kept
 }
 
-// enter takes the connection back.
+// enter takes the connection back. Go's poller has it by another descriptor: where the
+// process has none left it ends, as one does that is not accepted then.
 func (q *conn) enter() error {
 	q.moving.Lock()
 	defer q.moving.Unlock()
