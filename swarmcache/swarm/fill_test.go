@@ -135,13 +135,13 @@ func TestAloneTogether(t *testing.T) {
 func TestAloneAmongOthers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 16<<20)
-	s.limit = rate.NewLimiter(6<<20, 256<<10)
+	s.limit = rate.NewLimiter(4<<20, 256<<10)
 	l := newLab(t, 3)
 	l.track(t)
 	l.nodes[2].wire.cut.Store(true) // for good
 	l.all(t, s)
 	t.Logf("origin %.3f x", s.times())
-	if s.times() > 1.6 { // for itself it would make it 2
+	if s.times() > 1.75 { // for itself it would make it 2
 		t.Errorf("the origin sent %.3f x the object", s.times())
 	}
 }
