@@ -362,6 +362,9 @@ type Torrent interface {
 	Drop()
 }
 
+// AnswerFor is for how long who was asked goes on telling: who still needs it asks again.
+const AnswerFor = 5 * time.Second
+
 // Hearing is told what other members of the cluster say past the directory.
 type Hearing struct {
 	Hashes func(from int, hashes []byte) // of piece from and those behind it

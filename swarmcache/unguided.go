@@ -22,8 +22,7 @@ const (
 	// word of a peer that it has one.
 	directoryFor = 10 * time.Second
 	guidedFor    = 3 * time.Second
-	// answerFor is for how long who was asked goes on telling, and answerEvery how often.
-	answerFor   = 5 * time.Second
+	// answerEvery is how often who was asked tells what is news.
 	answerEvery = 300 * time.Millisecond
 )
 
@@ -85,7 +84,7 @@ func (t *transfer) converse(now time.Time) {
 		t.fill.Ask()
 		t.lookForHelp(now)
 	}
-	if t.talk.asked.within(answerFor, now) && now.Sub(t.answered) >= answerEvery {
+	if t.talk.asked.within(AnswerFor, now) && now.Sub(t.answered) >= answerEvery {
 		t.answered = now
 		guided := !t.alone && t.caught && !t.away(now) && now.Sub(t.heardOf) < directoryFor
 		t.fill.Answer(guided, t.knownHashes())

@@ -21,10 +21,6 @@ var question = []byte{'?'}
 // ofNoPiece is the index in a message without hashes: its sender has a directory.
 const ofNoPiece = math.MaxInt32
 
-// askedFor is for how long an answer goes on with what is news: who still needs it asks
-// again.
-const askedFor = 5 * time.Second
-
 // sayAtOnce bounds what one peer is told in one answer: it asks again.
 const sayAtOnce = 256
 
@@ -70,7 +66,7 @@ func (h *hashTalk) forgetAskers() {
 	if h.askers == nil {
 		h.askers = map[*torrent.PeerConn]*asker{}
 	}
-	maps.DeleteFunc(h.askers, func(_ *torrent.PeerConn, a *asker) bool { return time.Since(a.last) > askedFor })
+	maps.DeleteFunc(h.askers, func(_ *torrent.PeerConn, a *asker) bool { return time.Since(a.last) > swarmcache.AnswerFor })
 }
 
 // Answer implements swarmcache.Torrent.

@@ -60,10 +60,7 @@ func TestOnlyHolderOfLandedSpansDies(t *testing.T) {
 		}
 	}
 	l.dir.Expire("ghost")
-	l.all(t, s)
-	if s.times() > 1.3 {
-		t.Errorf("the origin sent %.3f x the object", s.times())
-	}
+	l.allFor(t, s, 1.3)
 }
 
 // A claim whose holder lives but does nothing is overdue after a while.
@@ -143,10 +140,7 @@ func TestBoardIsJoinedInTheEnd(t *testing.T) {
 	for _, n := range l.nodes[1:] {
 		n.wire.refuses.Store(3)
 	}
-	l.all(t, s)
-	if s.times() > 1.3 { // each for itself would make it 4
-		t.Errorf("the origin sent %.3f x the object", s.times())
-	}
+	l.allFor(t, s, 1.3) // each for itself would make it 4
 }
 
 // Nor does one that never does: the others tell the hashes.
@@ -158,11 +152,7 @@ func TestBoardIsNeverJoined(t *testing.T) {
 	l.track(t)
 	l.open(t, s)
 	l.nodes[2].wire.refuses.Store(1 << 30)
-	l.all(t, s)
-	t.Logf("origin %.3f x", s.times())
-	if s.times() > 1.3 { // for itself it would make it 2
-		t.Errorf("the origin sent %.3f x the object", s.times())
-	}
+	l.allFor(t, s, 1.3) // for itself it would make it 2
 }
 
 // Nothing is left behind, and Close is quick, while an origin says nothing.

@@ -123,11 +123,7 @@ func TestAloneTogether(t *testing.T) {
 	l := newLab(t, 4)
 	l.track(t)
 	l.dir.SetAvailable(false)
-	l.all(t, s)
-	t.Logf("origin %.3f x", s.times())
-	if s.times() > 2.7 { // each for itself would make it 4
-		t.Errorf("the origin sent %.3f x the object", s.times())
-	}
+	l.allFor(t, s, 2.7) // each for itself would make it 4
 }
 
 // A node that has no directory is told the hashes by those who have one, and leaves the
@@ -139,11 +135,7 @@ func TestAloneAmongOthers(t *testing.T) {
 	l := newLab(t, 3)
 	l.track(t)
 	l.nodes[2].wire.cut.Store(true) // for good
-	l.all(t, s)
-	t.Logf("origin %.3f x", s.times())
-	if s.times() > 1.75 { // for itself it would make it 2
-		t.Errorf("the origin sent %.3f x the object", s.times())
-	}
+	l.allFor(t, s, 1.75)            // for itself it would make it 2
 }
 
 // One that began alone with other spans than the others have takes up theirs.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
+
+	"shatabdi/swarmcache"
 )
 
 // Only who knows the cluster's secret can tell hashes, for the torrent that they
@@ -68,7 +70,7 @@ func TestAnswers(t *testing.T) {
 	h.asked(peer)
 	expect("asked again, of one that has no directory now", told(false))
 	expect("and now it has one", told(true), ofNoPiece)
-	h.askers[peer].last = time.Now().Add(-askedFor)
+	h.askers[peer].last = time.Now().Add(-swarmcache.AnswerFor)
 	known[9] = make([]byte, 20)
 	expect("long ago", told(true))
 	if len(h.askers) != 0 {

@@ -392,6 +392,16 @@ func (l *lab) all(t *testing.T, s *site) {
 	wg.Wait()
 }
 
+// allFor is all, for which the origin sends the object that many times at most.
+func (l *lab) allFor(t *testing.T, s *site, most float64) {
+	t.Helper()
+	l.all(t, s)
+	t.Logf("origin %.3f x", s.times())
+	if s.times() > most {
+		t.Errorf("the origin sent %.3f x the object", s.times())
+	}
+}
+
 // fill waits for the fill of s to be on the directory.
 func (l *lab) fill(t *testing.T, s *site) (r swarmcache.FillRecord) {
 	t.Helper()
