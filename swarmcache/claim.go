@@ -275,14 +275,21 @@ func latest(a, b time.Time) time.Time {
 // gone reports whether the node that landed a span has left the fill since, as
 // far as the board tells. When it came again it may have evicted what it landed.
 func (t *transfer) gone(s *spanState) bool {
-	if s.By == t.c.cfg.Node.ID {
+	switch {
+	case s.By == t.c.cfg.Node.ID:
 		return true // landed by us and not here: it went with a purge or a lost file
-	}
-	if !t.listed || len(t.nodes)+1 >= MaxListed {
-		return false // it may have come after this node was told who is there, or not be listed
+	case s.By == "" || !t.listed:
+		return false // told past the directory; or it may have come after this node was told who is there
+	case t.crowded():
+		return t.departed[s.By] // it may be there and not be listed
 	}
 	m, there := t.nodes[s.By]
 	return !there || m.Rev > s.Rev
+}
+
+// crowded reports whether the board may not list all who take part.
+func (t *transfer) crowded() bool {
+	return max(len(t.nodes)+1, t.c.cfg.Directory.Size()) >= MaxListed
 }
 
 // runFrom returns span i and the free, wanted ones behind it that one stream

@@ -198,6 +198,7 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 			m.Rev = old.Rev // it never left: its lease is another one
 		}
 		t.nodes[m.ID] = m
+		delete(t.departed, m.ID)
 		t.rank = nil
 		if t.fill != nil {
 			t.fill.Meet(e.Joined.Node)
@@ -210,6 +211,7 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 		t.rank = nil
 	case e.Left != "":
 		delete(t.nodes, e.Left)
+		t.departed[e.Left] = true
 		t.rank = nil
 	case e.Fill != nil:
 		if mine := t.file.Version(); e.Fill.Version.Stored.Invalid && !mine.Stored.Invalid && !e.Fill.Version.older(&mine) {

@@ -77,6 +77,28 @@ func TestWhoIsNotListedTakesNobodyForGone(t *testing.T) {
 	}
 }
 
+// As soon as one of the listed had left a large fill, all that those who are not listed
+// had landed seemed lost. Only who was seen to leave is gone, and nobody in whose name
+// nothing was told.
+func TestInACrowdOnlyWhoLeftIsGone(t *testing.T) {
+	tr, _ := turns(64<<20, "a", "b")
+	tr.c.cfg.Directory, tr.c.now = sized{size: 512}, time.Now
+	tr.wantAll()
+	now := time.Now()
+	for i, by := range []NodeID{"a", "unlisted", ""} {
+		tr.put(SpanRecord{Span: i, Rev: 10, Landed: true, By: by}, now)
+	}
+	if err := tr.onBoard(t.Context(), BoardEvent{Left: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(lostAfter + 2*time.Second)
+	tr.alive = now
+	tr.findOrphans(now)
+	if !tr.orphans.has(0) || tr.orphans.has(1) || tr.orphans.has(2) {
+		t.Errorf("orphans: %v %v %v, want the first only", tr.orphans.has(0), tr.orphans.has(1), tr.orphans.has(2))
+	}
+}
+
 // Where the tracker knows of nobody who has everything, seeders that the
 // directory speaks of are not waited for.
 func TestNobodyWaitsForSeedersThatAreNotThere(t *testing.T) {

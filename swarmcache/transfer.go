@@ -60,6 +60,7 @@ type transfer struct {
 	fill       Torrent           // nil without a fill
 	sealed     Torrent           // nil until needed
 	nodes      map[NodeID]Member // other participants
+	departed   map[NodeID]bool   // who was one, and left
 	rank       []NodeID          // all participants in order; stale when nil
 	self       int               // this node's place in rank
 	asked      bool              // somebody wanted bytes at some time
@@ -103,7 +104,7 @@ func newTransfer(o *object, b *beginning, body *firstBody) *transfer {
 	t := &transfer{
 		c: o.c, o: o, file: o.file, log: o.c.log.With("object", v.ID), host: hostOf(v.URL), from: originOf(v.URL), born: o.c.now(),
 		kick: make(chan struct{}, 1), events: make(chan any, 4096), gossip: newLandQueue(),
-		wants: map[*want]bool{}, nodes: map[NodeID]Member{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
+		wants: map[*want]bool{}, nodes: map[NodeID]Member{}, departed: map[NodeID]bool{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{},
 		body: body,
 	}
 	if b != nil {

@@ -106,7 +106,7 @@ func (d shaped) judge(r row, nodes []*lab.Node) row {
 
 // exchanged fills in what nodes tell about their dealings with each other.
 func (r row) exchanged(nodes []lab.Metrics) row {
-	var received, wasted, alone, unanswered float64
+	var received, wasted, alone, unanswered, fetched float64
 	causes := map[string]float64{} // for a second copy of something to have left the origin, and what etcd did not answer
 	landing := 0
 	for _, m := range nodes {
@@ -116,6 +116,7 @@ func (r row) exchanged(nodes []lab.Metrics) row {
 		add(causes, "claims ", m.By("outcome", "shatabdi_claims_total", `outcome="unasked"`))
 		add(causes, "etcd: ", m.By("op", "shatabdi_etcd_requests_total", `result="error"`))
 		r.Seeder = max(r.Seeder, m.Sum("shatabdi_peer_bytes_total", `direction="sent"`)/float64(r.F))
+		fetched += m.Sum("shatabdi_fill_origin_bytes_total")
 		received += m.Sum("shatabdi_peer_bytes_total", `direction="received"`)
 		wasted += m.Sum("shatabdi_peer_wasted_bytes_total")
 		if m.Sum("shatabdi_spans_landed_total") > 0 {
@@ -123,7 +124,7 @@ func (r row) exchanged(nodes []lab.Metrics) row {
 		}
 	}
 	r.Wasted = wasted / max(1, received)
-	r = r.noting("%d nodes landed spans", landing)
+	r = r.noting("%d nodes landed spans, fills read %.3f x", landing, fetched/float64(max(1, r.F)))
 	if alone+unanswered > 0 {
 		r = r.noting("%.0f nodes filled alone, etcd left %.0f requests unanswered", alone, unanswered)
 	}
