@@ -26,6 +26,8 @@ type fleet struct {
 	Orders string          // the origin obeys them, as package testorigin says; "": it is nginx
 	Slow   time.Duration   // before the header of each of the origin's responses
 	Plot   bool
+
+	Window int64 // what a socket takes in before it is read, at most; 0: as everywhere
 }
 
 // perProcess is how many nodes share a process. One process keeps both CPUs
@@ -39,11 +41,15 @@ func (d fleet) run(l *lab.Lab, quick bool, add func(row)) {
 	object := content.Object{Seed: 1, Size: d.F}
 	origin := d.origin(l, object)
 	etcd := l.Machine("etcd", 0).Etcd()
+	fleet := l.Machine("fleet", 0)
 	n, from := d.N, 0
 	if d.Warm {
 		n, from = d.N+1, 1
 	}
-	f := startFleet(l, n, etcd, "--upload-limit", fmt.Sprintf("%dB/s", d.U))
+	if d.Window > 0 {
+		fleet.SocketWindow(d.Window)
+	}
+	f := startFleet(fleet, n, etcd, "--upload-limit", fmt.Sprintf("%dB/s", d.U))
 	if d.Warm {
 		seed(l, f, origin.url, object)
 	}
@@ -78,8 +84,8 @@ func (d fleet) run(l *lab.Lab, quick bool, add func(row)) {
 
 // startFleet starts n nodes that keep long leases: hundreds of them on two CPUs
 // keep their etcd waiting.
-func startFleet(l *lab.Lab, n int, etcd *lab.Etcd, flags ...string) *lab.Fleet {
-	return l.Machine("fleet", 0).Fleet(n, perProcess, etcd.URL,
+func startFleet(m *lab.Machine, n int, etcd *lab.Etcd, flags ...string) *lab.Fleet {
+	return m.Fleet(n, perProcess, etcd.URL,
 		append([]string{"--log-level", "warn", "--etcd-lease-ttl", "30s"}, flags...)...)
 }
 

@@ -83,6 +83,15 @@ func (m *Machine) Shape(uplink Rate) {
 		"rate", fmt.Sprint(int64(uplink)*8), "burst", fmt.Sprint(burst), "limit", fmt.Sprint(queue))
 }
 
+// SocketWindow bounds what each TCP socket made from now on takes in before its
+// program reads it. An origin has sent that in vain when its client hangs up: where
+// objects are scaled down, it is too.
+func (m *Machine) SocketWindow(bytes int64) {
+	m.lab.Helper()
+	// The kernel gives half of a buffer to the window (tcp_adv_win_scale).
+	m.Run("sysctl", "-q", "-w", fmt.Sprintf("net.ipv4.tcp_rmem=4096 %d %[1]d", 2*bytes))
+}
+
 // Cut takes the machine off the network, or puts it back.
 func (m *Machine) Cut(off bool) {
 	m.lab.Helper()
