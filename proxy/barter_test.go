@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/sha1"
 	"iter"
 	"net/netip"
@@ -22,8 +23,9 @@ func (b *barter) node() swarmcache.Swarm { return barterer{b} }
 
 type barterer struct{ *barter }
 
-func (barterer) Withdraw(swarmcache.InfoHash)     {}
-func (barterer) Limits() (upload, download int64) { return 0, 0 }
+func (barterer) Vouch(context.Context, swarmcache.InfoHash) error { return nil }
+func (barterer) Withdraw(swarmcache.InfoHash)                     {}
+func (barterer) Limits() (upload, download int64)                 { return 0, 0 }
 
 func (b barterer) Offer(h swarmcache.Held) {
 	b.mu.Lock()

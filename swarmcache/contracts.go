@@ -305,6 +305,8 @@ type Swarm interface {
 	Seal(f *File) InfoHash
 	// Offer lets peers find the objects of h without keeping them in memory.
 	Offer(h Held)
+	// Vouch tells the tracker that this node holds an object, and returns when it knows.
+	Vouch(context.Context, InfoHash) error
 	// Withdraw tells that this node holds an object no more. It does not wait.
 	Withdraw(InfoHash)
 	// Limits are the rates at which this node gives to peers and takes from them,

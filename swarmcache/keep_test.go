@@ -134,7 +134,8 @@ func TestPinsAndRulesAreKept(t *testing.T) {
 // sealing is a swarm that knows infohashes and nobody.
 type sealing struct{ swarmcache.Swarm }
 
-func (sealing) Seal(*swarmcache.File) swarmcache.InfoHash { return swarmcache.InfoHash{1} }
-func (sealing) Offer(swarmcache.Held)                     {}
-func (sealing) Withdraw(swarmcache.InfoHash)              {}
-func (sealing) Limits() (int64, int64)                    { return 0, 0 }
+func (sealing) Seal(*swarmcache.File) swarmcache.InfoHash        { return swarmcache.InfoHash{1} }
+func (sealing) Offer(swarmcache.Held)                            {}
+func (sealing) Vouch(context.Context, swarmcache.InfoHash) error { return nil }
+func (sealing) Withdraw(swarmcache.InfoHash)                     {}
+func (sealing) Limits() (int64, int64)                           { return 0, 0 }

@@ -115,7 +115,7 @@ func (c *Cache) PutAt(ctx context.Context, at Place, key func(*url.URL) policy.K
 		err = ErrUnavailable
 	}
 	if err == nil && holds != nil && !exists {
-		c.awaitCopy(ctx, rec.Version.InfoHash, patiencePlace) // it keeps its claim: the next one would not find it
+		c.vouch(ctx, rec.Version.InfoHash) // under its claim: the next one would not find it
 	}
 	return rec, !exists, err
 }
@@ -187,6 +187,19 @@ func (c *Cache) claimLost(wait context.Context, key policy.Key, torrent InfoHash
 		return false, nil, ErrBeingPut
 	}
 	return false, release, nil
+}
+
+// vouch waits until the tracker knows that this node has a torrent. That it knows of some
+// copy would not do: another node may not have obeyed yet the purge of what was here before.
+func (c *Cache) vouch(ctx context.Context, torrent InfoHash) {
+	if c.cfg.Swarm == nil || torrent.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patiencePlace)
+	defer cancel()
+	if err := c.cfg.Swarm.Vouch(ctx, torrent); err != nil {
+		c.log.Debug("tell the tracker what was put", "error", err) // it hears of it later
+	}
 }
 
 // awaitCopy waits until there is a copy of a torrent.

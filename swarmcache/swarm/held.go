@@ -104,6 +104,29 @@ func (a *announcer) sealed(ih swarmcache.InfoHash) {
 	a.lost = without(a.lost, ih)
 }
 
+// vouch tells of one object that is held, once the goodbyes to it have been said.
+func (a *announcer) vouch(ctx context.Context, ih metainfo.Hash) error {
+	for a.parts(ih) {
+		select {
+		case <-time.After(partsEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	_, err := a.tell(ctx, ih, wire.Update, 0)
+	return err
+}
+
+// partsEvery is how often it is looked whether goodbyes have been said.
+const partsEvery = 20 * time.Millisecond
+
+// parts reports whether a goodbye is under way.
+func (a *announcer) parts(ih metainfo.Hash) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.parting[wire.InfoHash(ih)] > 0
+}
+
 // withdrawn makes known what is held no more.
 func (a *announcer) withdrawn(ih swarmcache.InfoHash) {
 	a.mu.Lock()

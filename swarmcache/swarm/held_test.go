@@ -1,7 +1,9 @@
 package swarm_test
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -167,7 +169,17 @@ func TestSlowGoodbye(t *testing.T) {
 	}
 	other := s.Seal(y.open(t, true))
 	waitFor(t, func() bool { state, _ := l.Swarm(other); return state.Complete == 1 })
+	hurried, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.Vouch(hurried, ih); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("vouched for what a goodbye is under way to: %v", err)
+	}
 	close(release)
 	<-said
-	waitFor(t, func() bool { state, _ := l.Swarm(ih); return state.Complete == 1 })
+	if err := s.Vouch(t.Context(), ih); err != nil {
+		t.Error(err)
+	}
+	if state, _ := l.Swarm(ih); state.Complete != 1 {
+		t.Error("the tracker does not know of what was vouched for")
+	}
 }

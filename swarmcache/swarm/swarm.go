@@ -12,6 +12,7 @@
 package swarm
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -215,6 +216,11 @@ func (s *Swarm) Offer(h swarmcache.Held) {
 
 // Withdraw implements swarmcache.Swarm.
 func (s *Swarm) Withdraw(ih swarmcache.InfoHash) { s.announce.withdrawn(ih) }
+
+// Vouch implements swarmcache.Swarm.
+func (s *Swarm) Vouch(ctx context.Context, ih swarmcache.InfoHash) error {
+	return s.announce.vouch(ctx, metainfo.Hash(ih))
+}
 
 // activate joins the torrent that a peer's handshake names, if this node holds
 // it and it is not in memory. The engine looks the torrent up right after.
