@@ -252,11 +252,23 @@ func (s *Swarm) crossingOf(f *swarmcache.File) *crossing {
 	return &crossing{by: map[*border]*roaring.Bitmap{}}
 }
 
-// asked tells the border of a request. The engine's lock is held.
+// asked notes a request that was made of a peer, or is not any more. The engine's
+// lock is held.
 func (s *Swarm) asked(e torrent.PeerRequestEvent, yes bool) {
-	if c, ok := e.Peer.TryAsPeerConn(); ok {
-		if b := s.borderOf(c); b != nil {
-			b.asked(c, e.Request, yes, time.Now())
-		}
+	c, ok := e.Peer.TryAsPeerConn()
+	if !ok {
+		return
+	}
+	t := s.torrentOf(c)
+	if t == nil {
+		return
+	}
+	n := -1
+	if yes {
+		n = 1
+	}
+	t.rejects.ask(c, n)
+	if t.border != nil {
+		t.border.asked(c, e.Request, yes, time.Now())
 	}
 }

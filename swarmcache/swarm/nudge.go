@@ -50,8 +50,7 @@ func (t *joined) nudge(now time.Time) {
 	for k, from := 0, rand.IntN(max(1, n)); k < n && left > 0; k++ {
 		i := (from + k) % n
 		if p := t.current[i]; p != torrent.PiecePriorityNone && !t.file.Has(i) && t.file.Wantable(i) {
-			t.t.Piece(i).SetPriority(torrent.PiecePriorityNone)
-			t.t.Piece(i).SetPriority(p)
+			t.wishAnewLocked(i)
 			left--
 		}
 	}

@@ -60,7 +60,7 @@ type flow struct {
 // turn is a chunk's place in the queue of its flow.
 type turn struct {
 	bytes int
-	pace  func() float64 // of whom it is for: the slowest goes first
+	rank  func() float64 // the least goes first
 	come  chan struct{}  // closed when it has come
 }
 
@@ -152,13 +152,13 @@ func (s *shaper) applyLocked() {
 // limited reports whether chunks have to wait.
 func (s *shaper) limited() bool { return s.limiter.Limit() != rate.Inf }
 
-// pass waits until a chunk of o may pass. Within o those go first whose pace is
+// pass waits until a chunk of o may pass. Within o those go first whose rank is
 // the least. It returns false when o is gone before that.
-func (s *shaper) pass(o sharer, bytes int, pace func() float64) bool {
+func (s *shaper) pass(o sharer, bytes int, rank func() float64) bool {
 	if !s.limited() {
 		return true
 	}
-	t := &turn{bytes, pace, make(chan struct{})}
+	t := &turn{bytes, rank, make(chan struct{})}
 	s.mu.Lock()
 	f := s.flows[o.id]
 	if f == nil {
@@ -186,7 +186,7 @@ func (s *shaper) pass(o sharer, bytes int, pace func() float64) bool {
 // serveLocked lets pass what may, and comes back when more may.
 func (s *shaper) serveLocked() {
 	for f, largest := s.nextLocked(); f != nil; f, largest = s.nextLocked() {
-		k := f.slowest()
+		k := f.first()
 		f.queue[0], f.queue[k] = f.queue[k], f.queue[0]
 		t := f.queue[0]
 		if wait := s.waitLocked(t.bytes, largest); wait > 0 {
@@ -205,14 +205,14 @@ func (s *shaper) serveLocked() {
 	}
 }
 
-// slowest picks the turn of the slowest, any of them among equals: in the order
+// first picks the turn whose rank is least, any of them among equals: in the order
 // of arrival the first peers to ask would have all their chunks before the last
 // one has any, and a first byte took 2 s.
-func (f *flow) slowest() int {
+func (f *flow) first() int {
 	least, found := math.Inf(1), rand.IntN(len(f.queue))
 	for n, k := len(f.queue), found; n > 0; n, k = n-1, (k+1)%len(f.queue) {
-		if pace := f.queue[k].pace(); pace < least {
-			least, found = pace, k
+		if rank := f.queue[k].rank(); rank < least {
+			least, found = rank, k
 		}
 	}
 	return found

@@ -97,8 +97,8 @@ type piece struct {
 // then, so that nothing is sent.
 func (p *piece) ReadAt(b []byte, off int64) (int, error) {
 	if p.s.up.limited() {
-		pace := p.s.needs.pace(ask{p.ih, pp.Integer(p.p.Index()), pp.Integer(off)})
-		if !p.s.up.pass(p.as, len(b), pace) {
+		rank := p.s.needs.rank(ask{p.ih, pp.Integer(p.p.Index()), pp.Integer(off)})
+		if !p.s.up.pass(p.as, len(b), rank) {
 			return len(b), nil
 		}
 	}

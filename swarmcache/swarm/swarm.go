@@ -165,6 +165,9 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	needs := s.store.needs
 	c.Callbacks.ReadMessage = func(pc *torrent.PeerConn, m *pp.Message) {
 		needs.heard(pc, pc.Torrent().InfoHash(), m, s.store.up.limited())
+		if m.Type == pp.Reject {
+			s.rejected(pc)
+		}
 		if b := s.borderOf(pc); b != nil {
 			b.hear(pc, m, time.Now()) // last: it changes what the engine reads
 		}

@@ -32,6 +32,7 @@ type joined struct {
 	border *border // to other zones; nil: this node has no zone
 
 	seedless atomic.Bool // so says the tracker
+	rejects  rejects
 
 	mu       sync.Mutex // guards the fields below; the engine's lock may be taken under it, never the other way
 	users    int
