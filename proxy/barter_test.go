@@ -78,7 +78,7 @@ type bartered struct{ ih swarmcache.InfoHash }
 
 func (t bartered) InfoHash() swarmcache.InfoHash                      { return t.ih }
 func (bartered) AddPeers([]netip.AddrPort)                            {}
-func (bartered) Meet(swarmcache.Node)                                 {}
+func (bartered) Meet(swarmcache.Node, bool)                           {}
 func (bartered) Want(layout.Range)                                    {}
 func (bartered) Window(int64) swarmcache.Window                       { return window{} }
 func (bartered) PieceChanged(int)                                     {}

@@ -329,9 +329,9 @@ type Held interface {
 type Torrent interface {
 	InfoHash() InfoHash
 	// AddPeers tells where peers are, Meet where a node is that takes part, and in
-	// which zone and rack.
+	// which zone and rack. One that has just come may be about to get in touch itself.
 	AddPeers([]netip.AddrPort)
-	Meet(Node)
+	Meet(n Node, comes bool)
 	// Want adds to the pieces to fetch from peers.
 	Want(pieces layout.Range)
 	// Window tells the engine that a reader stands at off and will soon need the

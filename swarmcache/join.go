@@ -201,7 +201,7 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 		delete(t.departed, m.ID)
 		t.rank = nil
 		if t.fill != nil {
-			t.fill.Meet(e.Joined.Node)
+			t.fill.Meet(m.Node, t.caught && t.listed)
 		}
 	case e.Caught:
 		t.caught = true
@@ -280,7 +280,7 @@ func (t *transfer) offer(now time.Time) {
 	}
 	t.offered = now
 	for _, n := range t.nodes {
-		t.fill.Meet(n.Node)
+		t.fill.Meet(n.Node, false)
 	}
 }
 

@@ -112,36 +112,39 @@ func (w *warming) run(ctx context.Context, c *client, told io.Writer) (up api.Wa
 	return c.warmed(ctx, up, told)
 }
 
-// warmed asks until a warm-up is over, and tells now and then how it comes along.
+// warmed asks until a warm-up is over, and tells now and then how it comes along. The
+// daemon lets its answer wait for the end, but of one of several nodes it tells at once.
 func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.Warmup, error) {
 	every, heard := drawEvery, time.Now()
-	ask, line := time.NewTimer(every), time.NewTicker(lineEvery)
-	defer ask.Stop()
+	line := time.NewTicker(lineEvery)
 	defer line.Stop()
 	show := newWarmBar(told, w)
 	defer show.end()
 	for w.State == "running" {
-		select {
-		case <-ctx.Done():
-			return w, &cliError{exitPartial, fmt.Errorf("interrupted: %s", warmupText(w)), "it goes on; `shatabdi warmups " + w.ID + "` tells how far it is"}
-		case <-line.C:
-			if show == nil {
-				fmt.Fprintln(told, warmupText(w))
-			}
-			continue
-		case <-ask.C:
-		}
+		ask := time.After(every)
 		var now api.Warmup
-		err := c.get(ctx, "warmups/"+w.ID, nil, &now)
+		err := c.get(ctx, "warmups/"+w.ID, url.Values{"wait_seconds": {fmt.Sprint(every.Seconds())}}, &now)
 		switch {
+		case ctx.Err() != nil:
 		case err == nil:
 			w, heard = now, time.Now()
 			show.draw(w)
 		case !errors.As(err, new(notNow)) || time.Since(heard) > warmPatience:
 			return w, err
 		}
+		for waits := w.State == "running"; waits; {
+			select {
+			case <-ctx.Done():
+				return w, &cliError{exitPartial, fmt.Errorf("interrupted: %s", warmupText(w)), "it goes on; `shatabdi warmups " + w.ID + "` tells how far it is"}
+			case <-line.C:
+				if show == nil {
+					fmt.Fprintln(told, warmupText(w))
+				}
+			case <-ask:
+				waits = false
+			}
+		}
 		every = min(2*every, warmedEvery)
-		ask.Reset(every)
 	}
 	return w, nil
 }

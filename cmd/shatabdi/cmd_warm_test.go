@@ -58,7 +58,7 @@ func TestWarmedSitsOutTheDirectory(t *testing.T) {
 // A warm-up that is short is not waited for longer than it takes, and one that is long
 // is not asked about all the time.
 func TestWarmedAsksSeldom(t *testing.T) {
-	for takes, most := range map[time.Duration]int{300 * time.Millisecond: 2, time.Minute: 40} {
+	for takes, most := range map[time.Duration]int{300 * time.Millisecond: 3, time.Minute: 40} {
 		synctest.Test(t, func(t *testing.T) {
 			c, err := newClient(daemonAt{})
 			if err != nil {

@@ -189,9 +189,7 @@ func TestWarmups(t *testing.T) {
 	n, origin := newNode(t, 0), content(t)
 	var w api.Warmup
 	n.ask("POST", "/api/v1/warmups", order(api.WarmupOrder{URLs: []string{origin + "/c", "http://127.0.0.1:1/d"}, Manifest: origin + "/list"}), 201, &w)
-	for deadline := time.Now().Add(20 * time.Second); w.State == "running" && time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		n.ask("GET", "/api/v1/warmups/"+w.ID, "", 200, &w)
-	}
+	n.ask("GET", "/api/v1/warmups/"+w.ID+"?wait_seconds=20", "", 200, &w) // until it is over, and no longer
 	if w.State != "partial" || w.Objects != 4 || w.Done != 3 || w.Failed != 1 || w.Bytes != 15 || len(w.Failures) != 1 || w.Failures[0].URL != "http://127.0.0.1:1/d" {
 		t.Errorf("%+v", w)
 	}

@@ -105,8 +105,13 @@ func (s *service) registerWarmups(api huma.API) {
 		ID string `path:"id" pattern:"^[0-9a-f]{20}$"`
 	}
 	get := operation("get-warmup", http.MethodGet, "warmups/{id}", "One warm-up")
-	huma.Register(api, get, func(ctx context.Context, in *named) (*struct{ Body Warmup }, error) {
-		if w, err := s.Downloads.Warmup(in.ID); err == nil && !w.Part { // which would say nothing of the other nodes
+	get.Description = "One of this node alone is told when it is over, if the caller waits; one of several nodes as it stands."
+	huma.Register(api, get, func(ctx context.Context, in *struct {
+		ID   string  `path:"id" pattern:"^[0-9a-f]{20}$"`
+		Wait float64 `query:"wait_seconds" minimum:"0" maximum:"60" doc:"How long to wait for its end."`
+	}) (*struct{ Body Warmup }, error) {
+		wait := time.Duration(in.Wait * float64(time.Second))
+		if w, err := s.ownWarmup(ctx, in.ID, wait); err == nil && !w.Part { // which would say nothing of the other nodes
 			return &struct{ Body Warmup }{s.warmup(w)}, nil
 		}
 		w, err := s.oneJob(ctx, in.ID)
@@ -127,6 +132,21 @@ func warmupProblem(err error) error {
 		return huma.Error404NotFound("no such warm-up, or it was forgotten: a day after it was last heard of, or with the daemon that did it")
 	}
 	return problem(err)
+}
+
+// ownWarmup tells how far a warm-up of this node has come, when it is over or after a
+// while. A part of one of several nodes is not waited for.
+func (s *service) ownWarmup(ctx context.Context, id string, wait time.Duration) (download.Warmup, error) {
+	w, err := s.Downloads.Warmup(id)
+	if err != nil || w.Part || wait == 0 {
+		return w, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if w, err = s.Downloads.Warmed(ctx, id); errors.Is(err, download.ErrNotFound) {
+		return w, err // it was cancelled meanwhile
+	}
+	return w, nil
 }
 
 func (w Warmup) id() string { return w.ID }

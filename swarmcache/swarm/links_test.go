@@ -3,6 +3,7 @@ package swarm
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,6 +60,43 @@ func TestDialedSwarmIsConnected(t *testing.T) {
 			t.Fatalf("%d of %d are one swarm", reached, n)
 		}
 	})
+}
+
+// Who has just come is left to dial, but not for ever; of two one dials before the
+// other, and everybody about as many as anybody.
+func TestWhoComesDials(t *testing.T) {
+	now := time.Now()
+	trusts := func(netip.AddrPort, time.Time) bool { return false }
+	p := peers{named: map[netip.AddrPort]*named{addrOf(1): {}, addrOf(2): {later: now.Add(comeFirst)}, addrOf(3): {later: now.Add(gatherFor)}}}
+	for _, step := range []struct {
+		after    time.Duration
+		gathered bool
+		want     []netip.AddrPort
+	}{
+		{0, false, []netip.AddrPort{addrOf(1)}}, {comeFirst / 2, false, nil},
+		{comeFirst, false, []netip.AddrPort{addrOf(2)}}, {gatherFor / 2, true, []netip.AddrPort{addrOf(3)}},
+	} {
+		if l := p.draw(0, 0, step.gathered, now.Add(step.after), trusts); !slices.Equal(l, step.want) {
+			t.Errorf("after %v: dials %v, want %v", step.after, l, step.want)
+		}
+	}
+
+	const n = 64
+	for i := range n {
+		dials := 0
+		for k := range n {
+			a, b := memberOf(swarmcache.NodeID(fmt.Sprint(i))), memberOf(swarmcache.NodeID(fmt.Sprint(k)))
+			if i != k && a.dials(b) == b.dials(a) {
+				t.Fatalf("%d and %d: both dial, or neither", i, k)
+			}
+			if i != k && a.dials(b) {
+				dials++
+			}
+		}
+		if dials < n/8 || dials > n*7/8 {
+			t.Errorf("%d dials %d of %d", i, dials, n-1)
+		}
+	}
 }
 
 func addrOf(i int) netip.AddrPort {

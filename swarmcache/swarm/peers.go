@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"encoding/hex"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -34,6 +35,10 @@ const (
 	// redialAfter is how long a peer that was dialed before is not dialed again. The
 	// engine forgets a peer after one failed or lost connection.
 	redialAfter = 10 * time.Second
+	// comeFirst is how long one that comes may take to dial, who finds on the board
+	// that we are there. Two that came together did not find each other: then one of
+	// them dials after that, and the other leaves it to that one till names are gathered.
+	comeFirst = 60 * time.Millisecond
 	// longLinks is how many in other zones a node dials at least, and about as many
 	// dial it: a zone of eight then has some fifty ways out.
 	longLinks = 3
@@ -50,13 +55,17 @@ type peers struct {
 // named is somebody who listens at an address.
 type named struct {
 	dialed     time.Time // when last; zero: never
+	later      time.Time // it is dialed from then on, or when the names are gathered
 	far, close bool      // in another zone, in the own rack
+	id         torrent.PeerID
 }
 
 // spot is where somebody listens, and stands.
 type spot struct {
-	addr netip.AddrPort
-	at   place
+	addr  netip.AddrPort
+	at    place
+	id    torrent.PeerID // zero: not known
+	later time.Duration  // until it is dialed
 }
 
 // AddPeers implements swarmcache.Torrent.
@@ -68,13 +77,24 @@ func (t *joined) AddPeers(addrs []netip.AddrPort) {
 	t.meet(spots)
 }
 
-// Meet implements swarmcache.Torrent.
-func (t *joined) Meet(n swarmcache.Node) {
-	at := placeOf(n.Zone, n.Rack)
-	t.nameMember(at, memberOf(n.ID))
+// Meet implements swarmcache.Torrent. Two that dial each other make two connections
+// and drop one, and that in the moment in which a fill begins.
+func (t *joined) Meet(n swarmcache.Node, comes bool) {
+	at, who := placeOf(n.Zone, n.Rack), memberOf(n.ID)
+	t.nameMember(at, who)
+	var later time.Duration
+	switch {
+	case !comes:
+	case memberOf(t.s.cfg.Node).dials(who):
+		later = comeFirst
+	default:
+		later = gatherFor
+	}
+	var id torrent.PeerID
+	hex.Decode(id[:], []byte(n.PeerID)[:min(len(n.PeerID), 2*len(id))]) // of one that tells none: nobody's
 	var spots []spot
 	for _, a := range n.Peers {
-		spots = append(spots, spot{a, at})
+		spots = append(spots, spot{a, at, id, later})
 	}
 	t.meet(spots)
 }
@@ -85,7 +105,7 @@ func (t *joined) told(ps []wire.Peer) {
 	for _, p := range ps {
 		at, who := readPeerID(torrent.PeerID(p.ID))
 		t.nameMember(at, who)
-		spots = append(spots, spot{p.Addr, at})
+		spots = append(spots, spot{p.Addr, at, torrent.PeerID(p.ID), 0})
 	}
 	t.meet(spots)
 }
@@ -99,12 +119,17 @@ func (t *joined) nameMember(at place, who member) {
 
 // meet takes in that there are peers, and dials some of them.
 func (t *joined) meet(spots []spot) {
+	now, atOnce, soon := time.Now(), false, false
 	t.mu.Lock()
 	for _, x := range spots {
+		atOnce, soon = atOnce || x.later == 0, soon || x.later == comeFirst
 		n := t.peers.named[x.addr]
 		if n == nil {
-			n = &named{}
+			n = &named{later: now.Add(x.later)}
 			t.peers.named[x.addr] = n
+		}
+		if x.id != (torrent.PeerID{}) {
+			n.id = x.id
 		}
 		if x.at != (place{}) {
 			n.far, n.close = t.s.place.far(x.at), t.s.place.close(x.at)
@@ -117,8 +142,11 @@ func (t *joined) meet(spots []spot) {
 	begin, enough := !t.peers.gathering, t.peers.tried >= somePeers
 	t.peers.gathering = true
 	t.mu.Unlock()
-	if !enough {
+	if atOnce && !enough {
 		t.dial(false)
+	}
+	if soon && !enough {
+		time.AfterFunc(comeFirst, func() { t.s.goWork(func() { t.dial(false) }) })
 	}
 	if begin {
 		t.s.goWork(t.gather)
@@ -144,11 +172,17 @@ func (t *joined) dial(gathered bool) {
 	if t.border != nil {
 		near, far = t.border.links()
 	}
-	now := time.Now()
+	now, linked := time.Now(), map[torrent.PeerID]bool{}
+	for _, c := range t.t.PeerConns() {
+		linked[c.PeerID] = true
+	}
 	t.mu.Lock()
 	var ps []torrent.PeerInfo
 	if !t.dropped {
-		for _, a := range t.peers.draw(near, far, gathered, now, t.s.judge.avoidsAddr) {
+		avoids := func(a netip.AddrPort, now time.Time) bool {
+			return linked[t.peers.named[a].id] || t.s.judge.avoidsAddr(a, now)
+		}
+		for _, a := range t.peers.draw(near, far, gathered, now, avoids) {
 			ps = append(ps, torrent.PeerInfo{
 				Addr:   &net.TCPAddr{IP: a.Addr().AsSlice(), Port: int(a.Port()), Zone: a.Addr().Zone()},
 				Source: torrent.PeerSourceTracker,
@@ -168,7 +202,7 @@ func (p *peers) draw(near, far int, gathered bool, now time.Time, avoids func(ne
 	if gathered {
 		links = max(longLinks, somePeers-left) - far
 	}
-	return append(l, p.drawFar(links, now, avoids)...)
+	return append(l, p.drawFar(links, gathered, now, avoids)...)
 }
 
 // drawNear picks among those in this zone: the first somePeers as they are named,
@@ -191,28 +225,29 @@ func (p *peers) drawNear(connected int, gathered bool, now time.Time, avoids fun
 			fresh = max(fresh, again)
 		}
 	}
-	first, second := p.candidates(false, now, avoids)
+	first, second := p.candidates(false, gathered, now, avoids)
 	first, second = p.some(first, fresh), p.some(second, again)
 	p.tried += len(first)
 	return p.note(append(first, second...), now), all
 }
 
 // drawFar picks n long links.
-func (p *peers) drawFar(n int, now time.Time, avoids func(netip.AddrPort, time.Time) bool) []netip.AddrPort {
+func (p *peers) drawFar(n int, gathered bool, now time.Time, avoids func(netip.AddrPort, time.Time) bool) []netip.AddrPort {
 	if n <= 0 {
 		return nil
 	}
-	first, second := p.candidates(true, now, avoids)
+	first, second := p.candidates(true, gathered, now, avoids)
 	first = p.some(first, n)
 	p.out += len(first)
 	return p.note(append(first, p.some(second, n-len(first))...), now)
 }
 
-// candidates are those who were never dialed, and those who may be again.
-func (p *peers) candidates(far bool, now time.Time, avoids func(netip.AddrPort, time.Time) bool) (first, second []netip.AddrPort) {
+// candidates are those who were never dialed, and those who may be again. Once the
+// names are gathered nobody is waited for.
+func (p *peers) candidates(far, gathered bool, now time.Time, avoids func(netip.AddrPort, time.Time) bool) (first, second []netip.AddrPort) {
 	for a, n := range p.named {
 		switch {
-		case n.far != far || avoids(a, now):
+		case n.far != far || !gathered && now.Before(n.later) || avoids(a, now):
 		case n.dialed.IsZero():
 			first = append(first, a)
 		case now.Sub(n.dialed) >= redialAfter:

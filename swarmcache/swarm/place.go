@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 
@@ -78,6 +79,12 @@ func (p place) far(other place) bool {
 // close reports whether another place is in the same rack.
 func (p place) close(other place) bool {
 	return p.rack != tag{} && p.rack == other.rack
+}
+
+// dials reports which of two that have heard of each other in the same moment dials:
+// each half of the others.
+func (m member) dials(other member) bool {
+	return (bytes.Compare(m[:], other[:]) < 0) == ((m[0]^other[0])&1 == 0)
 }
 
 // weight is how much a member is the one for piece i, among those of its zone:
