@@ -58,6 +58,10 @@ const maxAsks = 1024
 // something, and so they waited until the others were through.
 const paceOver = 64
 
+// firstPieces are given to a peer however many have them: a client waits for its first
+// byte, which all others have.
+const firstPieces = 4
+
 func newNeeds() *needs {
 	return &needs{now: time.Now, peers: map[*torrent.PeerConn]*needy{}, asked: map[ask][]*needy{}, copies: copies{}}
 }
@@ -141,22 +145,30 @@ func (n *needs) takeLocked(a ask, p *needy) {
 
 // rank says what goes first of what waits: the least. It is the pace of the slowest
 // peer that waits for a chunk, for whoever is given it first, the others are waited
-// with; and the more, the more have it, in powers of two: of what many have it does
-// not matter how many.
+// with; and the more, the more have it, in powers of two, for of what many have it
+// does not matter how many.
 func (n *needs) rank(a ask) func() float64 {
 	last := alike() // it was asked for before there was a limit
 	return func() float64 {
 		n.mu.Lock()
 		defer n.mu.Unlock()
+		many := 1 + bits.Len(uint(n.copies.of(a.ih, a.index)))
 		least := math.Inf(1)
 		for _, p := range n.asked[a] {
-			least = min(least, n.paceLocked(p))
+			least = min(least, n.rankLocked(p, many))
 		}
 		if !math.IsInf(least, 1) {
-			last = least * float64(1+bits.Len(uint(n.copies.of(a.ih, a.index))))
+			last = least
 		}
 		return last
 	}
+}
+
+func (n *needs) rankLocked(p *needy, many int) float64 {
+	if p.got < firstPieces {
+		return n.paceLocked(p)
+	}
+	return n.paceLocked(p) * float64(many)
 }
 
 // alike is the rank of those among whom no difference is made.

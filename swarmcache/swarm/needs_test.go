@@ -40,9 +40,9 @@ func TestWhoAskedForTheSameStaysSlow(t *testing.T) {
 	want("what both want", one, 0.1)
 	want("what only the fast one wants", n.rank(ask{ih, its, 0}), 4)
 	say(fast, pp.Have, both) // one was for it
-	want("what the slow one still waits for", other, 0.2)
+	want("what the slow one still waits for", other, 0.1)
 	say(slow, pp.Cancel, both)
-	want("what nobody wants any more", other, 0.2)
+	want("what nobody wants any more", other, 0.1)
 	n.parted(slow)
 	n.parted(fast)
 	if len(n.asked)+len(n.peers) > 0 {
@@ -69,6 +69,13 @@ func TestWhatFewHaveGoesFirst(t *testing.T) {
 	some := meet(&pp.Message{Type: pp.Bitfield, Bitfield: []bool{true, true, false}}, &pp.Message{Type: pp.Have, Index: 0})
 	few := meet(&pp.Message{Type: pp.Have, Index: 1}, &pp.Message{Type: pp.Have, Index: 1})
 	asks := meet(&pp.Message{Type: pp.Request, Index: 1}, &pp.Message{Type: pp.Request, Index: 2})
+	ranks := func() (many, one float64) { return n.rank(ask{ih, 1, 0})(), n.rank(ask{ih, 2, 0})() }
+	if many, one := ranks(); many != one {
+		t.Errorf("who has nothing yet is given one thing before the other: %v, %v", one, many)
+	}
+	for i := range pp.Integer(firstPieces) {
+		n.heard(asks, ih, &pp.Message{Type: pp.Have, Index: 10 + i}, true)
+	}
 	copies := func(i pp.Integer, want int) {
 		t.Helper()
 		if got := n.copies.of(ih, i); got != want {
@@ -78,7 +85,7 @@ func TestWhatFewHaveGoesFirst(t *testing.T) {
 	copies(0, 2)
 	copies(1, 3)
 	copies(2, 1)
-	if many, one := n.rank(ask{ih, 1, 0})(), n.rank(ask{ih, 2, 0})(); many <= one {
+	if many, one := ranks(); many <= one {
 		t.Errorf("what one has comes after what three have: %v, %v", one, many)
 	}
 	n.parted(some)
