@@ -116,6 +116,7 @@ func (c *Cache) PutAt(ctx context.Context, at Place, key func(*url.URL) policy.K
 	}
 	if err == nil && holds != nil && !exists {
 		c.vouch(ctx, rec.Version.InfoHash) // under its claim: the next one would not find it
+		c.awaitCopy(ctx, rec.Version.InfoHash, patiencePlace)
 	}
 	return rec, !exists, err
 }
