@@ -249,7 +249,7 @@ func (t *transfer) findOrphans(now time.Time) {
 				reason = "stuck"
 			case t.unguided && t.isHelped(now):
 				continue // who has it is not known here, but to those who told of it
-			case !t.gone(s):
+			case !t.gone(s, now):
 				continue // who has it lives, and pieces come: so will these
 			default:
 				if have == nil {
@@ -274,22 +274,19 @@ func latest(a, b time.Time) time.Time {
 
 // gone reports whether the node that landed a span has left the fill since, as
 // far as the board tells. When it came again it may have evicted what it landed.
-func (t *transfer) gone(s *spanState) bool {
+func (t *transfer) gone(s *spanState, now time.Time) bool {
 	switch {
 	case s.By == t.c.cfg.Node.ID:
 		return true // landed by us and not here: it went with a purge or a lost file
-	case s.By == "" || !t.listed:
-		return false // told past the directory; or it may have come after this node was told who is there
-	case t.crowded():
-		return t.departed[s.By] // it may be there and not be listed
+	case !t.listed:
+		return false // it may have come after this node was told who is there
+	case s.By == "": // told past the directory, and nobody knows by whom
+		return now.Sub(s.since) >= max(overdueAfter, 2*t.roundTime())
 	}
-	m, there := t.nodes[s.By]
-	return !there || m.Rev > s.Rev
-}
-
-// crowded reports whether the board may not list all who take part.
-func (t *transfer) crowded() bool {
-	return max(len(t.nodes)+1, t.c.cfg.Directory.Size()) >= MaxListed
+	if m, there := t.nodes[s.By]; there {
+		return m.Rev > s.Rev
+	}
+	return !t.crowded || t.departed[s.By]
 }
 
 // runFrom returns span i and the free, wanted ones behind it that one stream

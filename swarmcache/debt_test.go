@@ -13,7 +13,7 @@ func turns(length int64, others ...NodeID) (*transfer, *peers) {
 	v := Version{Length: length, PieceLen: layout.PieceLenFor(length), URL: "http://origin/"}
 	p := &peers{}
 	t := &transfer{
-		c:    &Cache{cfg: Config{Node: Node{ID: "m"}, Streams: 4, Directory: sized{size: len(others) + 1}}, rates: rates{m: map[string]float64{}}, metrics: newMetrics(nil)},
+		c:    &Cache{cfg: Config{Node: Node{ID: "m"}, Streams: 4}, rates: rates{m: map[string]float64{}}, metrics: newMetrics(nil)},
 		file: &File{version: v, layout: v.Layout()}, rec: &FillRecord{Version: v}, fill: p,
 		wants: map[*want]bool{}, nodes: map[NodeID]Member{}, departed: map[NodeID]bool{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{}, listed: len(others) < MaxListed,
 	}

@@ -55,7 +55,7 @@ func Schedule(length int64) (time.Duration, error) {
 	v.Identify()
 	n := v.Layout().Pieces()
 	t := &transfer{
-		c:    &Cache{cfg: Config{Node: Node{ID: "me"}, Streams: 4, Directory: sized{size: 2}}, now: time.Now, rates: rates{m: map[string]float64{}}},
+		c:    &Cache{cfg: Config{Node: Node{ID: "me"}, Streams: 4}, now: time.Now, rates: rates{m: map[string]float64{}}},
 		file: &File{version: v, layout: v.Layout()}, rec: &FillRecord{Version: v},
 		wants: map[*want]bool{}, nodes: map[NodeID]Member{"other": {}}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{}, listed: true,
 	}

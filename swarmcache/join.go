@@ -145,7 +145,8 @@ func (t *transfer) useBoard(ctx context.Context, b Board, begun bool) {
 	if t.alone {
 		t.caught, t.listed = true, true
 		clear(t.nodes)
-		t.rank = nil
+		clear(t.departed)
+		t.rank, t.crowded = nil, false
 		t.landStored()
 	}
 }
@@ -199,6 +200,7 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 		}
 		t.nodes[m.ID] = m
 		delete(t.departed, m.ID)
+		t.crowded = t.crowded || len(t.nodes)+1 >= MaxListed
 		t.rank = nil
 		if t.fill != nil {
 			t.fill.Meet(m.Node, t.caught && t.listed)

@@ -82,7 +82,7 @@ func TestWhoIsNotListedTakesNobodyForGone(t *testing.T) {
 // nothing was told.
 func TestInACrowdOnlyWhoLeftIsGone(t *testing.T) {
 	tr, _ := turns(64<<20, "a", "b")
-	tr.c.cfg.Directory, tr.c.now = sized{size: 512}, time.Now
+	tr.c.now, tr.crowded = time.Now, true
 	tr.wantAll()
 	now := time.Now()
 	for i, by := range []NodeID{"a", "unlisted", ""} {
@@ -96,6 +96,12 @@ func TestInACrowdOnlyWhoLeftIsGone(t *testing.T) {
 	tr.findOrphans(now)
 	if !tr.orphans.has(0) || tr.orphans.has(1) || tr.orphans.has(2) {
 		t.Errorf("orphans: %v %v %v, want the first only", tr.orphans.has(0), tr.orphans.has(1), tr.orphans.has(2))
+	}
+	now = now.Add(overdueAfter)
+	tr.alive = now
+	tr.findOrphans(now)
+	if tr.orphans.has(1) || !tr.orphans.has(2) {
+		t.Errorf("orphans later: %v %v, want what was told in nobody's name", tr.orphans.has(1), tr.orphans.has(2))
 	}
 }
 

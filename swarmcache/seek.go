@@ -126,7 +126,8 @@ func (t *transfer) goOn(ctx context.Context, e met) {
 	}
 	t.wasAlone = true
 	t.alone, t.unguided, t.caught, t.listed, t.resuming = false, false, false, false, true
-	t.rank = nil
+	clear(t.departed)
+	t.rank, t.crowded = nil, false
 	t.onBoarded(ctx, boarded{board: e.board, begun: true})
 	s := t.endlessStream()
 	if s == nil || t.claiming {

@@ -61,6 +61,7 @@ type transfer struct {
 	sealed     Torrent           // nil until needed
 	nodes      map[NodeID]Member // other participants
 	departed   map[NodeID]bool   // who was one, and left
+	crowded    bool              // the board was full: not all who take part were listed
 	rank       []NodeID          // all participants in order; stale when nil
 	self       int               // this node's place in rank
 	asked      bool              // somebody wanted bytes at some time

@@ -115,7 +115,7 @@ func (w *warming) run(ctx context.Context, c *client, told io.Writer) (up api.Wa
 // warmed asks until a warm-up is over, and tells now and then how it comes along. The
 // daemon lets its answer wait for the end, but of one of several nodes it tells at once.
 func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.Warmup, error) {
-	every, heard := drawEvery, time.Now()
+	every, heard, patient := drawEvery, time.Now(), true
 	line := time.NewTicker(lineEvery)
 	defer line.Stop()
 	show := newWarmBar(told, w)
@@ -123,9 +123,15 @@ func (c *client) warmed(ctx context.Context, w api.Warmup, told io.Writer) (api.
 	for w.State == "running" {
 		ask := time.After(every)
 		var now api.Warmup
-		err := c.get(ctx, "warmups/"+w.ID, url.Values{"wait_seconds": {fmt.Sprint(every.Seconds())}}, &now)
-		switch {
+		var query url.Values
+		if patient {
+			query = url.Values{"wait_seconds": {fmt.Sprint(every.Seconds())}}
+		}
+		err := c.get(ctx, "warmups/"+w.ID, query, &now)
+		switch refused := (*cliError)(nil); {
 		case ctx.Err() != nil:
+		case patient && errors.As(err, &refused) && refused.code == exitUsage:
+			patient = false // a daemon of an earlier version does not know of waiting
 		case err == nil:
 			w, heard = now, time.Now()
 			show.draw(w)

@@ -82,6 +82,34 @@ func TestWarmedAsksSeldom(t *testing.T) {
 	}
 }
 
+// A daemon of an earlier version does not know of waiting.
+func TestWarmedAsksAnOlderDaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := newClient(daemonAt{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.http.Transport = older{}
+		if w, err := c.warmed(t.Context(), api.Warmup{ID: "1", State: "running"}, io.Discard); err != nil || w.State != "done" {
+			t.Errorf("%+v, %v", w, err)
+		}
+	})
+}
+
+// older is a daemon that knows no parameters.
+type older struct{}
+
+func (older) RoundTrip(r *http.Request) (*http.Response, error) {
+	return answers(func(w http.ResponseWriter) {
+		if r.URL.RawQuery != "" {
+			api.WriteProblem(w, http.StatusUnprocessableEntity, "unknown query parameter")
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"id":"1","state":"done"}`)
+	}).RoundTrip(r)
+}
+
 // The bar of a warm-up counts objects, and tells the rate between two answers.
 func TestWarmBar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

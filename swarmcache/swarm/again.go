@@ -94,7 +94,7 @@ func (t *joined) askAgain() {
 		return
 	}
 	for _, c := range idle {
-		might := t.border.piecesOf(c)
+		might := c.PeerPieces() // as the engine knows them: across a border not all are shown
 		if might.And(wanted); might.IsEmpty() || might.Intersects(anew) {
 			continue
 		}

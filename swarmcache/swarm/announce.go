@@ -102,8 +102,11 @@ func (a *announcer) remove(t *joined) {
 	a.mu.Unlock()
 	if leaves {
 		a.s.goWork(func() {
-			defer a.parted(wire.InfoHash(t.ih))
 			a.tell(a.ctx, t.ih, wire.Stopped, 0)
+			a.parted(wire.InfoHash(t.ih))
+			if a.s.holds(t.ih) {
+				a.sealed(swarmcache.InfoHash(t.ih)) // anew, and that was said before
+			}
 		})
 	}
 }

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -113,8 +114,17 @@ func (a *announcer) vouch(ctx context.Context, ih metainfo.Hash) error {
 			return ctx.Err()
 		}
 	}
-	_, err := a.tell(ctx, ih, wire.Update, 0)
-	return err
+	for {
+		_, err := a.tell(ctx, ih, wire.Update, 0)
+		if err == nil || errors.Is(err, errNoTracker) {
+			return err
+		}
+		select {
+		case <-time.After(hungryEvery):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // partsEvery is how often it is looked whether goodbyes have been said.
@@ -158,6 +168,21 @@ func (a *announcer) takeNews() (news, lost []wire.InfoHash) {
 	}
 	a.news = later
 	return news, lost
+}
+
+// holds reports whether this node has all of an object, in whichever file.
+func (s *Swarm) holds(ih metainfo.Hash) bool {
+	s.mu.Lock()
+	held := s.held
+	s.mu.Unlock()
+	if held == nil {
+		return false
+	}
+	_, release, ok := held.Held(swarmcache.InfoHash(ih))
+	if ok {
+		release()
+	}
+	return ok
 }
 
 func (s *Swarm) allHeld() (all []wire.InfoHash) {

@@ -10,6 +10,8 @@ import (
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
 	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"shatabdi/swarmcache/layout"
 )
 
 // Where an upload limit makes peers wait, the one goes first that comes on least.
@@ -109,7 +111,7 @@ func (n *needs) heard(pc *torrent.PeerConn, ih metainfo.Hash, m *pp.Message, wai
 	case pp.HaveAll:
 		n.copies.addWhole(ih, &p.has)
 	case pp.Bitfield:
-		for i, has := range m.Bitfield {
+		for i, has := range m.Bitfield[:min(len(m.Bitfield), layout.MaxPieces)] { // the engine cuts it later
 			if has {
 				n.copies.add(ih, &p.has, i)
 			}

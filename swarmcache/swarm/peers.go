@@ -180,7 +180,8 @@ func (t *joined) dial(gathered bool) {
 	var ps []torrent.PeerInfo
 	if !t.dropped {
 		avoids := func(a netip.AddrPort, now time.Time) bool {
-			return linked[t.peers.named[a].id] || t.s.judge.avoidsAddr(a, now)
+			id := t.peers.named[a].id
+			return id != (torrent.PeerID{}) && linked[id] || t.s.judge.avoidsAddr(a, now)
 		}
 		for _, a := range t.peers.draw(near, far, gathered, now, avoids) {
 			ps = append(ps, torrent.PeerInfo{
