@@ -576,11 +576,7 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 		// Servers behind one name may differ in their tags, or in what they make of
 		// a range. A stream that still runs is of our version to its end; and a
 		// new one may meet a server that has it.
-		t.log.Info("one stream from now on", "reason", e.err)
-		t.rec.Single = true
-		if board, rec := t.board, *t.rec; board != nil {
-			t.background.Go(func() { board.Update(ctx, rec) })
-		}
+		t.onlyOne(ctx, e.err)
 		return nil
 	case errors.Is(e.err, errDisk):
 		return e.err

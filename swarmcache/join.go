@@ -205,6 +205,7 @@ func (t *transfer) onBoard(ctx context.Context, e BoardEvent) error {
 		if t.fill != nil {
 			t.fill.Meet(m.Node, t.caught && t.listed)
 		}
+		t.prove(ctx)
 	case e.Caught:
 		t.caught = true
 		t.landStored()

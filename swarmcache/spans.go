@@ -22,7 +22,7 @@ type spanBook struct {
 	checked    time.Time            // when orphans were last looked for
 	owners     map[NodeID]int       // spans claimed, by node
 	heard      map[NodeID]time.Time // when a node last claimed, published or landed
-	rangesWork bool                 // another node than the opener read a part of a span
+	rangesWork bool                 // the origin gave a part to somebody
 	full       time.Time            // when the object last had all the streams that it may have
 	interest   []layout.Range       // spans that readers here want, in order, disjoint; nil: not known now
 }

@@ -68,6 +68,7 @@ type transfer struct {
 	caught     bool              // all that stood on the board is known
 	listed     bool              // this node is listed on the board, and told who comes and goes
 	forsaken   bool              // while this node drained, others did not fetch what it needs
+	proven     bool              // the origin was asked for a part, by this opener
 	resuming   bool              // what an earlier run left is, or was, being hashed
 	background sync.WaitGroup
 	spanBook
@@ -305,6 +306,8 @@ func (t *transfer) handle(ctx context.Context, e any) error {
 	case told:
 		t.boardFailed(t.c.now())
 		t.onLanded(e.by, e.landing)
+	case proof:
+		t.onProof(ctx, e)
 	case rehashed:
 		t.landStored()
 	case settled:
