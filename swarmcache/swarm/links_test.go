@@ -99,6 +99,22 @@ func TestWhoComesDials(t *testing.T) {
 	}
 }
 
+// A torrent that nobody here needs stays for who took bytes of late, and for who has
+// just come.
+func TestLingersForWhoComes(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		idle, met time.Duration // ago
+		want      bool
+	}{{lingerIdle / 2, time.Hour, true}, {time.Hour, lingerIdle / 2, true}, {time.Hour, time.Hour, false}} {
+		tor := &joined{idle: now.Add(-c.idle)}
+		tor.met.Store(now.Add(-c.met).UnixNano())
+		if tor.lingersLocked(now) != c.want {
+			t.Errorf("idle for %v, met %v ago: want %v", c.idle, c.met, c.want)
+		}
+	}
+}
+
 func addrOf(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(i))
 }

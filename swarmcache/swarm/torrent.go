@@ -31,8 +31,9 @@ type joined struct {
 	hashes hashTalk
 	border *border // to other zones; nil: this node has no zone
 
-	seedless atomic.Bool // so says the tracker
 	rejects  rejects
+	seedless atomic.Bool  // so says the tracker
+	met      atomic.Int64 // when a peer last came, in Unix nanoseconds
 
 	mu       sync.Mutex // guards the fields below; the engine's lock may be taken under it, never the other way
 	users    int
@@ -361,11 +362,17 @@ func (t *joined) settle(now time.Time) {
 	if written != t.written {
 		t.written, t.idle = written, now
 	}
-	wait := now.Sub(t.idle) < lingerIdle && !t.file.Condemned()
+	wait := t.lingersLocked(now) && !t.file.Condemned()
 	t.mu.Unlock()
 	if !wait {
 		t.leave()
 	}
+}
+
+// lingersLocked reports whether it stays for its peers: bytes flowed of late, or one has
+// just come for some.
+func (t *joined) lingersLocked(now time.Time) bool {
+	return now.Sub(t.idle) < lingerIdle || now.Sub(time.Unix(0, t.met.Load())) < lingerIdle
 }
 
 // leave takes the torrent out of the engine, unless somebody came to use it. It
