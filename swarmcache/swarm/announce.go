@@ -51,6 +51,7 @@ type announcement struct {
 	told bool // the tracker knows of us
 	left bool // something was missing when we last told
 	busy bool
+	gone bool // removed while an announce was under way: a goodbye follows it
 
 	pieces int       // that were missing when dueNow last looked
 	moved  time.Time // when that changed, or the tracker was last asked
@@ -95,19 +96,24 @@ func (a *announcer) remove(t *joined) {
 	}
 	delete(a.due, t.ih)
 	held := !t.fill && t.file.Left() == 0 && !t.file.Condemned()
-	leaves := x.told && !held
+	leaves := (x.told || x.busy) && !held
 	if leaves {
 		a.parting[wire.InfoHash(t.ih)]++
 	}
+	x.gone = leaves && x.busy
+	now := leaves && !x.busy
 	a.mu.Unlock()
-	if leaves {
-		a.s.goWork(func() {
-			a.tell(a.ctx, t.ih, wire.Stopped, 0)
-			a.parted(wire.InfoHash(t.ih))
-			if a.s.holds(t.ih) {
-				a.sealed(swarmcache.InfoHash(t.ih)) // anew, and that was said before
-			}
-		})
+	if now {
+		a.s.goWork(func() { a.part(t.ih) })
+	}
+}
+
+// part says goodbye to one object.
+func (a *announcer) part(ih metainfo.Hash) {
+	a.tell(a.ctx, ih, wire.Stopped, 0)
+	a.parted(wire.InfoHash(ih))
+	if a.s.holds(ih) {
+		a.sealed(swarmcache.InfoHash(ih)) // anew, and that was said before
 	}
 }
 
@@ -230,10 +236,14 @@ func (a *announcer) once(ih metainfo.Hash) {
 		every = resp.Interval // a tracker forgets who waits longer
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	x.busy, x.left = false, left > 0
 	x.told = x.told || err == nil
 	x.next = time.Now().Add(every - rand.N(every/8))
+	gone := x.gone
+	a.mu.Unlock()
+	if gone {
+		a.part(ih)
+	}
 }
 
 // settled reports whether that tracker leads for so long that all nodes will have

@@ -48,7 +48,7 @@ func (h *heldTeller) step(now time.Time) {
 	news, lost := h.a.takeNews()
 	all := !now.Before(h.next)
 	if all {
-		news = h.a.s.allHeld()
+		news = append(news, h.a.s.allHeld()...) // what has just been sealed may not be in the catalogue yet
 	}
 	if len(news)+len(lost) == 0 && !all {
 		return

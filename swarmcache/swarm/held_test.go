@@ -175,11 +175,53 @@ func TestSlowGoodbye(t *testing.T) {
 		t.Errorf("vouched for what a goodbye is under way to: %v", err)
 	}
 	close(release)
-	<-said
+	select {
+	case <-said:
+	case <-time.After(30 * time.Second):
+		t.Fatal("no goodbye")
+	}
 	if err := s.Vouch(t.Context(), ih); err != nil {
 		t.Error(err)
 	}
 	if state, _ := l.Swarm(ih); state.Complete != 1 {
 		t.Error("the tracker does not know of what was vouched for")
 	}
+}
+
+// Who leaves before the tracker has answered says goodbye when it has.
+func TestGoodbyeFollowsASlowAnswer(t *testing.T) {
+	t.Parallel()
+	l, release := newLeader(t, time.Hour), make(chan struct{})
+	var stopped atomic.Int64
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.ServeHTTP(w, r)
+		switch r.URL.Query().Get("event") {
+		case "started":
+			<-release
+		case "stopped":
+			stopped.Add(1)
+		}
+	}))
+	t.Cleanup(slow.Close)
+	s, err := swarm.New(swarm.Config{
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: "guest", Logger: slog.New(slog.DiscardHandler), Secret: secret,
+		Tracker: func() string { return slow.URL + "/announce" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	x := newThing("brief", 1<<20, 128<<10)
+	old, err := s.Sealed(x.open(t, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ih := old.InfoHash()
+	waitFor(t, func() bool { state, _ := l.Swarm(ih); return state.Incomplete == 1 })
+	if _, err := s.Sealed(x.open(t, false)); err != nil { // whose torrent takes the old one's place
+		t.Fatal(err)
+	}
+	close(release)
+	waitFor(t, func() bool { return stopped.Load() == 1 })
+	waitFor(t, func() bool { state, _ := l.Swarm(ih); return state.Incomplete == 1 })
 }
