@@ -100,8 +100,14 @@ func (c *Cache) Purge(ctx context.Context, key policy.Key) (had int, err error) 
 	ctx = context.WithoutCancel(ctx) // forgetting may take longer than its patience, and others must hear of it
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.order(p)
+	c.Mark(key).Advance()
+	all := c.forgetAll(key) // before: a fill of which the directory hears after the purge has to be known for forgotten
 	told := c.cfg.Directory.Purge(ctx, p)
 	had, err = c.purgeHere(key)
+	for _, g := range all {
+		had++
+		err = errors.Join(err, g.l.wait())
+	}
 	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(key), Self: true})
 	return had, cmp.Or(err, told)
 }
@@ -302,7 +308,12 @@ func (c *Cache) obeyNow(p Purge) (all []gone) {
 	if p.Soft {
 		return c.expire(p.Key)
 	}
-	for _, key := range c.variantsOf(p.Key) {
+	return c.forgetAll(p.Key)
+}
+
+// forgetAll begins to forget all variants of key.
+func (c *Cache) forgetAll(key policy.Key) (all []gone) {
+	for _, key := range c.variantsOf(key) {
 		c.spools.forget(key)
 		if id, ok := c.selected(key); ok {
 			r, _ := c.Record(id)

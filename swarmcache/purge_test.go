@@ -1,9 +1,12 @@
 package swarmcache_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -312,4 +315,52 @@ func TestPurgesOutliveTheDirectory(t *testing.T) {
 	if !here(one, m) {
 		t.Error("a purge was obeyed twice")
 	}
+}
+
+// opensLate is a directory that hears of a fill after a purge of its key, and before that
+// is known to who ordered it.
+type opensLate struct {
+	swarmcache.Directory
+	purged, opened chan struct{}
+}
+
+func (d opensLate) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
+	<-d.purged
+	defer time.AfterFunc(100*time.Millisecond, func() { close(d.opened) })
+	return d.Directory.OpenFill(ctx, r, spans...)
+}
+
+func (d opensLate) Purge(ctx context.Context, p swarmcache.Purge) error {
+	err := d.Directory.Purge(ctx, p)
+	close(d.purged)
+	<-d.opened
+	return err
+}
+
+func TestPurgeWhileAFillIsOpened(t *testing.T) {
+	t.Parallel()
+	dir, self := cachetest.NewDirectory(), swarmcache.Node{ID: "me"}
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: t.TempDir(), Index: cachetest.NewIndex(), Node: self, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Directory: opensLate{dir.Node(self), make(chan struct{}), make(chan struct{})},
+	})
+	must(t, err)
+	defer c.Close()
+	m := newMemory("held", 300_000)
+	key := policy.Key(m.name)
+	release, _, err := c.ClaimFirst(t.Context(), key, m, whatever)
+	must(t, err)
+	defer release()
+	obj, err := c.Fill(t.Context(), m.version(), false, io.NopCloser(bytes.NewReader(m.data)), nil)
+	must(t, err)
+	defer obj.Close()
+	had, err := c.Purge(t.Context(), key)
+	must(t, err)
+	if had != 1 {
+		t.Errorf("%d responses were there", had)
+	}
+	eventually(t, func() bool {
+		_, _, err := dir.Node(swarmcache.Node{ID: "other"}).Lookup(t.Context(), key)
+		return errors.Is(err, swarmcache.ErrNotFound)
+	})
 }
