@@ -192,7 +192,7 @@ func (d *daemon) joinCluster(p *parts, endpoints []string, at netip.AddrPort) (e
 			default:
 			}
 		},
-		Clock: p.clock.Read, Now: d.now,
+		Clock: p.clock.Read, Clocked: p.clock.Learnt(), Now: d.now,
 		Logger: d.log, Registerer: d.reg,
 	})
 	if err != nil {

@@ -30,7 +30,7 @@ const (
 	// carriesOn is how well a new leader must know the scale that it goes on with.
 	carriesOn = time.Second
 
-	retryEvery = 250 * time.Millisecond // at first, and then twice as long each time
+	retryEvery = 50 * time.Millisecond // at first, and then twice as long each time: a leader's own clock may be late
 	samples    = 4
 )
 
@@ -56,8 +56,10 @@ type Reading struct {
 
 // Clock is this node's knowledge of the cluster's time.
 type Clock struct {
-	cfg  Config
-	news chan struct{} // room for one: another node leads
+	cfg    Config
+	news   chan struct{} // room for one: another node leads
+	learnt chan struct{} // closed once anything is known
+	learn  func()        // closes it
 
 	mu    sync.Mutex
 	known Reading
@@ -85,10 +87,11 @@ func New(cfg Config) *Clock {
 	cfg.Every = cmp.Or(cfg.Every, 30*time.Second)
 	cfg.Logger = cfg.Logger.With("component", "clock")
 	begun := cfg.Now()
-	c := &Clock{cfg: cfg, news: make(chan struct{}, 1), look: func() moment {
+	c := &Clock{cfg: cfg, news: make(chan struct{}, 1), learnt: make(chan struct{}), look: func() moment {
 		now := cfg.Now()
 		return moment{now.Round(0), now.Sub(begun)}
 	}}
+	c.learn = sync.OnceFunc(func() { close(c.learnt) })
 	c.register(cfg.Registerer)
 	return c
 }
@@ -125,6 +128,9 @@ func (c *Clock) Ahead() time.Duration {
 	}
 	return 0
 }
+
+// Learnt is closed once anything is known of the cluster's time.
+func (c *Clock) Learnt() <-chan struct{} { return c.learnt }
 
 // LeaderChanged has the clock measured at once.
 func (c *Clock) LeaderChanged() {
@@ -181,6 +187,7 @@ func (c *Clock) lead() {
 		c.cfg.Logger.Info("this node's clock is the cluster's", "scale", r.Scale)
 	}
 	c.known, c.from, c.at, c.leads = r, c.cfg.Node, now, true
+	c.learn()
 }
 
 // follow ends what lead began. What this node knows of the scale it made is exact
@@ -217,6 +224,7 @@ func (c *Clock) measure(ctx context.Context, ask *asker, url, node string) error
 		c.cfg.Logger.Info("measured the clock", "leader", node, "offset", best.Offset, "doubt", best.Doubt, "scale", best.Scale)
 	}
 	c.known, c.from, c.at = best, node, at
+	c.learn()
 	return nil
 }
 

@@ -85,6 +85,9 @@ type Config struct {
 	// default time.Now.
 	Clock func() clock.Reading
 	Now   func() time.Time
+	// Clocked is closed once Clock knows anything: who asks for a response's age before
+	// waits for a moment. nil: nobody does.
+	Clocked <-chan struct{}
 
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
@@ -110,6 +113,7 @@ type Cluster struct {
 	lease   atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
 	size    atomic.Int64                    // how many nodes there were at the last census
 	mode    atomic.Pointer[string]
+	joined  atomic.Pointer[time.Time] // when it first did; nil: never
 	starved starved
 	health  health
 	wires   wires

@@ -19,6 +19,7 @@ import (
 // Lookup asks in one round trip for the version that key selects and the fill
 // that runs for it.
 func (c *Cluster) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Version, *swarmcache.FillRecord, error) {
+	c.untilClocked(ctx)
 	var version *swarmcache.Version
 	var fill *swarmcache.FillRecord
 	err := c.do(ctx, opLookup, func(ctx context.Context, client *clientv3.Client) error {
@@ -74,6 +75,7 @@ func only(r *clientv3.TxnResponse, i int) *mvccpb.KeyValue {
 // Publish makes v current unless the directory's response is newer. Of the same
 // version the more recent facts stay, and what is known of its bytes is kept.
 func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
+	c.untilClocked(ctx)
 	key, v := c.keys.object(v.Key), c.versionThere(v)
 	err := c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
 		var old *swarmcache.Version // at first we suppose that there is none
@@ -208,6 +210,7 @@ func sameFacts(a, b *policy.Stored) bool {
 // ClaimFirst claims the first GET for key, under this node's lease. It looks and
 // claims in one transaction, because a client's first byte waits for it.
 func (c *Cluster) ClaimFirst(ctx context.Context, key policy.Key) (release func(), fresh bool, err error) {
+	c.untilClocked(ctx)
 	k, mine := c.keys.first(key), c.newClaim()
 	var rev int64
 	var taken *swarmcache.ClaimedError

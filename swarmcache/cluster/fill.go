@@ -87,6 +87,7 @@ func readEntry(r *clientv3.TxnResponse, i int) (entry, error) {
 // their first byte, and on other nodes for that claim, so that this is all one
 // transaction.
 func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans ...int) (swarmcache.FillRecord, swarmcache.Board, error) {
+	c.untilClocked(ctx)
 	own := r.Version
 	r.Version = c.versionThere(own)
 	stands := r

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"time"
 
 	"shatabdi/policy"
@@ -17,6 +18,30 @@ func (c *Cluster) reading() clock.Reading {
 		return clock.Reading{}
 	}
 	return c.cfg.Clock()
+}
+
+// patienceClocked is how long after it has joined a node waits until it knows the
+// cluster's time. Until then everything is of an age that nobody knows, and what is begun
+// is so for all others too: the origin would confirm it for each, or send it again.
+const patienceClocked = time.Second
+
+func (c *Cluster) untilClocked(ctx context.Context) {
+	joined := c.joined.Load()
+	if c.cfg.Clocked == nil || joined == nil {
+		return
+	}
+	select {
+	case <-c.cfg.Clocked:
+		return
+	default:
+	}
+	t := time.NewTimer(time.Until(joined.Add(patienceClocked)))
+	defer t.Stop()
+	select {
+	case <-c.cfg.Clocked:
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // time is the cluster's, or this node's while nothing is known of that: for what

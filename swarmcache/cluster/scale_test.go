@@ -221,3 +221,48 @@ func TestPurgesBetweenClocks(t *testing.T) {
 		t.Errorf("%v ago, %+v", late, got)
 	}
 }
+
+// What is asked or begun in the first moment of a run waits for the clock, or every node
+// would take it for stale; but not for ever.
+func TestWhoHasJustStartedWaitsForTheClock(t *testing.T) {
+	p := prefix()
+	start := func(i int, learnt chan struct{}) *member {
+		cfg := config(p, i)
+		cfg.Clocked, cfg.Clock = learnt, func() clock.Reading {
+			select {
+			case <-learnt:
+				return clock.Reading{Scale: "one"}
+			default:
+				return clock.Reading{}
+			}
+		}
+		return join(t, cfg)
+	}
+	v := (&skewed{}).received("http://o/young", `"1"`, time.Now(), true)
+	doubt := func(m *member) time.Duration {
+		t.Helper()
+		_, fill, err := m.Lookup(t.Context(), v.Key)
+		noErr(t, err)
+		return fill.Version.Stored.Doubt
+	}
+	late := make(chan struct{})
+	opener := start(1, late)
+	time.AfterFunc(100*time.Millisecond, func() { close(late) })
+	_, b, err := opener.OpenFill(t.Context(), swarmcache.FillRecord{Version: v, MaxSpan: 1, Opener: "x"})
+	noErr(t, err)
+	defer b.Leave(t.Context())
+	learns := make(chan struct{})
+	reader := start(2, learns)
+	time.AfterFunc(100*time.Millisecond, func() { close(learns) })
+	if d := doubt(reader); d != 0 {
+		t.Errorf("in doubt by %v", d)
+	}
+	never := start(3, make(chan struct{}))
+	if d := doubt(never); d != policy.Unknown {
+		t.Errorf("in doubt by %v without a clock", d)
+	}
+	begun := time.Now()
+	if doubt(never); time.Since(begun) > 500*time.Millisecond {
+		t.Errorf("waited %v when it had long joined", time.Since(begun))
+	}
+}

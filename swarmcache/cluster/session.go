@@ -60,6 +60,7 @@ func (c *Cluster) session(ctx context.Context, client *clientv3.Client) error {
 	c.restore()
 	c.health.renew()
 	c.rejoin(ctx)
+	c.joined.CompareAndSwap(nil, &granted)
 	c.log.Info("joined the cluster", "cluster", c.ID(), "lease", fmt.Sprintf("%x", int64(id)))
 
 	err = c.keepAlive(ctx, client, id)
