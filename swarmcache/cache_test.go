@@ -122,16 +122,17 @@ func TestEviction(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	c := openCounting(t, 20<<20, func() time.Time { return time.Now().Add(time.Duration(later.Load())) }, reg)
 	a, b, d, e := newMemory("a", 8<<20), newMemory("bb", 8<<20), newMemory("ddd", 8<<20), newMemory("eeee", 8<<20)
-	fill(t, c, a).Close()
-	fill(t, c, b).Close()
+	for _, m := range []memory{a, b} {
+		obj := fill(t, c, m)
+		obj.Close()
+		eventually(t, func() bool { return swarmcache.Users(c, obj.Version().ID) == 0 }) // its transfer has let go
+	}
 	later.Store(int64(time.Minute))
 	here(c, a) // used again
-	var held *swarmcache.Object
-	eventually(t, func() bool { // once b's transfer has let go
-		obj, err := c.Fill(t.Context(), d.version(), true, nil, d)
-		held = obj
-		return err == nil
-	})
+	held, err := c.Fill(t.Context(), d.version(), true, nil, d)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer held.Close()
 	if got, err := read(t, held); err != nil || !bytes.Equal(got, d.data) {
 		t.Fatal(err)
@@ -157,6 +158,7 @@ func TestEviction(t *testing.T) {
 	if body.Len() != len("untouched") {
 		t.Error("the refused body was read")
 	}
+	eventually(t, held.Complete)
 	if !here(c, a) || !here(c, d) {
 		t.Error("something pinned or in use went")
 	}

@@ -601,16 +601,20 @@ func (t *transfer) onStreamEnded(ctx context.Context, e streamEnded) error {
 		return e.err
 	}
 	wait := min(time.Duration(1<<min(t.tries, 10))*100*time.Millisecond, 5*time.Second)
-	var later *retryAfter
-	if errors.As(e.err, &later) {
-		wait = max(wait, min(later.wait, 30*time.Second))
-		if later.wait > 0 {
-			t.c.budget.cool(t.from, now.Add(wait))
-		}
-	}
+	wait = max(wait, t.cool(e.err, now))
 	t.retryAt = now.Add(wait + rand.N(wait/2))
 	t.log.Debug("span not fetched", "span", e.s.next, "error", e.err, "again_in", wait)
 	return nil
+}
+
+// cool leaves an origin in peace that asks for it, and returns for how long.
+func (t *transfer) cool(err error, now time.Time) (wait time.Duration) {
+	var later *retryAfter
+	if errors.As(err, &later) && later.wait > 0 {
+		wait = min(later.wait, 30*time.Second)
+		t.c.budget.cool(t.from, now.Add(wait))
+	}
+	return wait
 }
 
 // mayRetry reports whether a stream broke in a way that the next try may not.

@@ -16,18 +16,21 @@ import (
 // proof is of ranges at the origin.
 type proof struct{ err error }
 
-// prove asks the origin for a part, once, if the opener's body may have to wait for that.
+// prove asks the origin for a part, once, if the opener's body may have to wait for that:
+// for the first byte that is another one's to read.
 func (t *transfer) prove(ctx context.Context) {
-	origin := t.latestOrigin()
-	if t.proven || t.rangesWork || t.rec.Single || origin == nil || t.endlessStream() == nil {
+	origin, s := t.latestOrigin(), t.endlessStream()
+	if t.probed || t.rangesWork || t.rec.Single || origin == nil || s == nil || s.limitNow() >= len(t.spans) {
 		return
 	}
-	t.proven = true
-	v := t.rec.Version
-	t.background.Go(func() { t.send(proof{t.c.askForAPart(ctx, origin, t.from, v)}) })
+	t.probed = true
+	v, next := t.rec.Version, t.plan.Bytes(t.plan.Span(s.limitNow())).From
+	t.background.Go(func() {
+		t.send(proof{t.c.askForAPart(ctx, origin, t.from, v, layout.Range{From: next, To: next + 1})})
+	})
 }
 
-func (c *Cache) askForAPart(ctx context.Context, o Origin, from string, v Version) error {
+func (c *Cache) askForAPart(ctx context.Context, o Origin, from string, v Version, part layout.Range) error {
 	ctx, cancel := context.WithTimeout(ctx, overdueAfter)
 	defer cancel()
 	release, err := c.budget.take(ctx, from)
@@ -35,28 +38,27 @@ func (c *Cache) askForAPart(ctx context.Context, o Origin, from string, v Versio
 		return err
 	}
 	defer release()
-	last := layout.Range{From: v.Length - 1, To: v.Length}
-	resp, err := o.Get(ctx, last, v.Validator)
+	resp, err := o.Get(ctx, part, v.Validator)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if err := checkResponse(resp, last, v); err != nil {
+	if err := checkResponse(resp, part, v); err != nil {
 		return err
 	}
-	_, err = io.ReadFull(resp.Body, make([]byte, 1)) // the connection is of use to the next one
-	return err
+	io.ReadFull(resp.Body, make([]byte, 1)) // the header is proof enough, but then the next one can have the connection
+	return nil
 }
 
-// onProof: what goes wrong in another way says nothing of ranges.
 func (t *transfer) onProof(ctx context.Context, p proof) {
 	switch {
 	case p.err == nil:
 		t.rangesWork = true
-	case errors.Is(p.err, errNoRanges):
+	case errors.Is(p.err, errNoRanges) && !t.rangesWork: // else somebody was given one meanwhile
 		t.onlyOne(ctx, p.err)
-	default:
+	default: // this says nothing of ranges, nor does another version: the body that runs is of ours to its end
 		t.log.Debug("ask for a part of the body", "error", p.err)
+		t.cool(p.err, t.c.now())
 	}
 }
 
@@ -65,6 +67,10 @@ func (t *transfer) onlyOne(ctx context.Context, reason error) {
 	t.log.Info("one stream from now on", "reason", reason)
 	t.rec.Single = true
 	if board, rec := t.board, *t.rec; board != nil {
-		t.background.Go(func() { board.Update(ctx, rec) })
+		t.background.Go(func() {
+			if err := board.Update(ctx, rec); err != nil {
+				t.log.Debug("tell the others that there is one stream", "error", err) // each finds out as we did
+			}
+		})
 	}
 }

@@ -94,20 +94,17 @@ func (o *obedience) order(p Purge) {
 // others when they hear of it. ErrUnavailable: this node is done, and the
 // directory could not be told. had tells how many responses there were here.
 //
-// The directory is told first: a look-up would bring back from there what was
-// forgotten here, and this node does not obey its own purge a second time.
+// Here it is forgotten before the directory is told, so that a fill of which that hears
+// meanwhile is known for forgotten, and after: until then a look-up brings back from there
+// what was forgotten here, and this node does not obey its own purge a second time.
 func (c *Cache) Purge(ctx context.Context, key policy.Key) (had int, err error) {
 	ctx = context.WithoutCancel(ctx) // forgetting may take longer than its patience, and others must hear of it
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
 	c.obeyed.order(p)
 	c.Mark(key).Advance()
-	all := c.forgetAll(key) // before: a fill of which the directory hears after the purge has to be known for forgotten
+	before := c.forgetAll(key)
 	told := c.cfg.Directory.Purge(ctx, p)
-	had, err = c.purgeHere(key)
-	for _, g := range all {
-		had++
-		err = errors.Join(err, g.l.wait())
-	}
+	had, err = c.purgeHere(key, before...)
 	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(key), Self: true})
 	return had, cmp.Or(err, told)
 }
@@ -140,16 +137,19 @@ func (c *Cache) Invalidate(ctx context.Context, key policy.Key) error {
 }
 
 // purgeHere forgets all variants of key on this node, and what is on its way for
-// it, and tells how many responses there were.
-func (c *Cache) purgeHere(key policy.Key) (had int, err error) {
+// it, and tells how many responses there were, with what was begun to be forgotten before.
+func (c *Cache) purgeHere(key policy.Key, before ...gone) (had int, err error) {
 	c.Mark(key).Advance()
-	had = c.cfg.Purged(key)
+	had = c.cfg.Purged(key) + len(before)
 	for _, k := range c.variantsOf(key) {
 		here, e := c.forgetHere(k)
-		if here {
+		if here && !slices.ContainsFunc(before, func(g gone) bool { return g.key == k }) {
 			had++
 		}
 		err = errors.Join(err, e)
+	}
+	for _, g := range before {
+		err = errors.Join(err, g.l.wait())
 	}
 	n, away := c.forgetAway(key, ofAll(key)) // last: a volume may have gone meanwhile
 	return had + n, errors.Join(err, away)

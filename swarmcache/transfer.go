@@ -68,7 +68,7 @@ type transfer struct {
 	caught     bool              // all that stood on the board is known
 	listed     bool              // this node is listed on the board, and told who comes and goes
 	forsaken   bool              // while this node drained, others did not fetch what it needs
-	proven     bool              // the origin was asked for a part, by this opener
+	probed     bool              // the origin was asked for a part, to see whether it gives any
 	resuming   bool              // what an earlier run left is, or was, being hashed
 	background sync.WaitGroup
 	spanBook

@@ -53,6 +53,7 @@ func (c *Cluster) session(ctx context.Context, client *clientv3.Client) error {
 	if err != nil {
 		return err
 	}
+	c.joined.CompareAndSwap(nil, &granted) // from now on answers come, whose age is to be known
 	c.lease.Store(int64(id))
 	c.debts.leaseEnded()
 	c.leading.extend(granted.Add(c.leaseSure()))
@@ -60,7 +61,6 @@ func (c *Cluster) session(ctx context.Context, client *clientv3.Client) error {
 	c.restore()
 	c.health.renew()
 	c.rejoin(ctx)
-	c.joined.CompareAndSwap(nil, &granted)
 	c.log.Info("joined the cluster", "cluster", c.ID(), "lease", fmt.Sprintf("%x", int64(id)))
 
 	err = c.keepAlive(ctx, client, id)

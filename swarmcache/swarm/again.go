@@ -52,8 +52,8 @@ func (r *rejects) add(c *torrent.PeerConn) (wait time.Duration, first bool) {
 	return max(r.wait, againAfter), first
 }
 
-// take returns those that have a use for it. Where each piece is asked for, and
-// nobody for two, they could but take away what is about to come.
+// take returns those that have a use for it. Where each of the wanted chunks is asked
+// for, and nobody for two, they could but take away what is about to come.
 func (r *rejects) take(read int64, wanted int) (idle []*torrent.PeerConn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,7 +89,9 @@ func (t *joined) askAgain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	wanted, anew := t.wantedLocked(), roaring.New()
-	idle := t.rejects.take(read, int(wanted.GetCardinality()))
+	pieceLen := t.file.Version().PieceLen
+	chunks := (pieceLen + chunkLen(pieceLen) - 1) / chunkLen(pieceLen)
+	idle := t.rejects.take(read, int(wanted.GetCardinality())*int(chunks))
 	if t.users == 0 || !t.hasReady || t.dropped {
 		return
 	}

@@ -151,7 +151,7 @@ func (a *announcer) run() {
 		}
 		now := time.Now()
 		held.step(now)
-		for _, ih := range a.dueNow(now) {
+		for _, x := range a.dueNow(now) {
 			select {
 			case slots <- struct{}{}:
 			case <-a.s.done:
@@ -160,14 +160,14 @@ func (a *announcer) run() {
 			}
 			a.s.goWork(func() {
 				defer func() { <-slots }()
-				a.once(ih)
+				a.once(x)
 			})
 		}
 	}
 }
 
 // dueNow picks what is to be announced now.
-func (a *announcer) dueNow(now time.Time) (l []metainfo.Hash) {
+func (a *announcer) dueNow(now time.Time) (l []*announcement) {
 	url := a.s.cfg.Tracker()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -180,7 +180,7 @@ func (a *announcer) dueNow(now time.Time) (l []metainfo.Hash) {
 	for ih, x := range a.due {
 		if !x.busy && a.parting[wire.InfoHash(ih)] == 0 && (!now.Before(x.next) || x.stalled(now)) {
 			x.busy, x.moved = true, now
-			l = append(l, ih)
+			l = append(l, x)
 		}
 	}
 	return l
@@ -198,14 +198,17 @@ func (a *announcer) beginAnewLocked(url string, now time.Time) {
 }
 
 // once announces one swarm and plans the next time.
-func (a *announcer) once(ih metainfo.Hash) {
+func (a *announcer) once(x *announcement) {
+	t, ih, event := x.t, x.t.ih, wire.Update
 	a.mu.Lock()
-	x := a.due[ih]
-	if x == nil {
+	if a.due[ih] != x { // it left while it waited for its turn
+		gone := x.gone
 		a.mu.Unlock()
+		if gone {
+			a.part(ih)
+		}
 		return
 	}
-	t, event := x.t, wire.Update
 	if !x.told {
 		event = wire.Started
 	}

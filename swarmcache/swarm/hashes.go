@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
@@ -143,13 +142,6 @@ func (s *Swarm) tellAgain(c *torrent.PeerConn) {
 			c.WriteExtendedMessage(hashesExtension, msg)
 		}
 	})
-}
-
-// noteComing notes that somebody has come. The engine's lock is held.
-func (s *Swarm) noteComing(c *torrent.PeerConn) {
-	if t := s.torrentOf(c); t != nil {
-		t.met.Store(time.Now().UnixNano())
-	}
 }
 
 // torrentOf is what a connection is about; nil: we left it, or the peer never said.

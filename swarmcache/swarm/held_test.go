@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -224,4 +225,48 @@ func TestGoodbyeFollowsASlowAnswer(t *testing.T) {
 	close(release)
 	waitFor(t, func() bool { return stopped.Load() == 1 })
 	waitFor(t, func() bool { state, _ := l.Swarm(ih); return state.Incomplete == 1 })
+}
+
+// Who leaves while its announce waits for its turn says goodbye too, and is announced
+// again when it comes back.
+func TestLeavesBeforeItsTurn(t *testing.T) {
+	t.Parallel()
+	l, release := newLeader(t, time.Hour), make(chan struct{})
+	var asked atomic.Int64
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		<-release
+		l.ServeHTTP(w, r)
+	}))
+	t.Cleanup(slow.Close)
+	s, err := swarm.New(swarm.Config{
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: "guest", Logger: slog.New(slog.DiscardHandler), Secret: secret,
+		Tracker: func() string { return slow.URL + "/announce" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	var all []swarmcache.InfoHash
+	join := func() {
+		all = nil
+		for i := range 24 {
+			part, err := s.Sealed(newThing(fmt.Sprint("brief ", i), 1<<20, 128<<10).open(t, false))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, part.InfoHash())
+		}
+	}
+	join()
+	waitFor(t, func() bool { return asked.Load() >= 8 }) // the others wait for their turn
+	join()                                               // over other files: the torrents that were there leave
+	close(release)
+	for _, ih := range all {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		if err := s.Vouch(ctx, ih); err != nil {
+			t.Errorf("%v: %v", ih, err)
+		}
+		cancel()
+	}
 }

@@ -204,10 +204,15 @@ func (s *Swarm) hashed(of evidence, right bool) {
 	}
 }
 
-// shun hangs up on a convict that comes back. The engine's lock is held.
-func (s *Swarm) shun(c *torrent.PeerConn) {
+// welcome hangs up on a convict that comes back. For all others the torrent stays a
+// while. The engine's lock is held.
+func (s *Swarm) welcome(c *torrent.PeerConn) {
 	if s.judge.avoids(nameOf(c), time.Now()) {
 		s.goWork(func() { c.Close() })
+		return
+	}
+	if t := s.torrentOf(c); t != nil {
+		t.met.Store(time.Now().UnixNano())
 	}
 }
 

@@ -180,7 +180,7 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	}
 	c.Callbacks.SentRequest = append(c.Callbacks.SentRequest, func(e torrent.PeerRequestEvent) { s.asked(e, true) })
 	c.Callbacks.DeletedRequest = append(c.Callbacks.DeletedRequest, func(e torrent.PeerRequestEvent) { s.asked(e, false) })
-	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speak, needs.met, s.noteComing, s.shun)
+	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, speak, needs.met, s.welcome)
 	c.Callbacks.ReceivedUsefulData = append(c.Callbacks.ReceivedUsefulData, func(e torrent.ReceivedUsefulDataEvent) {
 		s.judge.received(e, s.store.fileOf)
 	})
