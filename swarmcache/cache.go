@@ -91,14 +91,13 @@ type Cache struct {
 	metrics *metrics
 	rates   rates
 	digests digester
-	// transfers are those that run; transferred is when one ended last, in Unix nanoseconds.
-	transfers   atomic.Int32
-	transferred atomic.Int64
-	budget      *budget
-	obeyed      obedience
-	softened    atomic.Pointer[map[policy.Key]Purge] // when what stands there was purged softly
-	distrusts   atomic.Uint32                        // how often everything that is stored became stale; changed under files
-	draining    atomic.Bool
+	// transfers are those that run.
+	transfers atomic.Int32
+	budget    *budget
+	obeyed    obedience
+	softened  atomic.Pointer[map[policy.Key]Purge] // when what stands there was purged softly
+	distrusts atomic.Uint32                        // how often everything that is stored became stale; changed under files
+	draining  atomic.Bool
 
 	born   time.Time     // when this run began, by the real clock
 	began  time.Time     // likewise, by the one of its configuration

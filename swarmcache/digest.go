@@ -19,13 +19,8 @@ import (
 const (
 	digestChunk = 1 << 20
 	// digestRest is how long the digester rests after each chunk, as a multiple of
-	// what the chunk took: while bytes are coming in for somebody, or did not long ago, as
-	// peers are likely to want them then; and otherwise.
+	// what the chunk took: while bytes are coming in for somebody, and otherwise.
 	digestRestBusy, digestRestIdle = 31, 3
-	digestBusyAfter                = 10 * time.Second
-	// digestBehind is how far it stays behind an object that comes in: its CPU is of more
-	// use then to those who wait for bytes, but what is read soon is read from memory.
-	digestBehind = 256 << 20
 	// digestIdle is how often a digester that has caught up looks for more.
 	digestIdle = 100 * time.Millisecond
 	// digestSpread is within how long the nodes of a cluster compare the digest of
@@ -100,7 +95,7 @@ func (c *Cache) runDigests() {
 
 // digestRest is the multiple of its own time that the digester leaves to others.
 func (c *Cache) digestRest() time.Duration {
-	if c.transfers.Load() > 0 || time.Since(time.Unix(0, c.transferred.Load())) < digestBusyAfter {
+	if c.transfers.Load() > 0 {
 		return digestRestBusy
 	}
 	return digestRestIdle
@@ -120,9 +115,6 @@ func (o *object) digestSome(buf []byte) (n int64, done bool) {
 		i := f.layout.PieceAt(d.off)
 		if !f.Has(i) {
 			return 0, !o.busy()
-		}
-		if behind := d.off + digestBehind; f.Left() > 0 && o.busy() && (behind >= f.layout.Length || !f.Has(f.layout.PieceAt(behind))) {
-			return 0, false
 		}
 		buf = buf[:min(digestChunk, f.layout.Piece(i).To-d.off)]
 		if _, err := f.f.ReadAt(buf, d.off); err != nil {
