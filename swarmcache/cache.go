@@ -746,7 +746,7 @@ func (c *Cache) recheck(f *File) {
 	have := f.Version()
 	v, _, err := c.cfg.Directory.Lookup(c.ctx, have.Key)
 	if err == nil && v != nil && v.ID == have.ID && !putAgain(v, &have) {
-		err = c.cfg.Directory.Withdraw(c.ctx, have.Key)
+		err = c.cfg.Directory.WithdrawVersion(c.ctx, have.Key, have.ID)
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		c.log.Warn("withdraw what was forgotten", "key", have.Key, "error", err)

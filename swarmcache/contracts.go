@@ -152,8 +152,10 @@ type Directory interface {
 	// has other bytes there, by its SHA-256. Of the variants of a key, besides the
 	// one under the key itself, the MaxVariants published last stay.
 	Publish(ctx context.Context, v Version) error
-	// Withdraw makes key select nothing.
+	// Withdraw makes key select nothing. WithdrawVersion does so where it selects that
+	// version, or a fill of it, and leaves another one alone.
 	Withdraw(ctx context.Context, key policy.Key) error
+	WithdrawVersion(ctx context.Context, key policy.Key, id ObjectID) error
 	// Purge does so for all variants of a key, unless it is soft, and lets it be known
 	// until PurgesStand are over; it does nothing where that purge stands already. Invalidate is the same where a version, a fill, a claim
 	// on the first GET or what Expect told is known; told is false where there is nothing.

@@ -88,7 +88,7 @@ func (t *transfer) joinBoard(ctx context.Context, first []int, wait time.Duratio
 func (t *transfer) unlist(v Version) {
 	ctx, cancel := context.WithTimeout(t.c.ctx, goodbyeWait)
 	defer cancel()
-	if err := t.c.cfg.Directory.Withdraw(ctx, v.Key); err != nil {
+	if err := t.c.cfg.Directory.WithdrawVersion(ctx, v.Key, v.ID); err != nil {
 		t.log.Warn("withdraw the fill of what was forgotten", "error", err)
 	}
 }

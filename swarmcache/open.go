@@ -352,7 +352,7 @@ func (c *Cache) unlistUseless(v Version) error {
 	if err != nil || other != nil || fill == nil || fill.Version.ID != v.ID {
 		return err
 	}
-	return c.cfg.Directory.Withdraw(c.ctx, v.Key)
+	return c.cfg.Directory.WithdrawVersion(c.ctx, v.Key, v.ID)
 }
 
 // insist tells the directory something, again for as long as that is away.

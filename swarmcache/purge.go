@@ -342,7 +342,7 @@ func (c *Cache) obeyWholly(p Purge, all []gone) error {
 			return v != nil && v.ID == g.id && !putAgain(v, &g.was) && v.Stored.ResponseTime.Sub(p.At) < policy.Doubts(v.Stored.Doubt, p.Doubt, soonAfter)
 		}
 		if err == nil && (before(v) || fill != nil && before(&fill.Version)) {
-			err = c.cfg.Directory.Withdraw(c.ctx, g.key)
+			err = c.cfg.Directory.WithdrawVersion(c.ctx, g.key, g.id)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrUnavailable) {
 			return err

@@ -26,7 +26,7 @@ func (d *lateDirectory) OpenFill(_ context.Context, r FillRecord, _ ...int) (Fil
 
 func (d *lateDirectory) JoinFill(context.Context, FillRecord) (Board, error) { return nil, nil }
 
-func (d *lateDirectory) Withdraw(_ context.Context, key policy.Key) error {
+func (d *lateDirectory) WithdrawVersion(_ context.Context, key policy.Key, _ ObjectID) error {
 	d.withdrawn = key
 	return nil
 }

@@ -257,6 +257,20 @@ func (d *directory) Withdraw(ctx context.Context, key policy.Key) error {
 	return nil
 }
 
+func (d *directory) WithdrawVersion(ctx context.Context, key policy.Key, id swarmcache.ObjectID) error {
+	if err := d.lock(ctx, &d.counts.Withdraws); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	if v, there := d.objects[key]; there && v.ID == id {
+		delete(d.objects, key)
+	}
+	if p := d.filling[key]; p != nil && p.fill == id {
+		delete(d.filling, key)
+	}
+	return nil
+}
+
 func (d *directory) Purge(ctx context.Context, p swarmcache.Purge) error {
 	d.mu.Lock()
 	stands := slices.ContainsFunc(d.purges, func(q swarmcache.Purge) bool { return q.ID == p.ID })

@@ -112,6 +112,19 @@ func withdrawn(t *testing.T, l lab) {
 	noErr(t, d.Withdraw(l.ctx, v.Key))
 	_, _, err := d.Lookup(l.ctx, v.Key)
 	wantErr(t, err, swarmcache.ErrNotFound)
+	// One version, of which another one has taken the place, or is being filled.
+	next := version("http://o/a", `"2"`, noon.Add(time.Second))
+	_, b, err := d.OpenFill(l.ctx, fillOf(next))
+	noErr(t, err)
+	defer b.Leave(l.ctx)
+	noErr(t, d.Publish(l.ctx, v))
+	noErr(t, d.WithdrawVersion(l.ctx, v.Key, v.ID))
+	if got, f, err := d.Lookup(l.ctx, v.Key); err != nil || got != nil || f == nil || f.Version.ID != next.ID {
+		t.Errorf("of two versions, one withdrawn: %v, %v, %v", got, f, err)
+	}
+	noErr(t, d.WithdrawVersion(l.ctx, v.Key, next.ID))
+	_, _, err = d.Lookup(l.ctx, v.Key)
+	wantErr(t, err, swarmcache.ErrNotFound)
 }
 
 func purges(t *testing.T, l lab) {

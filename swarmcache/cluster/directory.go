@@ -160,6 +160,42 @@ func (c *Cluster) Withdraw(ctx context.Context, key policy.Key) error {
 	})
 }
 
+// WithdrawVersion makes key select nothing where it selects that version, or its fill.
+func (c *Cluster) WithdrawVersion(ctx context.Context, key policy.Key, id swarmcache.ObjectID) error {
+	return c.do(ctx, opWithdraw, func(ctx context.Context, client *clientv3.Client) error {
+		for {
+			r, err := client.Txn(ctx).Then(clientv3.OpGet(c.keys.object(key)), clientv3.OpGet(c.keys.filling(key))).Commit()
+			if err != nil {
+				return err
+			}
+			v, err := readVersion(r, 0)
+			if err != nil {
+				return err
+			}
+			at, err := readEntry(r, 1)
+			if err != nil {
+				return err
+			}
+			var unchanged []clientv3.Cmp
+			var gone []clientv3.Op
+			if v != nil && v.ID == id {
+				unchanged = append(unchanged, clientv3.Compare(clientv3.ModRevision(c.keys.object(key)), "=", only(r, 0).ModRevision))
+				gone = append(gone, clientv3.OpDelete(c.keys.object(key)), clientv3.OpDelete(c.keys.kept(key)))
+			}
+			if fill := at.running(); fill != nil && fill.Version.ID == id {
+				unchanged = append(unchanged, clientv3.Compare(clientv3.ModRevision(c.keys.filling(key)), "=", at.rev))
+				gone = append(gone, clientv3.OpDelete(c.keys.filling(key)))
+			}
+			if len(gone) == 0 {
+				return nil
+			}
+			if t, err := client.Txn(ctx).If(unchanged...).Then(gone...).Commit(); err != nil || t.Succeeded {
+				return err
+			}
+		}
+	})
+}
+
 // merge refreshes the facts of a version: the more recent response counts, of two of a
 // second the one that came later, and what is known of the bytes is never forgotten. Of
 // the same facts those count whose times are known best.
