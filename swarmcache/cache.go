@@ -95,8 +95,8 @@ type Cache struct {
 	transfers atomic.Int32
 	budget    *budget
 	obeyed    obedience
-	softened  atomic.Pointer[map[policy.Key]Purge] // when what stands there was purged softly
-	distrusts atomic.Uint32                        // how often everything that is stored became stale; changed under files
+	softened  atomic.Pointer[map[ofKind]Purge] // when what stands there was purged last
+	distrusts atomic.Uint32                    // how often everything that is stored became stale; changed under files
 	draining  atomic.Bool
 
 	born   time.Time     // when this run began, by the real clock

@@ -364,3 +364,30 @@ func TestPurgeWhileAFillIsOpened(t *testing.T) {
 		return errors.Is(err, swarmcache.ErrNotFound)
 	})
 }
+
+// What came before a purge, and was told of only after it, the origin confirms: whoever
+// told of it had not heard of the purge.
+func TestToldOfAfterAPurge(t *testing.T) {
+	t.Parallel()
+	dir, self := cachetest.NewDirectory(), swarmcache.Node{ID: "me"}
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: t.TempDir(), Index: cachetest.NewIndex(), Node: self, Directory: dir.Node(self), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	must(t, err)
+	defer c.Close()
+	for name, apart := range map[string]time.Duration{"before": -time.Second, "after": time.Second} {
+		m := newMemory(name, 300_000)
+		_, err = c.Purge(t.Context(), policy.Key(m.name))
+		must(t, err)
+		v := m.version()
+		v.Stored.ResponseTime, v.PieceLen = time.Now().Add(apart), 128<<10
+		v.Identify()
+		must(t, dir.Node(swarmcache.Node{ID: "other"}).Publish(t.Context(), v))
+		obj, err := c.Lookup(t.Context(), policy.Key(m.name), m)
+		must(t, err)
+		if got := obj.Version().Stored.Invalid; got != (apart < 0) {
+			t.Errorf("%s: to be confirmed: %v", name, got)
+		}
+		obj.Close()
+	}
+}

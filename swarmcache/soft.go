@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"maps"
+	"time"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache/events"
@@ -39,19 +40,25 @@ func (c *Cache) SoftPurge(ctx context.Context, key policy.Key) (had int, err err
 	return had, cmp.Or(err, told)
 }
 
+// ofKind is a key, and whether a purge of it is soft.
+type ofKind struct {
+	key  policy.Key
+	soft bool
+}
+
 // softenLocked has what the directory tells of a key count as from before a purge. It
 // needs obeyed.mu.
 func (c *Cache) softenLocked(all ...Purge) {
-	soft := map[policy.Key]Purge{}
+	soft := map[ofKind]Purge{}
 	if now := c.softened.Load(); now != nil {
 		maps.Copy(soft, *now)
 	}
 	for _, p := range all {
-		if p.Soft && p.At.After(soft[p.Key].At) {
-			soft[p.Key] = p
+		if k := (ofKind{p.Key, p.Soft}); p.At.After(soft[k].At) {
+			soft[k] = p
 		}
 	}
-	maps.DeleteFunc(soft, func(_ policy.Key, p Purge) bool { return c.now().Sub(p.At) > PurgesStand })
+	maps.DeleteFunc(soft, func(_ ofKind, p Purge) bool { return c.now().Sub(p.At) > PurgesStand })
 	c.softened.Store(&soft)
 }
 
@@ -63,7 +70,8 @@ func (c *Cache) known(ctx context.Context, key policy.Key) (*Version, *FillRecor
 }
 
 // soften marks what the directory tells, where its response may be from before a soft
-// purge.
+// purge, or certainly is from before one that is not: who was about to tell of it then may
+// have done so after.
 func (c *Cache) soften(v *Version, fill *FillRecord) {
 	if fill != nil {
 		c.soften(&fill.Version, nil)
@@ -72,7 +80,11 @@ func (c *Cache) soften(v *Version, fill *FillRecord) {
 	if v == nil || soft == nil {
 		return
 	}
-	if p, ok := (*soft)[v.Key.Base()]; ok && v.Stored.ResponseTime.Sub(p.At) < policy.Doubts(v.Stored.Doubt, p.Doubt, soonAfter) {
+	since := func(p Purge) time.Duration { return v.Stored.ResponseTime.Sub(p.At) }
+	if p, ok := (*soft)[ofKind{v.Key.Base(), true}]; ok && since(p) < policy.Doubts(v.Stored.Doubt, p.Doubt, soonAfter) {
+		v.Stored.Invalid = true
+	}
+	if p, ok := (*soft)[ofKind{v.Key.Base(), false}]; ok && -since(p) > policy.Doubts(v.Stored.Doubt, p.Doubt) {
 		v.Stored.Invalid = true
 	}
 }
