@@ -100,10 +100,7 @@ func (o *obedience) order(p Purge) {
 func (c *Cache) Purge(ctx context.Context, key policy.Key) (had int, err error) {
 	ctx = context.WithoutCancel(ctx) // forgetting may take longer than its patience, and others must hear of it
 	p := Purge{ID: rand.Text(), Key: key, At: c.now()}
-	c.obeyed.order(p)
-	c.obeyed.mu.Lock()
-	c.softenLocked(p)
-	c.obeyed.mu.Unlock()
+	c.order(p)
 	c.Mark(key).Advance()
 	before := c.forgetAll(key)
 	told := c.cfg.Directory.Purge(ctx, p)

@@ -24,10 +24,7 @@ import (
 func (c *Cache) SoftPurge(ctx context.Context, key policy.Key) (had int, err error) {
 	ctx = context.WithoutCancel(ctx)
 	p := Purge{ID: rand.Text(), Key: key, At: c.now(), Soft: true}
-	c.obeyed.order(p)
-	c.obeyed.mu.Lock()
-	c.softenLocked(p)
-	c.obeyed.mu.Unlock()
+	c.order(p)
 	told := c.cfg.Directory.Purge(ctx, p)
 	all := c.expire(key)
 	had = c.cfg.Purged(key) + len(all)
@@ -38,6 +35,14 @@ func (c *Cache) SoftPurge(ctx context.Context, key policy.Key) (had int, err err
 	had, err = had+n, errors.Join(err, away)
 	c.cfg.Events.Tell(events.Event{Kind: events.Purged, Key: string(key), Self: true})
 	return had, cmp.Or(err, told)
+}
+
+// order notes that this node orders a purge.
+func (c *Cache) order(p Purge) {
+	c.obeyed.order(p)
+	c.obeyed.mu.Lock()
+	defer c.obeyed.mu.Unlock()
+	c.softenLocked(p)
 }
 
 // ofKind is a key, and whether a purge of it is soft.

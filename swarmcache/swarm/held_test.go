@@ -189,6 +189,20 @@ func TestSlowGoodbye(t *testing.T) {
 	}
 }
 
+// newGuest is a node that announces to that tracker.
+func newGuest(t *testing.T, tracker string) *swarm.Swarm {
+	t.Helper()
+	s, err := swarm.New(swarm.Config{
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: "guest", Logger: slog.New(slog.DiscardHandler), Secret: secret,
+		Tracker: func() string { return tracker },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
 // Who leaves before the tracker has answered says goodbye when it has.
 func TestGoodbyeFollowsASlowAnswer(t *testing.T) {
 	t.Parallel()
@@ -204,14 +218,7 @@ func TestGoodbyeFollowsASlowAnswer(t *testing.T) {
 		}
 	}))
 	t.Cleanup(slow.Close)
-	s, err := swarm.New(swarm.Config{
-		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: "guest", Logger: slog.New(slog.DiscardHandler), Secret: secret,
-		Tracker: func() string { return slow.URL + "/announce" },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
+	s := newGuest(t, slow.URL+"/announce")
 	x := newThing("brief", 1<<20, 128<<10)
 	old, err := s.Sealed(x.open(t, false))
 	if err != nil {
@@ -239,14 +246,7 @@ func TestLeavesBeforeItsTurn(t *testing.T) {
 		l.ServeHTTP(w, r)
 	}))
 	t.Cleanup(slow.Close)
-	s, err := swarm.New(swarm.Config{
-		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Node: "guest", Logger: slog.New(slog.DiscardHandler), Secret: secret,
-		Tracker: func() string { return slow.URL + "/announce" },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
+	s := newGuest(t, slow.URL+"/announce")
 	var all []swarmcache.InfoHash
 	join := func() {
 		all = nil
