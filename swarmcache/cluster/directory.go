@@ -72,11 +72,12 @@ func only(r *clientv3.TxnResponse, i int) *mvccpb.KeyValue {
 	return nil
 }
 
-// Publish makes v current unless the directory's response is newer. Of the same
+// Publish makes v current unless the directory's response is newer, or its key was purged
+// and this node has not obeyed yet. Of the same
 // version the more recent facts stay, and what is known of its bytes is kept.
 func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 	c.untilClocked(ctx)
-	key, v := c.keys.object(v.Key), c.versionThere(v)
+	key, v, obeyed := c.keys.object(v.Key), c.versionThere(v), c.obeyedAt()
 	err := c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
 		var old *swarmcache.Version // at first we suppose that there is none
 		var rev int64
@@ -106,10 +107,15 @@ func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 				unchanged = append(unchanged, clientv3.Compare(clientv3.CreateRevision(c.keys.filling(v.Key)), ">", 0))
 			}
 			r, err := client.Txn(ctx).If(unchanged...).
-				Then(clientv3.OpPut(key, encode(next))).
+				Then(c.unlessPurged(v.Key, obeyed, nil, []clientv3.Op{clientv3.OpPut(key, encode(next))}, nil)).
 				Else(clientv3.OpGet(key), clientv3.OpGet(c.keys.filling(v.Key), clientv3.WithKeysOnly())).Commit()
-			if err != nil || r.Succeeded {
+			switch {
+			case err != nil:
 				return err
+			case r.Succeeded && !done(r, 0):
+				return swarmcache.ErrStale
+			case r.Succeeded:
+				return nil
 			}
 			if filled && only(r, 0) == nil && only(r, 1) == nil {
 				return swarmcache.ErrStale

@@ -93,9 +93,9 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 	stands := r
 	var mine *board
 	defer c.begins(r.Version.ID)()
-	late := time.Now().Add(c.late)
+	late, obeyed := time.Now().Add(c.late), c.obeyedAt()
 	err := c.patiently(ctx, func(again bool) (err error) {
-		stands, mine, err = c.openFill(ctx, r, spans, again, late)
+		stands, mine, err = c.openFill(ctx, r, spans, again, late, obeyed)
 		return err
 	})
 	switch {
@@ -119,8 +119,9 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 
 // openFill tries once; again: this node may have opened the fill already, and not heard
 // of it. Without a board the record is another one's. A fill that is opened late is for
-// the origin to confirm, unless this node's claim on the first GET told of it till then.
-func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans []int, again bool, late time.Time) (swarmcache.FillRecord, *board, error) {
+// the origin to confirm, unless this node's claim on the first GET told of it till then,
+// and so is one whose key was purged after this node had obeyed.
+func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans []int, again bool, late time.Time, obeyed int64) (swarmcache.FillRecord, *board, error) {
 	recordKey, pointerKey, first := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key), c.keys.first(r.Version.Key)
 	var mine *board
 	err := c.do(ctx, opOpen, func(ctx context.Context, client *clientv3.Client) error {
@@ -150,7 +151,7 @@ func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans [
 			doubtful := r
 			doubtful.Version.Stored.Invalid = true
 			then := []clientv3.Op{
-				clientv3.OpTxn(heard, record(r), record(doubtful)),
+				c.unlessPurged(r.Version.Key, obeyed, heard, record(r), record(doubtful)),
 				b.list(lease),
 				deleteOurs(first, lease),
 			}
@@ -169,7 +170,7 @@ func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans [
 				return err
 			}
 			if t.Succeeded {
-				if !t.Responses[0].GetResponseTxn().Succeeded {
+				if !done(t, 0) {
 					r = doubtful
 				}
 				b.opened(snapshot{rev: t.Header.Revision, kvs: t.Responses[len(then)-1].GetResponseRange().Kvs}, lease, spans)

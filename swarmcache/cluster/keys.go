@@ -23,6 +23,7 @@ import (
 //	tracker/unheard/<node>     a node that cannot reach it, under its own lease
 //	objects/<key>              the current version, until withdrawn
 //	purges/<id>                swarmcache.Purge, for a week
+//	purged/<key>               the node that purged it last, not softly, for as long
 //	kept/<key>                 swarmcache.Kept, until withdrawn
 //	spare/<infohash>           the node whose copy may be let go, under a lease of its own
 //	orders/<node>/<key>        swarmcache.Order, until it is done
@@ -70,6 +71,8 @@ func (k keys) allObjects() string                       { return k.prefix + "obj
 func (k keys) object(key policy.Key) string             { return k.allObjects() + sum(key) }
 func (k keys) purges() string                           { return k.prefix + "purges/" }
 func (k keys) purge(id string) string                   { return k.purges() + id }
+func (k keys) allPurged() string                        { return k.prefix + "purged/" }
+func (k keys) purged(key policy.Key) string             { return k.allPurged() + sum(key.Base()) }
 func (k keys) allKept() string                          { return k.prefix + "kept/" }
 func (k keys) kept(key policy.Key) string               { return k.allKept() + sum(key) }
 func (k keys) spare(ih swarmcache.InfoHash) string      { return k.prefix + "spare/" + ih.String() }

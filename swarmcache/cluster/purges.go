@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +38,11 @@ func (c *Cluster) purge(p swarmcache.Purge) []clientv3.Op {
 	if p.Soft {
 		return []clientv3.Op{clientv3.OpPut(c.keys.purge(p.ID), encode(p))}
 	}
-	ops := []clientv3.Op{clientv3.OpPut(c.keys.purge(p.ID), encode(p)), clientv3.OpDelete(c.keys.kept(p.Key))}
+	ops := []clientv3.Op{
+		clientv3.OpPut(c.keys.purge(p.ID), encode(p)),
+		clientv3.OpPut(c.keys.purged(p.Key), string(c.cfg.Self.ID)),
+		clientv3.OpDelete(c.keys.kept(p.Key)),
+	}
 	for _, k := range []string{c.keys.object(p.Key), c.keys.filling(p.Key)} {
 		ops = append(ops, clientv3.OpDelete(k), clientv3.OpDelete(k+"/", clientv3.WithPrefix()))
 	}
@@ -96,11 +101,42 @@ func (c *Cluster) Expect(ctx context.Context, key policy.Key) (end func() (known
 	}, nil
 }
 
+// obeysNone is the revision of a node that follows no purges.
+const obeysNone = -1
+
+// obeyedAt is the revision up to which this node has obeyed the purges. What is told at
+// such a time may be of a response from before any that came since: see unpurged.
+func (c *Cluster) obeyedAt() int64 {
+	if rev := c.obeyed.Load(); rev != obeysNone {
+		return rev
+	}
+	return math.MaxInt64 - 1
+}
+
+// unlessPurged does then, if cmps hold, unless a key was purged after a revision by
+// another node: this one forgets what it purges before and after etcd is told. A purge
+// makes its key select nothing, and what is told later would undo that, for those who ask
+// until this node has obeyed too.
+func (c *Cluster) unlessPurged(key policy.Key, after int64, cmps []clientv3.Cmp, then, otherwise []clientv3.Op) clientv3.Op {
+	k := c.keys.purged(key)
+	before := clientv3.Compare(clientv3.ModRevision(k), "<", after+1)
+	ours := clientv3.Compare(clientv3.Value(k), "=", string(c.cfg.Self.ID))
+	return clientv3.OpTxn(append(slices.Clip(cmps), before), then,
+		[]clientv3.Op{clientv3.OpTxn(append(slices.Clip(cmps), ours), then, otherwise)})
+}
+
+// done reports whether unlessPurged, the i-th operation, did it.
+func done(r *clientv3.TxnResponse, i int) bool {
+	t := r.Responses[i].GetResponseTxn()
+	return t.Succeeded || t.Responses[0].GetResponseTxn().Succeeded
+}
+
 // inTouchEvery is how often those who follow the purges hear that nothing is new.
 const inTouchEvery = time.Hour
 
 // Purges follows what was purged.
 func (c *Cluster) Purges(ctx context.Context, f func(swarmcache.Standing)) error {
+	c.obeyed.CompareAndSwap(obeysNone, 0)
 	w := &purgeWatch{c: c, tell: f, standing: map[string]swarmcache.Purge{}}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -128,7 +164,7 @@ type purgeWatch struct {
 	era      swarmcache.Era
 }
 
-func (w *purgeWatch) state(_ int64, kvs []*mvccpb.KeyValue) error {
+func (w *purgeWatch) state(rev int64, kvs []*mvccpb.KeyValue) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.standing)
@@ -139,6 +175,7 @@ func (w *purgeWatch) state(_ int64, kvs []*mvccpb.KeyValue) error {
 	afresh := !w.caught || absences != w.absences || era != w.era
 	w.caught, w.absences, w.era = true, absences, era
 	w.tellLocked(afresh)
+	w.c.obeyed.Store(rev)
 	return nil
 }
 
@@ -153,6 +190,7 @@ func (w *purgeWatch) changed(events changes) error {
 		}
 	}
 	w.tellLocked(false)
+	w.c.obeyed.Store(events[len(events)-1].Kv.ModRevision)
 	return nil
 }
 
@@ -190,7 +228,12 @@ func (c *Cluster) forgetPurges(ctx context.Context) error {
 			if decode("purge", kv.Value, &p) == nil && c.time().Sub(p.At) < swarmcache.PurgesStand {
 				continue
 			}
-			if _, err := client.Delete(ctx, string(kv.Key)); err != nil {
+			purged := c.keys.purged(p.Key)
+			_, err := client.Txn(ctx).
+				If(clientv3.Compare(clientv3.ModRevision(purged), "=", kv.ModRevision)). // no later one
+				Then(clientv3.OpDelete(string(kv.Key)), clientv3.OpDelete(purged)).
+				Else(clientv3.OpDelete(string(kv.Key))).Commit()
+			if err != nil {
 				return err
 			}
 		}
