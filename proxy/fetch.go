@@ -204,7 +204,7 @@ func (v *visit) version(route policy.Route, s policy.Stored, length int64) swarm
 	}
 	return swarmcache.Version{
 		Key: v.keyOf(s), URL: u.String(), Stored: s, Length: length,
-		Validator: policy.StrongValidator(s.Header, time.Time{}),
+		Validator: policy.StrongValidator(s.Header, time.Time{}), Obeyed: v.since.Obeyed,
 	}
 }
 

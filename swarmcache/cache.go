@@ -91,13 +91,14 @@ type Cache struct {
 	metrics *metrics
 	rates   rates
 	digests digester
-	// transfers are those that run.
-	transfers atomic.Int32
-	budget    *budget
-	obeyed    obedience
-	softened  atomic.Pointer[map[ofKind]Purge] // when what stands there was purged last
-	distrusts atomic.Uint32                    // how often everything that is stored became stale; changed under files
-	draining  atomic.Bool
+	// transfers are those that run; transferred is when one ended last, in Unix nanoseconds.
+	transfers   atomic.Int32
+	transferred atomic.Int64
+	budget      *budget
+	obeyed      obedience
+	softened    atomic.Pointer[map[ofKind]Purge] // when what stands there was purged last
+	distrusts   atomic.Uint32                    // how often everything that is stored became stale; changed under files
+	draining    atomic.Bool
 
 	born   time.Time     // when this run began, by the real clock
 	began  time.Time     // likewise, by the one of its configuration
@@ -292,6 +293,14 @@ func (c *Cache) LookupWanted(ctx context.Context, key policy.Key, o Origin, want
 // errForgotten: what the directory said was forgotten before it was here, and
 // nobody who forgets it would have found it.
 var errForgotten = errors.New("forgotten meanwhile")
+
+// Mark is Epochs.Mark, with what this node has obeyed.
+func (c *Cache) Mark(key policy.Key) Mark {
+	obeyed := c.cfg.Directory.Obeyed()
+	m := c.Epochs.Mark(key)
+	m.Obeyed = obeyed
+	return m
+}
 
 // find is LookupWanted with what directory says of key, at since or later.
 func (c *Cache) find(ctx context.Context, key policy.Key, o Origin, wanted func(policy.Stored) bool, since Mark, directory func() (*Version, *FillRecord, error)) (*Object, error) {
@@ -583,7 +592,7 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 	}
 	v := obj.o.file.Version()
 	c.certain(v.ID, 0)
-	err := c.cfg.Directory.Publish(ctx, v)
+	err := c.offer(ctx, obj.o.file, v)
 	if errors.Is(err, ErrPoisoned) {
 		obj.o.mismatch()
 	}
@@ -669,7 +678,7 @@ func (c *Cache) publish(ctx context.Context, o *object, how telling) error {
 	if there && !marks && !have.InfoHash.IsZero() {
 		return c.keep(ctx, v)
 	}
-	err = c.cfg.Directory.Publish(ctx, v)
+	err = c.offer(ctx, o.file, v)
 	switch {
 	case errors.Is(err, ErrStale):
 		return o.unconfirmed(v)
@@ -679,6 +688,15 @@ func (c *Cache) publish(ctx context.Context, o *object, how telling) error {
 		return err
 	}
 	return c.keep(ctx, v)
+}
+
+// offer publishes what is of f, unless that was forgotten.
+func (c *Cache) offer(ctx context.Context, f *File, v Version) error {
+	v.Obeyed = c.cfg.Directory.Obeyed()
+	if f.Condemned() { // later the directory sees it
+		return ErrStale
+	}
+	return c.cfg.Directory.Publish(ctx, v)
 }
 
 // telling is what the directory knew of a complete object before it is told of it.

@@ -54,7 +54,7 @@ var (
 	// has two contents under one validator.
 	ErrPoisoned = errors.New("fill poisoned: two contents under one validator")
 	// ErrStale: the directory has a newer version than the one offered, or a purge that
-	// the node which offers it has not obeyed.
+	// it may be from before.
 	ErrStale = errors.New("a newer version is published")
 	// ErrNoSpace: the object does not fit into the cache now.
 	ErrNoSpace = errors.New("no space in the cache")
@@ -149,8 +149,8 @@ type Directory interface {
 	Lookup(ctx context.Context, key policy.Key) (*Version, *FillRecord, error)
 	// Publish makes v what its key selects, or refreshes its freshness facts
 	// when it already is. ErrStale when the directory's response is newer
-	// (RFC 9111 §4: the most recent by Date) or its key was purged and this node has not
-	// heard of it; ErrPoisoned when the same version
+	// (RFC 9111 §4: the most recent by Date) or its key was purged after v.Obeyed;
+	// ErrPoisoned when the same version
 	// has other bytes there, by its SHA-256. Of the variants of a key, besides the
 	// one under the key itself, the MaxVariants published last stay.
 	Publish(ctx context.Context, v Version) error
@@ -170,6 +170,9 @@ type Directory interface {
 	// whenever one comes, and once an hour while the directory can be asked. It
 	// returns when ctx is done, nil, or when nothing will ever come.
 	Purges(ctx context.Context, f func(Standing)) error
+	// Obeyed counts up with the purges that Purges has told, and is positive. What is from
+	// before one that came after may undo it: see Version.Obeyed.
+	Obeyed() int64
 
 	// ClaimFirst claims the right to send the first GET for key, of which nothing
 	// may be known: when Lookup would find something, it returns a *ClaimedError
@@ -189,8 +192,8 @@ type Directory interface {
 	// OpenFill creates the fill's record and takes part in it, as JoinFill does,
 	// with a claim on these spans. With that this node's claim on the first GET
 	// ends. If a record under that id stands already, it returns that one and no
-	// board. A fill whose key was purged, of which this node has not heard, is for the
-	// origin to confirm.
+	// board. A fill whose key was purged after r.Version.Obeyed is for the origin to
+	// confirm.
 	OpenFill(ctx context.Context, r FillRecord, spans ...int) (FillRecord, Board, error)
 	// JoinFill takes part in a fill: the node is listed as a participant until
 	// the board is left.

@@ -178,7 +178,7 @@ func (c *Cache) compare(ctx context.Context, o *object) {
 	have, _, err := c.cfg.Directory.Lookup(ctx, v.Key)
 	switch {
 	case err != nil, have == nil, have.ID != v.ID, have.SHA256 == v.SHA256, o.file.Condemned():
-	case have.SHA256 != "", errors.Is(c.cfg.Directory.Publish(ctx, v), ErrPoisoned):
+	case have.SHA256 != "", errors.Is(c.offer(ctx, o.file, v), ErrPoisoned):
 		o.mismatch()
 	}
 }

@@ -16,14 +16,15 @@ var epochSeed = maphash.MakeSeed()
 
 // Mark is a moment in the life of a key.
 type Mark struct {
-	epoch *atomic.Uint32
-	at    uint32
+	epoch  *atomic.Uint32
+	at     uint32
+	Obeyed int64 // Directory.Obeyed, as of then at the latest; 0: not looked up
 }
 
 // Mark returns the present moment; take it before a request goes out.
 func (e *Epochs) Mark(key policy.Key) Mark {
 	epoch := &e[maphash.String(epochSeed, string(key))%uint64(len(e))]
-	return Mark{epoch, epoch.Load()}
+	return Mark{epoch: epoch, at: epoch.Load()}
 }
 
 // AdvanceAll makes all marks past.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -389,5 +390,62 @@ func TestToldOfAfterAPurge(t *testing.T) {
 			t.Errorf("%s: to be confirmed: %v", name, got)
 		}
 		obj.Close()
+	}
+}
+
+// purgedAsTold is a directory where a key is purged at the moment in which a node looks it
+// up to publish it. It counts what is published all the same.
+type purgedAsTold struct {
+	swarmcache.Directory
+	purge     func(policy.Key)
+	published *atomic.Int32
+}
+
+func (d purgedAsTold) Lookup(ctx context.Context, key policy.Key) (*swarmcache.Version, *swarmcache.FillRecord, error) {
+	defer d.purge(key)
+	return d.Directory.Lookup(ctx, key)
+}
+
+func (d purgedAsTold) Publish(ctx context.Context, v swarmcache.Version) error {
+	d.published.Add(1)
+	return d.Directory.Publish(ctx, v)
+}
+
+// What is forgotten while it is about to be published is not: it would stand there until
+// somebody withdraws it, for others to take and keep.
+func TestPurgeBeforePublishing(t *testing.T) {
+	t.Parallel()
+	dir, self := cachetest.NewDirectory(), swarmcache.Node{ID: "me"}
+	purged := make(chan struct{})
+	var once sync.Once
+	var c *swarmcache.Cache
+	d := purgedAsTold{dir.Node(self), nil, new(atomic.Int32)}
+	d.purge = func(key policy.Key) {
+		once.Do(func() {
+			defer close(purged)
+			m := c.Mark(key)
+			other := dir.Node(swarmcache.Node{ID: "other"})
+			if err := other.Purge(t.Context(), swarmcache.Purge{ID: "p", Key: key, At: time.Now()}); err != nil {
+				t.Error(err)
+			}
+			eventually(t, m.Past)
+			eventually(t, func() bool { _, err := c.Local(key, nil); return err != nil })
+		})
+	}
+	c, err := swarmcache.Open(swarmcache.Config{
+		Dir: t.TempDir(), Index: cachetest.NewIndex(), Node: self, Directory: d, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	must(t, err)
+	defer c.Close()
+	m := newMemory("body", 300_000)
+	s := c.Spool(m.version())
+	_, err = s.Write(m.data)
+	must(t, err)
+	must(t, s.Commit(t.Context(), 0))
+	<-purged
+	eventually(t, func() bool { return c.Untold() == 0 })
+	time.Sleep(50 * time.Millisecond)
+	if n := d.published.Load(); n != 0 {
+		t.Errorf("published %d times after it was purged", n)
 	}
 }

@@ -152,7 +152,7 @@ func (c *Cache) expired(ctx context.Context, g gone) error {
 	}
 	have, _, err := c.cfg.Directory.Lookup(ctx, g.key)
 	if err == nil && have != nil && have.ID == v.ID {
-		err = c.cfg.Directory.Publish(ctx, v)
+		err = c.offer(ctx, g.stays.o.file, v)
 	}
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrStale) || errors.Is(err, ErrPoisoned) {
 		return nil

@@ -70,6 +70,9 @@ type Version struct {
 	InfoHash  InfoHash `json:"infohash,omitzero"` // of the sealed torrent; zero until sealed
 	Attempt   int      `json:"attempt,omitempty"` // how often a fill of this version was restarted
 	Nonce     string   `json:"nonce,omitempty"`   // tells apart versions that have no validator
+	// Obeyed is what Directory.Obeyed was when this was last sure not to have been
+	// purged; 0: what it is.
+	Obeyed int64 `json:"-"`
 }
 
 // Identify sets v.ID from what identifies a version.

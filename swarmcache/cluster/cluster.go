@@ -111,7 +111,7 @@ type Cluster struct {
 
 	client  atomic.Pointer[clientv3.Client] // nil before Run and after it
 	lease   atomic.Int64                    // clientv3.LeaseID, the latest; 0 before the first
-	obeyed  atomic.Int64                    // revision up to which the purges are; or obeysNone
+	obeyed  atomic.Int64                    // revision up to which the purges are
 	size    atomic.Int64                    // how many nodes there were at the last census
 	mode    atomic.Pointer[string]
 	joined  atomic.Pointer[time.Time] // when it first did; nil: never
@@ -184,7 +184,7 @@ func Open(cfg Config) (*Cluster, error) {
 		}
 	}
 	c.recall(cfg.Known)
-	c.obeyed.Store(obeysNone)
+	c.obeyed.Store(obeysAll)
 	c.health.init()
 	c.slots.init()
 	c.mode.Store(new(string))

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -73,11 +74,11 @@ func only(r *clientv3.TxnResponse, i int) *mvccpb.KeyValue {
 }
 
 // Publish makes v current unless the directory's response is newer, or its key was purged
-// and this node has not obeyed yet. Of the same
+// since v.Obeyed. Of the same
 // version the more recent facts stay, and what is known of its bytes is kept.
 func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 	c.untilClocked(ctx)
-	key, v, obeyed := c.keys.object(v.Key), c.versionThere(v), c.obeyedAt()
+	key, v, obeyed := c.keys.object(v.Key), c.versionThere(v), cmp.Or(v.Obeyed, c.Obeyed())
 	err := c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
 		var old *swarmcache.Version // at first we suppose that there is none
 		var rev int64

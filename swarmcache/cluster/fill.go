@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -93,7 +94,7 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 	stands := r
 	var mine *board
 	defer c.begins(r.Version.ID)()
-	late, obeyed := time.Now().Add(c.late), c.obeyedAt()
+	late, obeyed := time.Now().Add(c.late), cmp.Or(r.Version.Obeyed, c.Obeyed())
 	err := c.patiently(ctx, func(again bool) (err error) {
 		stands, mine, err = c.openFill(ctx, r, spans, again, late, obeyed)
 		return err
@@ -120,7 +121,7 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 // openFill tries once; again: this node may have opened the fill already, and not heard
 // of it. Without a board the record is another one's. A fill that is opened late is for
 // the origin to confirm, unless this node's claim on the first GET told of it till then,
-// and so is one whose key was purged after this node had obeyed.
+// and so is one whose key was purged since obeyed.
 func (c *Cluster) openFill(ctx context.Context, r swarmcache.FillRecord, spans []int, again bool, late time.Time, obeyed int64) (swarmcache.FillRecord, *board, error) {
 	recordKey, pointerKey, first := c.keys.fillRecord(r.Version.ID), c.keys.filling(r.Version.Key), c.keys.first(r.Version.Key)
 	var mine *board

@@ -101,17 +101,11 @@ func (c *Cluster) Expect(ctx context.Context, key policy.Key) (end func() (known
 	}, nil
 }
 
-// obeysNone is the revision of a node that follows no purges.
-const obeysNone = -1
+// obeysAll is the revision of a node that follows no purges.
+const obeysAll = math.MaxInt64 - 1
 
-// obeyedAt is the revision up to which this node has obeyed the purges. What is told at
-// such a time may be of a response from before any that came since: see unpurged.
-func (c *Cluster) obeyedAt() int64 {
-	if rev := c.obeyed.Load(); rev != obeysNone {
-		return rev
-	}
-	return math.MaxInt64 - 1
-}
+// Obeyed is the revision of etcd up to which this node has obeyed the purges.
+func (c *Cluster) Obeyed() int64 { return c.obeyed.Load() }
 
 // unlessPurged does then, if cmps hold, unless a key was purged after a revision by
 // another node: this one forgets what it purges before and after etcd is told. A purge
@@ -136,7 +130,7 @@ const inTouchEvery = time.Hour
 
 // Purges follows what was purged.
 func (c *Cluster) Purges(ctx context.Context, f func(swarmcache.Standing)) error {
-	c.obeyed.CompareAndSwap(obeysNone, 0)
+	c.obeyed.CompareAndSwap(obeysAll, 1) // no key was made at that revision
 	w := &purgeWatch{c: c, tell: f, standing: map[string]swarmcache.Purge{}}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup

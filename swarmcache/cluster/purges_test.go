@@ -32,9 +32,9 @@ func TestToldBeforeThePurgeIsObeyed(t *testing.T) {
 	<-hears // it follows
 	v := swarmcache.Version{ID: "1", Key: "http://o/a", Length: 1}
 	fill := swarmcache.FillRecord{Version: v, MaxSpan: 1, Opener: "x"}
-	opens := func(m *member, id swarmcache.ObjectID) (doubtful bool) {
+	opens := func(m *member, id swarmcache.ObjectID, obeyed int64) (doubtful bool) {
 		t.Helper()
-		fill.Version.ID = id
+		fill.Version.ID, fill.Version.Obeyed = id, obeyed
 		opened, board, err := m.OpenFill(t.Context(), fill)
 		noErr(t, err)
 		defer board.Leave(t.Context())
@@ -45,14 +45,15 @@ func TestToldBeforeThePurgeIsObeyed(t *testing.T) {
 		}
 		return opened.Version.Stored.Invalid
 	}
+	before := b.Obeyed()
 	noErr(t, a.Purge(t.Context(), swarmcache.Purge{ID: "p", Key: v.Key, At: time.Now()}))
-	if opens(a, "of who purged") {
+	if opens(a, "of who purged", 0) {
 		t.Error("the purging node's own fill is in doubt")
 	}
 	noErr(t, a.Publish(t.Context(), v))
 	noErr(t, a.Withdraw(t.Context(), v.Key))
 
-	if !opens(b, "not obeyed") {
+	if !opens(b, "not obeyed", 0) {
 		t.Error("a fill from before the purge, as far as its opener knows, is taken for current")
 	}
 	if err := b.Publish(t.Context(), v); !errors.Is(err, swarmcache.ErrStale) {
@@ -66,7 +67,14 @@ func TestToldBeforeThePurgeIsObeyed(t *testing.T) {
 	obey()
 	eventually(t, "what is told after the purge counts", func() bool { return b.Publish(t.Context(), v) == nil })
 	noErr(t, b.Withdraw(t.Context(), v.Key))
-	if opens(b, "obeyed") {
+	old := v
+	if old.Obeyed = before; !errors.Is(b.Publish(t.Context(), old), swarmcache.ErrStale) {
+		t.Error("published what is from before the purge")
+	}
+	if !opens(b, "of before", before) {
+		t.Error("a fill from before the purge is taken for current")
+	}
+	if opens(b, "obeyed", 0) {
 		t.Error("a fill from after the purge is in doubt")
 	}
 }
