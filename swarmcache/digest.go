@@ -19,8 +19,15 @@ import (
 const (
 	digestChunk = 1 << 20
 	// digestRest is how long the digester rests after each chunk, as a multiple of
-	// what the chunk took: while bytes are coming in for somebody, and otherwise.
+	// what the chunk took since it was due, which is long where CPUs are scarce: while bytes
+	// are coming in for somebody, or did not long ago, as peers are likely to want them
+	// then; and otherwise. digestMostRest bounds it.
 	digestRestBusy, digestRestIdle = 31, 3
+	digestBusyAfter                = 10 * time.Second
+	digestMostRest                 = time.Second
+	// digestBehind is how far it stays behind an object that comes in: its CPU is of more
+	// use then to those who wait for bytes, but what is read soon is read from memory.
+	digestBehind = 256 << 20
 	// digestIdle is how often a digester that has caught up looks for more.
 	digestIdle = 100 * time.Millisecond
 	// digestSpread is within how long the nodes of a cluster compare the digest of
@@ -58,7 +65,7 @@ func (c *Cache) follow(o *object) {
 }
 
 func (c *Cache) runDigests() {
-	d, buf := &c.digests, make([]byte, digestChunk)
+	d, buf, due := &c.digests, make([]byte, digestChunk), time.Now()
 	for {
 		d.mu.Lock()
 		queue := slices.Clone(d.queue)
@@ -73,7 +80,6 @@ func (c *Cache) runDigests() {
 		d.mu.Unlock()
 		rest := digestIdle
 		for _, o := range queue {
-			began := time.Now()
 			n, done := o.digestSome(buf)
 			if done {
 				d.mu.Lock()
@@ -82,10 +88,16 @@ func (c *Cache) runDigests() {
 				o.file.Release()
 			}
 			if n > 0 || done {
-				rest = time.Since(began) * c.digestRest()
+				rest = min(time.Since(due)*c.digestRest(), digestMostRest)
+			}
+			if done { // what took its time may have been a write
+				rest = min(rest, digestIdle)
+			}
+			if n > 0 || done {
 				break // the oldest first: its pages are the next to go
 			}
 		}
+		due = time.Now().Add(rest)
 		select {
 		case <-time.After(rest):
 		case <-c.ctx.Done():
@@ -95,7 +107,7 @@ func (c *Cache) runDigests() {
 
 // digestRest is the multiple of its own time that the digester leaves to others.
 func (c *Cache) digestRest() time.Duration {
-	if c.transfers.Load() > 0 {
+	if c.transfers.Load() > 0 || time.Since(time.Unix(0, c.transferred.Load())) < digestBusyAfter {
 		return digestRestBusy
 	}
 	return digestRestIdle
@@ -115,6 +127,9 @@ func (o *object) digestSome(buf []byte) (n int64, done bool) {
 		i := f.layout.PieceAt(d.off)
 		if !f.Has(i) {
 			return 0, !o.busy()
+		}
+		if behind := d.off + digestBehind; f.Left() > 0 && o.busy() && (behind >= f.layout.Length || !f.Has(f.layout.PieceAt(behind))) {
+			return 0, false
 		}
 		buf = buf[:min(digestChunk, f.layout.Piece(i).To-d.off)]
 		if _, err := f.f.ReadAt(buf, d.off); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"shatabdi/policy"
 	"shatabdi/swarmcache/layout"
@@ -144,6 +145,7 @@ func (o *object) transferEnded(t *transfer) {
 	defer o.file.Release()
 	defer o.mu.Unlock()
 	defer o.c.leave(o)
+	o.c.transferred.Store(time.Now().UnixNano())
 	o.c.transfers.Add(-1)
 	o.transfer = nil
 	switch {
