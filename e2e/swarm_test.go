@@ -31,7 +31,7 @@ func TestOneDownloadServesAll(t *testing.T) {
 			if !c.embedded {
 				etcd = l.Machine("etcd", 0).Etcd().URL
 			}
-			nodes := lab.Cluster(l.Machines(c.nodes, "node", c.uplink), etcd, "--uplink", fmt.Sprintf("%dB/s", c.uplink))
+			nodes := lab.Cluster(l.Machines(c.nodes, "node", c.uplink), etcd, "--uplink", fmt.Sprintf("%dB/s", c.uplink.Line()))
 			object := content.Object{Seed: 11, Size: 96 * mib}
 			url := origin.Object(object)
 

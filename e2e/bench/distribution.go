@@ -57,7 +57,7 @@ func (d shaped) run(l *lab.Lab, quick bool, add func(row)) {
 		if d.Warm {
 			all = append([]*lab.Machine{l.Machine("seeder", d.U)}, machines...)
 		}
-		nodes = lab.Cluster(all, etcd.URL, "--uplink", fmt.Sprintf("%dB/s", d.U))
+		nodes = lab.Cluster(all, etcd.URL, "--uplink", fmt.Sprintf("%dB/s", d.U.Line()))
 		if d.Warm {
 			l.Check(object, fetch(nodes[0].Wget(url)))
 			l.Until("the seeder has everything", 10*time.Second, func() bool {

@@ -44,7 +44,7 @@ func (d faulty) run(l *lab.Lab, quick bool, add func(row)) {
 	}
 	origin := l.Machine("origin", d.UOrigin).NginxOrigin()
 	c := &cluster{lab: l, etcd: lab.EtcdCluster(l.Machines(cmp.Or(d.Members, 1), "etcd", 0)...), u: d.U}
-	c.nodes = lab.Cluster(l.Machines(d.N, "node", d.U), c.endpoints(), "--uplink", fmt.Sprintf("%dB/s", d.U))
+	c.nodes = lab.Cluster(l.Machines(d.N, "node", d.U), c.endpoints(), "--uplink", fmt.Sprintf("%dB/s", d.U.Line()))
 
 	undisturbed := d.distribute(l, origin, c, 1, nil).noting("undisturbed")
 	add(undisturbed)

@@ -26,7 +26,7 @@ func (d fresh) run(l *lab.Lab, quick bool, add func(row)) {
 	}
 	origin := l.Machine("origin", 0).NginxOrigin()
 	etcd := l.Machine("etcd", 0).Etcd()
-	uplink := fmt.Sprintf("%dB/s", d.U)
+	uplink := fmt.Sprintf("%dB/s", d.U.Line())
 	nodes := lab.Cluster(l.Machines(d.N, "node", d.U), etcd.URL, "--uplink", uplink)
 	objects := make([]content.Object, d.Objects)
 	urls := make([]string, d.Objects)

@@ -82,7 +82,7 @@ func rssFill(l *lab.Lab, quick bool, add func(row)) {
 		object.Size = 512 * mib
 	}
 	origin := l.Machine("origin", uplink).NginxOrigin()
-	nodes := lab.Cluster(l.Machines(9, "node", uplink), l.Machine("etcd", 0).Etcd().URL, "--uplink", fmt.Sprintf("%dB/s", uplink))
+	nodes := lab.Cluster(l.Machines(9, "node", uplink), l.Machine("etcd", 0).Etcd().URL, "--uplink", fmt.Sprintf("%dB/s", uplink.Line()))
 	url := origin.Object(object)
 	lab.Digest(object) // before the clock runs
 	var clients []*lab.Client

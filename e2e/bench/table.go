@@ -58,7 +58,8 @@ const footnotes = `
 bound: the least time in which N clients can have the object if one copy leaves the origin,
 max(F/u_o, (N-1) F/(N u)); ratios are to it. fluid: Kumar and Ross's max(F/u_o, N F/(u_o + N u)), which lets
 the origin send all the time: where u_o > u it is smaller, and only more than one copy out of the origin reaches it.
-Downloads are not limited, so F/d is 0. origin: bytes out of the origin's interface, headers included, in units of F.
+Downloads are not limited, so F/d is 0. u and u_o are bytes of TCP's payload a second: a line that tc shapes gets as much
+more as the frames' headers take. origin: what of that left the origin's interface, in units of F.
 seeder: the most that one node uploaded. wasted: bytes from peers that this node had. late: what 99 % of timers
 kept to. starved: CPU above 95 % or timers later than 25 ms; the row measured the computer and is not to be quoted.
 aim: every figure is at its aim. ok: at its gate.

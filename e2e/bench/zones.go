@@ -42,7 +42,7 @@ func (d zoned) distribute(l *lab.Lab, origin *lab.Nginx, zones []*lab.Zone, mach
 	etcd := l.Machine(fmt.Sprint("etcd", seed), 0).Etcd()
 	var nodes []*lab.Node
 	for i, m := range machines {
-		flags := []string{"--etcd-endpoints", etcd.URL, "--uplink", fmt.Sprintf("%dB/s", d.U)}
+		flags := []string{"--etcd-endpoints", etcd.URL, "--uplink", fmt.Sprintf("%dB/s", d.U.Line())}
 		if known {
 			flags = append(flags, "--zone", zones[i*len(zones)/len(machines)].Name)
 		}
@@ -71,8 +71,8 @@ func (d zoned) distribute(l *lab.Lab, origin *lab.Nginx, zones []*lab.Zone, mach
 	for _, n := range nodes {
 		all = append(all, n.Metrics())
 	}
-	payload := lab.Sum(nodes, "shatabdi_peer_cross_zone_bytes_total") / float64(d.F)
-	return r.exchanged(all).noting("%.3f x the object crossed, %.3f x of it payload", r.Across, payload)
+	pieces := lab.Sum(nodes, "shatabdi_peer_cross_zone_bytes_total") / float64(d.F)
+	return r.exchanged(all).noting("%.3f x the object crossed, %.3f x of it pieces", r.Across, pieces)
 }
 
 func sentAcross(zones []*lab.Zone) (n int64) {

@@ -23,10 +23,10 @@ func TestUplinkIsShapedAndCounted(t *testing.T) {
 		before := o.Machine.Sent()
 		took := Together(c)
 		l.Check(object, c)
-		if took < 1800*time.Millisecond || took > 2600*time.Millisecond {
+		if took < 1900*time.Millisecond || took > 2600*time.Millisecond {
 			t.Errorf("%s: 32 MiB at 16 MiB/s took %v", c.Name, took)
 		}
-		if sent := o.Machine.Sent() - before; sent < object.Size || sent > object.Size*105/100 {
+		if sent := o.Machine.Sent() - before; sent < object.Size || sent > object.Size*101/100 {
 			t.Errorf("%s: the origin sent %s for 32 MiB", c.Name, MiB(sent))
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// Rate is bytes a second; 0 is no limit.
+// Rate is bytes of TCP's payload a second; 0 is no limit.
 type Rate int64
 
 // Units of Rate.
@@ -18,6 +18,16 @@ const (
 	MiBps Rate = 1 << 20
 	Gbps  Rate = 1e9 / 8
 )
+
+// frameHeaders are Ethernet's, IPv4's and TCP's with its timestamps; frame is a full one.
+const (
+	frameHeaders = 14 + 20 + 20 + 12
+	frame        = 14 + 1500
+)
+
+// Line is the rate of a line that carries that much: tc counts headers as a wire does,
+// those of the segments of an offloaded packet too.
+func (r Rate) Line() int64 { return int64(r) * frame / (frame - frameHeaders) }
 
 // Machine is one host: a network namespace with an address and an uplink.
 type Machine struct {
@@ -77,10 +87,11 @@ func (l *Lab) Machines(n int, name string, uplink Rate) (ms []*Machine) {
 // under test need.
 func (m *Machine) Shape(uplink Rate) {
 	m.lab.Helper()
-	burst := max(128<<10, int64(uplink)/200) // 5 ms
-	queue := burst + int64(uplink)/20        // 50 ms
+	line := uplink.Line()
+	burst := max(128<<10, line/200) // 5 ms
+	queue := burst + line/20        // 50 ms
 	m.lab.run("tc", "-n", m.ns, "qdisc", "replace", "dev", "eth0", "root", "tbf",
-		"rate", fmt.Sprint(int64(uplink)*8), "burst", fmt.Sprint(burst), "limit", fmt.Sprint(queue))
+		"rate", fmt.Sprint(line*8), "burst", fmt.Sprint(burst), "limit", fmt.Sprint(queue))
 }
 
 // SocketWindow bounds what each TCP socket made from now on takes in before its
@@ -102,9 +113,9 @@ func (m *Machine) Cut(off bool) {
 	m.lab.ip("-n", m.ns, "link", "set", "eth0", state)
 }
 
-// Sent is the number of bytes that left the machine since it was made, headers
-// and retransmissions included.
-func (m *Machine) Sent() int64 { return m.counter("tx_bytes") }
+// Sent is the number of bytes of TCP's payload that left the machine since it was made,
+// retransmissions included.
+func (m *Machine) Sent() int64 { return m.counter("tx_bytes") - frameHeaders*m.counter("tx_packets") }
 
 // Received is the number of bytes that came in.
 func (m *Machine) Received() int64 { return m.counter("rx_bytes") }

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -44,6 +43,7 @@ func (l *Lab) Zones(across Rate, names ...string) (zones []*Zone) {
 
 // shape gives what goes to the networks of zones a class of its own.
 func (z *Zone) shape(across Rate) {
+	line := across.Line()
 	tc := func(args ...string) {
 		z.lab.Helper()
 		z.lab.run("tc", append([]string{"-n", z.sw}, args...)...)
@@ -51,20 +51,20 @@ func (z *Zone) shape(across Rate) {
 	tc("qdisc", "add", "dev", "eth0", "root", "handle", "1:", "htb", "default", "10")
 	tc("class", "add", "dev", "eth0", "parent", "1:", "classid", "1:10", "htb", "rate", "10gbit", "quantum", "65536")
 	tc("class", "add", "dev", "eth0", "parent", "1:", "classid", "1:20", "htb",
-		"rate", fmt.Sprint(int64(across)*8), "burst", fmt.Sprint(max(128<<10, int64(across)/200)), "quantum", "65536")
-	tc("qdisc", "add", "dev", "eth0", "parent", "1:20", "bfifo", "limit", fmt.Sprint(256<<10+int64(across)/10))
+		"rate", fmt.Sprint(line*8), "burst", fmt.Sprint(max(128<<10, line/200)), "quantum", "65536")
+	tc("qdisc", "add", "dev", "eth0", "parent", "1:20", "bfifo", "limit", fmt.Sprint(256<<10+line/10))
 	tc("filter", "add", "dev", "eth0", "parent", "1:", "protocol", "ip", "prio", "1", "u32",
 		"match", "ip", "dst", fmt.Sprintf("10.77.%d.0/17", firstZone), "flowid", "1:20")
 }
 
-// Sent is how many bytes left for other zones.
+// Sent is how many bytes of TCP's payload left for other zones.
 func (z *Zone) Sent() int64 {
 	z.lab.Helper()
 	_, rest, _ := strings.Cut(z.lab.run("tc", "-n", z.sw, "-s", "class", "show", "dev", "eth0", "classid", "1:20"), "Sent ")
-	number, _, _ := strings.Cut(rest, " ")
-	n, err := strconv.ParseInt(number, 10, 64)
+	var bytes, frames int64
+	_, err := fmt.Sscanf(rest, "%d bytes %d pkt", &bytes, &frames)
 	z.lab.must(err)
-	return n
+	return bytes - frames*frameHeaders
 }
 
 // Machines adds n machines to the zone.
