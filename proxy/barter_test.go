@@ -26,6 +26,7 @@ type barterer struct{ *barter }
 func (barterer) Vouch(context.Context, swarmcache.InfoHash) error { return nil }
 func (barterer) Withdraw(swarmcache.InfoHash)                     {}
 func (barterer) Limits() (upload, download int64)                 { return 0, 0 }
+func (barterer) Uplink() int64                                    { return 0 }
 
 func (b barterer) Offer(h swarmcache.Held) {
 	b.mu.Lock()

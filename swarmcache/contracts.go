@@ -320,6 +320,9 @@ type Swarm interface {
 	// Limits are the rates at which this node gives to peers and takes from them,
 	// in payload bytes a second; 0: no limit.
 	Limits() (upload, download int64)
+	// Uplink is what the link was found to carry, in bytes a second, where that is less
+	// than is let in; 0: it keeps up.
+	Uplink() int64
 	Close() error
 }
 

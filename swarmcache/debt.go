@@ -52,27 +52,50 @@ func (t *transfer) inDebt(now time.Time) bool {
 		d.uplink = w*d.uplink + (1-w)*float64(written-d.written)/since.Seconds()
 	}
 	d.checked, d.written, d.deep = now, written, false
-	if len(d.spans) == 0 || len(t.nodes) == 0 {
+	if len(t.nodes) == 0 {
 		return false
 	}
 	have := t.peersHave()
 	left := d.spans[:0]
-	bytes := int64(0)
+	bytes, all := int64(0), int64(0)
 	for _, s := range d.spans {
-		if t.lacking(s.span, have) == 0 {
+		lacking := t.lacking(s.span, have)
+		if lacking == 0 {
 			continue
 		}
-		left = append(left, s)
+		left, all = append(left, s), all+lacking
 		switch age := now.Sub(s.landed); {
 		case age > debtTime:
 			d.deep = true // what was written may only lie in a socket's buffer
 		case age > debtAge:
-			bytes += t.lacking(s.span, have)
+			bytes += lacking
 		}
 	}
 	d.spans = left
-	d.deep = d.deep || float64(bytes) > d.uplink*debtTime.Seconds()
+	d.deep = d.deep || float64(bytes) > d.uplink*debtTime.Seconds() || t.wouldBeLast(all, now)
 	return d.deep
+}
+
+// wouldBeLast reports whether this node's link, which carries much less than it was told, would
+// need longer for what it owes and one span more than half of what the origin's part of the
+// fill still takes: all would wait for those bytes in the end.
+func (t *transfer) wouldBeLast(owed int64, now time.Time) bool {
+	link := t.c.cfg.Swarm.Uplink()
+	if told, _ := t.c.cfg.Swarm.Limits(); link == 0 || told > 0 && link > told*3/4 {
+		return false
+	}
+	landed, left := 0, 0
+	for i := range t.spans {
+		if t.spans[i].Landed {
+			landed++
+		} else {
+			left++
+		}
+	}
+	owed += int64(1+t.owners[t.c.cfg.Node.ID]) * int64(t.plan.MaxSpan) * t.plan.PieceLen
+	needs := time.Duration(float64(owed) / float64(link) * float64(time.Second))
+	takes := now.Sub(t.started) * time.Duration(left) / time.Duration(max(landed, 1))
+	return needs > max(debtAge, takes/2)
 }
 
 // lacking is how many bytes of span i no connected peer has.

@@ -13,7 +13,7 @@ func turns(length int64, others ...NodeID) (*transfer, *peers) {
 	v := Version{Length: length, PieceLen: layout.PieceLenFor(length), URL: "http://origin/"}
 	p := &peers{}
 	t := &transfer{
-		c:    &Cache{cfg: Config{Node: Node{ID: "m"}, Streams: 4}, rates: rates{m: map[string]float64{}}, metrics: newMetrics(nil)},
+		c:    &Cache{cfg: Config{Node: Node{ID: "m"}, Streams: 4, Swarm: limited{}}, rates: rates{m: map[string]float64{}}, metrics: newMetrics(nil)},
 		file: &File{version: v, layout: v.Layout()}, rec: &FillRecord{Version: v}, fill: p,
 		wants: map[*want]bool{}, nodes: map[NodeID]Member{}, departed: map[NodeID]bool{}, lazy: map[NodeID]time.Time{}, streams: map[*stream]bool{}, listed: len(others) < MaxListed,
 	}
@@ -25,6 +25,34 @@ func turns(length int64, others ...NodeID) (*transfer, *peers) {
 	}
 	t.participants()
 	return t, p
+}
+
+// A link that carries less than it was told does not take spans that it could pass on
+// only after the others have the rest.
+func TestSlowLinkLeavesTheLastSpansToOthers(t *testing.T) {
+	tr, _ := turns(64<<20, "a", "b", "z")
+	now := time.Now()
+	tr.started = now.Add(-10 * time.Second)
+	for i := range len(tr.spans) / 2 { // 10 s to go
+		tr.spans[i].Landed = true
+	}
+	span := int64(tr.plan.MaxSpan) * tr.plan.PieceLen
+	for link, last := range map[limited]bool{
+		{}:                                    false,
+		{carries: span}:                       false,
+		{carries: span / 4}:                   false,
+		{carries: span / 6}:                   true,
+		{carries: span / 6, upload: span / 5}: false, // about what it was told
+	} {
+		tr.c.cfg.Swarm, tr.debt = link, debt{}
+		if got := tr.inDebt(now); got != last {
+			t.Errorf("a link of %d B/s, told %d, %d a span: %v", link.carries, link.upload, span, got)
+		}
+	}
+	tr.c.cfg.Swarm, tr.debt = limited{carries: span / 4}, debt{}
+	if tr.owe(20, now); !tr.inDebt(now) {
+		t.Error("what it owes does not count")
+	}
 }
 
 // peers is a swarm that has what it is told to have.

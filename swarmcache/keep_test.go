@@ -139,3 +139,4 @@ func (sealing) Offer(swarmcache.Held)                            {}
 func (sealing) Vouch(context.Context, swarmcache.InfoHash) error { return nil }
 func (sealing) Withdraw(swarmcache.InfoHash)                     {}
 func (sealing) Limits() (int64, int64)                           { return 0, 0 }
+func (sealing) Uplink() int64                                    { return 0 }

@@ -136,10 +136,11 @@ func TestPatienceGrowsWithTheTimeThatAPieceTakes(t *testing.T) {
 
 type limited struct {
 	Swarm
-	upload int64
+	upload, carries int64
 }
 
 func (l limited) Limits() (upload, download int64) { return l.upload, 0 }
+func (l limited) Uplink() int64                    { return l.carries }
 
 type sized struct {
 	Directory

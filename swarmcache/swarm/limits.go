@@ -6,6 +6,9 @@ func (s *Swarm) Limits() (upload, download int64) {
 	return s.store.up.rate(), s.store.down.rate()
 }
 
+// Uplink is what the link carries, where it does not keep up with the limit; else 0.
+func (s *Swarm) Uplink() int64 { return s.store.up.holding() }
+
 // SetLimits holds at once, for running transfers too, and until the swarm is
 // closed.
 func (s *Swarm) SetLimits(upload, download int64) {

@@ -60,7 +60,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	upload, download := m.s.Limits()
 	gauge(descLimit, int(download), "received")
 	gauge(descLimit, int(upload), "sent")
-	gauge(descUplink, int(m.s.store.up.holding()))
+	gauge(descUplink, int(m.s.Uplink()))
 }
 
 // totals are TorrentStats added up.
