@@ -18,9 +18,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// manyNodes is from where on memory, more than time, bounds how many nodes a
-// machine holds.
-const manyNodes = 64
+// fleetGC has the heap of many nodes collected early: to touch memory anew costs more.
+const fleetGC = 50
 
 // fleetCommand runs many nodes in one process, each with its own data
 // directory, listeners, engine and connection to etcd. It is for measuring
@@ -55,9 +54,7 @@ serve, alike for every node.`,
 		log := newLogger(cmd.ErrOrStderr(), l.Log)
 		ctx, stop := untilSignal(context.Background(), log, func() {}, func() { os.Exit(exitFailure) })
 		defer stop()
-		if nodes >= manyNodes {
-			debug.SetGCPercent(50)
-		}
+		debug.SetGCPercent(fleetGC)
 		g, ctx := errgroup.WithContext(ctx)
 		if profiles != "" {
 			g.Go(func() error { return serveProfiles(ctx, profiles) })
