@@ -210,6 +210,10 @@ func (n *node) quiet(url string, wanted bool) {
 				}
 			}
 		}
+		if here, missing := n.cfg.Cache.Local(keyOf(url), nil); !listed && missing == nil {
+			here.Close()
+			return false // whole, and about to be recorded
+		}
 		return err == nil && (listed || !slices.ContainsFunc(n.cfg.Cache.Coming(), func(o swarmcache.Coming) bool { return o.Version.Key.Base() == keyOf(url) }))
 	})
 }
