@@ -55,7 +55,10 @@ func (t *transfer) inDebt(now time.Time) bool {
 	if len(t.nodes) == 0 {
 		return false
 	}
-	have := t.peersHave()
+	var have func(int) bool
+	if len(d.spans) > 0 {
+		have = t.peersHave()
+	}
 	left := d.spans[:0]
 	bytes, all := int64(0), int64(0)
 	for _, s := range d.spans {
