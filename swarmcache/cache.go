@@ -91,7 +91,7 @@ type Cache struct {
 	metrics *metrics
 	rates   rates
 	digests digester
-	// transfers are those that run; transferred is when one ended last, in Unix nanoseconds.
+	// transfers are those that run; transferred is when one ended last, in nanoseconds since born.
 	transfers   atomic.Int32
 	transferred atomic.Int64
 	budget      *budget

@@ -53,9 +53,11 @@ var (
 	// ErrPoisoned: a piece was landed with two different hashes, so the origin
 	// has two contents under one validator.
 	ErrPoisoned = errors.New("fill poisoned: two contents under one validator")
-	// ErrStale: the directory has a newer version than the one offered, or a purge that
-	// it may be from before.
+	// ErrStale: the directory has a newer version than the one offered.
 	ErrStale = errors.New("a newer version is published")
+	// ErrPurged: the directory has a purge that what is offered may be from before. Either
+	// it is forgotten when this node hears of that, or can be offered then.
+	ErrPurged = errors.New("purged, of which this node has not heard yet")
 	// ErrNoSpace: the object does not fit into the cache now.
 	ErrNoSpace = errors.New("no space in the cache")
 )
@@ -149,8 +151,8 @@ type Directory interface {
 	Lookup(ctx context.Context, key policy.Key) (*Version, *FillRecord, error)
 	// Publish makes v what its key selects, or refreshes its freshness facts
 	// when it already is. ErrStale when the directory's response is newer
-	// (RFC 9111 §4: the most recent by Date) or its key was purged after v.Obeyed;
-	// ErrPoisoned when the same version
+	// (RFC 9111 §4: the most recent by Date); ErrPurged when its key was purged after
+	// v.Obeyed; ErrPoisoned when the same version
 	// has other bytes there, by its SHA-256. Of the variants of a key, besides the
 	// one under the key itself, the MaxVariants published last stay.
 	Publish(ctx context.Context, v Version) error

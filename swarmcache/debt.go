@@ -17,6 +17,8 @@ const (
 	// uplink may need for all of those.
 	debtAge  = 700 * time.Millisecond
 	debtTime = 2 * time.Second
+	// slowBehind is how many turns a node with a slow link leaves to others.
+	slowBehind = 4
 	// lazyFor is how long nobody waits for a node that let its turn pass.
 	lazyFor = 3 * time.Second
 )
@@ -28,6 +30,7 @@ type debt struct {
 	written int64   // payload sent to peers, then
 	uplink  float64 // bytes a second, smoothed over about a second
 	deep    bool
+	slow    bool // see wouldBeLast
 }
 
 type debtSpan struct {
@@ -75,7 +78,8 @@ func (t *transfer) inDebt(now time.Time) bool {
 		}
 	}
 	d.spans = left
-	d.deep = d.deep || float64(bytes) > d.uplink*debtTime.Seconds() || t.wouldBeLast(all, now)
+	d.deep = d.deep || float64(bytes) > d.uplink*debtTime.Seconds()
+	d.slow = t.wouldBeLast(all, now)
 	return d.deep
 }
 
@@ -88,17 +92,20 @@ func (t *transfer) wouldBeLast(owed int64, now time.Time) bool {
 		return false
 	}
 	landed, left := 0, 0
+	owed += int64(t.plan.MaxSpan) * t.plan.PieceLen
 	for i := range t.spans {
-		if t.spans[i].Landed {
+		switch s := &t.spans[i]; {
+		case s.Landed:
 			landed++
-		} else {
-			left++
+			continue
+		case s.mine:
+			owed += t.plan.Bytes(t.plan.Span(i)).Len()
 		}
+		left++
 	}
-	owed += int64(1+t.owners[t.c.cfg.Node.ID]) * int64(t.plan.MaxSpan) * t.plan.PieceLen
 	needs := time.Duration(float64(owed) / float64(link) * float64(time.Second))
 	takes := now.Sub(t.started) * time.Duration(left) / time.Duration(max(landed, 1))
-	return needs > max(debtAge, takes/2)
+	return landed > left && needs > max(debtAge, takes/2)
 }
 
 // lacking is how many bytes of span i no connected peer has.
@@ -136,6 +143,9 @@ func (t *transfer) behind(i int, now time.Time) (n int) {
 	}
 	if t.inDebt(now) {
 		return len(l)
+	}
+	if t.debt.slow {
+		n = min(len(l), slowBehind) // if all are, they still come one by one
 	}
 	for k := i % len(l); k != t.self; k = (k + 1) % len(l) {
 		if until, lazy := t.lazy[l[k]]; !lazy || now.After(until) {

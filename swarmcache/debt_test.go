@@ -33,7 +33,7 @@ func TestSlowLinkLeavesTheLastSpansToOthers(t *testing.T) {
 	tr, _ := turns(64<<20, "a", "b", "z")
 	now := time.Now()
 	tr.started = now.Add(-10 * time.Second)
-	for i := range len(tr.spans) / 2 { // 10 s to go
+	for i := range len(tr.spans)/2 + 1 { // 10 s to go
 		tr.spans[i].Landed = true
 	}
 	span := int64(tr.plan.MaxSpan) * tr.plan.PieceLen
@@ -45,13 +45,24 @@ func TestSlowLinkLeavesTheLastSpansToOthers(t *testing.T) {
 		{carries: span / 6, upload: span / 5}: false, // about what it was told
 	} {
 		tr.c.cfg.Swarm, tr.debt = link, debt{}
-		if got := tr.inDebt(now); got != last {
-			t.Errorf("a link of %d B/s, told %d, %d a span: %v", link.carries, link.upload, span, got)
+		if tr.inDebt(now); tr.debt.slow != last {
+			t.Errorf("a link of %d B/s, told %d, %d a span: %v", link.carries, link.upload, span, !last)
 		}
 	}
 	tr.c.cfg.Swarm, tr.debt = limited{carries: span / 4}, debt{}
-	if tr.owe(20, now); !tr.inDebt(now) {
+	tr.owe(20, now)
+	if tr.inDebt(now); !tr.debt.slow {
 		t.Error("what it owes does not count")
+	}
+	i := len(tr.spans) - 1
+	for i%4 != 2 {
+		i--
+	}
+	if tr.turn(i, now) {
+		t.Error("it takes its turn")
+	}
+	if now = now.Add(grace + (slowBehind+1)*grace/4); !tr.turn(i, now) {
+		t.Error("nobody takes the span, and the slow node does not either")
 	}
 }
 

@@ -107,7 +107,7 @@ func (c *Cache) runDigests() {
 
 // digestRest is the multiple of its own time that the digester leaves to others.
 func (c *Cache) digestRest() time.Duration {
-	if c.transfers.Load() > 0 || time.Since(time.Unix(0, c.transferred.Load())) < digestBusyAfter {
+	if c.transfers.Load() > 0 || time.Since(c.born)-time.Duration(c.transferred.Load()) < digestBusyAfter {
 		return digestRestBusy
 	}
 	return digestRestIdle

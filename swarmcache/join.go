@@ -315,8 +315,12 @@ func (t *transfer) escalate(ctx context.Context, now time.Time) {
 	if t.claiming || !t.asked || origin == nil || t.seedersGive(now) {
 		return
 	}
-	t.claiming = true
 	v := t.file.Version()
+	v.Obeyed = t.c.cfg.Directory.Obeyed()
+	if t.file.Condemned() { // later the directory sees it
+		return
+	}
+	t.claiming = true
 	t.background.Go(func() {
 		b, err := t.c.openFill(ctx, v, v.Validator == "", origin, false)
 		if err == nil && b.rec.Version.ID != v.ID {

@@ -145,7 +145,7 @@ func (o *object) transferEnded(t *transfer) {
 	defer o.file.Release()
 	defer o.mu.Unlock()
 	defer o.c.leave(o)
-	o.c.transferred.Store(time.Now().UnixNano())
+	o.c.transferred.Store(int64(time.Since(o.c.born)))
 	o.c.transfers.Add(-1)
 	o.transfer = nil
 	switch {

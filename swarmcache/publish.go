@@ -24,7 +24,7 @@ func (c *Cache) Refresh(ctx context.Context, obj *Object, s policy.Stored) error
 	if errors.Is(err, ErrStale) {
 		return obj.o.unconfirmed(v)
 	}
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrPurged) {
 		return nil
 	}
 	return err

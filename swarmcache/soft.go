@@ -154,7 +154,7 @@ func (c *Cache) expired(ctx context.Context, g gone) error {
 	if err == nil && have != nil && have.ID == v.ID {
 		err = c.offer(ctx, g.stays.o.file, v)
 	}
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrStale) || errors.Is(err, ErrPoisoned) {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrStale) || errors.Is(err, ErrPurged) || errors.Is(err, ErrPoisoned) {
 		return nil
 	}
 	return err

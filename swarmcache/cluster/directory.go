@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -78,7 +77,7 @@ func only(r *clientv3.TxnResponse, i int) *mvccpb.KeyValue {
 // version the more recent facts stay, and what is known of its bytes is kept.
 func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 	c.untilClocked(ctx)
-	key, v, obeyed := c.keys.object(v.Key), c.versionThere(v), cmp.Or(v.Obeyed, c.Obeyed())
+	key, v, obeyed := c.keys.object(v.Key), c.versionThere(v), c.obeyedFor(&v)
 	err := c.do(ctx, opPublish, func(ctx context.Context, client *clientv3.Client) error {
 		var old *swarmcache.Version // at first we suppose that there is none
 		var rev int64
@@ -114,7 +113,7 @@ func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 			case err != nil:
 				return err
 			case r.Succeeded && !done(r, 0):
-				return swarmcache.ErrStale
+				return swarmcache.ErrPurged
 			case r.Succeeded:
 				return nil
 			}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -94,7 +93,7 @@ func (c *Cluster) OpenFill(ctx context.Context, r swarmcache.FillRecord, spans .
 	stands := r
 	var mine *board
 	defer c.begins(r.Version.ID)()
-	late, obeyed := time.Now().Add(c.late), cmp.Or(r.Version.Obeyed, c.Obeyed())
+	late, obeyed := time.Now().Add(c.late), c.obeyedFor(&r.Version)
 	err := c.patiently(ctx, func(again bool) (err error) {
 		stands, mine, err = c.openFill(ctx, r, spans, again, late, obeyed)
 		return err

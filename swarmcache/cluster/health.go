@@ -313,7 +313,7 @@ func (c *Cluster) isSlow() bool { return c.health.slow(patienceSlow + c.slack())
 // answer reports whether err is what etcd had to say, not a failure to ask it.
 func answer(err error) bool {
 	var claimed *swarmcache.ClaimedError
-	return err == nil || errors.Is(err, swarmcache.ErrNotFound) || errors.Is(err, swarmcache.ErrStale) ||
+	return err == nil || errors.Is(err, swarmcache.ErrNotFound) || errors.Is(err, swarmcache.ErrStale) || errors.Is(err, swarmcache.ErrPurged) ||
 		errors.Is(err, swarmcache.ErrPoisoned) || errors.As(err, &claimed)
 }
 

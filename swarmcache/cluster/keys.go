@@ -23,7 +23,7 @@ import (
 //	tracker/unheard/<node>     a node that cannot reach it, under its own lease
 //	objects/<key>              the current version, until withdrawn
 //	purges/<id>                swarmcache.Purge, for a week
-//	purged/<key>               the node that purged it last, not softly, for as long
+//	purged/<key>               who just purged it, not softly, or nobody, for as long
 //	kept/<key>                 swarmcache.Kept, until withdrawn
 //	spare/<infohash>           the node whose copy may be let go, under a lease of its own
 //	orders/<node>/<key>        swarmcache.Order, until it is done

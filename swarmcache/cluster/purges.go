@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -40,7 +41,7 @@ func (c *Cluster) purge(p swarmcache.Purge) []clientv3.Op {
 	}
 	ops := []clientv3.Op{
 		clientv3.OpPut(c.keys.purge(p.ID), encode(p)),
-		clientv3.OpPut(c.keys.purged(p.Key), string(c.cfg.Self.ID)),
+		clientv3.OpPut(c.keys.purged(p.Key), c.orderer(p)),
 		clientv3.OpDelete(c.keys.kept(p.Key)),
 	}
 	for _, k := range []string{c.keys.object(p.Key), c.keys.filling(p.Key)} {
@@ -106,6 +107,25 @@ const obeysAll = math.MaxInt64 - 1
 
 // Obeyed is the revision of etcd up to which this node has obeyed the purges.
 func (c *Cluster) Obeyed() int64 { return c.obeyed.Load() }
+
+// obeyedFor is that, as of when a version was last sure not to have been purged. An etcd
+// that was restored since counts from before.
+func (c *Cluster) obeyedFor(v *swarmcache.Version) int64 {
+	now := c.Obeyed()
+	return min(cmp.Or(v.Obeyed, now), now)
+}
+
+// justOrdered is how old a purge is at most that its node orders for the first time. It
+// forgets what it purges before and after etcd is told, and so needs not hear of it; what
+// it owed, or orders again, is nobody's.
+const justOrdered = 2 * time.Second
+
+func (c *Cluster) orderer(p swarmcache.Purge) string {
+	if c.time().Sub(p.At) > justOrdered {
+		return ""
+	}
+	return string(c.cfg.Self.ID)
+}
 
 // unlessPurged does then, if cmps hold, unless a key was purged after a revision by
 // another node: this one forgets what it purges before and after etcd is told. A purge

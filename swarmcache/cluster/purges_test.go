@@ -56,7 +56,7 @@ func TestToldBeforeThePurgeIsObeyed(t *testing.T) {
 	if !opens(b, "not obeyed", 0) {
 		t.Error("a fill from before the purge, as far as its opener knows, is taken for current")
 	}
-	if err := b.Publish(t.Context(), v); !errors.Is(err, swarmcache.ErrStale) {
+	if err := b.Publish(t.Context(), v); !errors.Is(err, swarmcache.ErrPurged) {
 		t.Errorf("published what may be from before the purge: %v", err)
 	}
 	other := v
@@ -68,7 +68,7 @@ func TestToldBeforeThePurgeIsObeyed(t *testing.T) {
 	eventually(t, "what is told after the purge counts", func() bool { return b.Publish(t.Context(), v) == nil })
 	noErr(t, b.Withdraw(t.Context(), v.Key))
 	old := v
-	if old.Obeyed = before; !errors.Is(b.Publish(t.Context(), old), swarmcache.ErrStale) {
+	if old.Obeyed = before; !errors.Is(b.Publish(t.Context(), old), swarmcache.ErrPurged) {
 		t.Error("published what is from before the purge")
 	}
 	if !opens(b, "of before", before) {
