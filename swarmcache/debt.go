@@ -54,7 +54,7 @@ func (t *transfer) inDebt(now time.Time) bool {
 		w := math.Exp(-since.Seconds())
 		d.uplink = w*d.uplink + (1-w)*float64(written-d.written)/since.Seconds()
 	}
-	d.checked, d.written, d.deep = now, written, false
+	d.checked, d.written, d.deep, d.slow = now, written, false, false
 	if len(t.nodes) == 0 {
 		return false
 	}

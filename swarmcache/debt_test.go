@@ -64,6 +64,10 @@ func TestSlowLinkLeavesTheLastSpansToOthers(t *testing.T) {
 	if now = now.Add(grace + (slowBehind+1)*grace/4); !tr.turn(i, now) {
 		t.Error("nobody takes the span, and the slow node does not either")
 	}
+	clear(tr.nodes)
+	if tr.inDebt(now.Add(debtEvery)); tr.debt.slow {
+		t.Error("alone it leaves spans to others")
+	}
 }
 
 // peers is a swarm that has what it is told to have.

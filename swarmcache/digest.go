@@ -87,13 +87,12 @@ func (c *Cache) runDigests() {
 				d.mu.Unlock()
 				o.file.Release()
 			}
-			if n > 0 || done {
-				rest = min(time.Since(due)*c.digestRest(), digestMostRest)
-			}
-			if done { // what took its time may have been a write
-				rest = min(rest, digestIdle)
+			most := digestMostRest
+			if done {
+				most = digestIdle // what took its time may have been a write
 			}
 			if n > 0 || done {
+				rest = min(time.Since(due)*c.digestRest(), most)
 				break // the oldest first: its pages are the next to go
 			}
 		}

@@ -73,8 +73,8 @@ func only(r *clientv3.TxnResponse, i int) *mvccpb.KeyValue {
 }
 
 // Publish makes v current unless the directory's response is newer, or its key was purged
-// since v.Obeyed. Of the same
-// version the more recent facts stay, and what is known of its bytes is kept.
+// since v.Obeyed. Of the same version the more recent facts stay, and what is known of its
+// bytes is kept.
 func (c *Cluster) Publish(ctx context.Context, v swarmcache.Version) error {
 	c.untilClocked(ctx)
 	key, v, obeyed := c.keys.object(v.Key), c.versionThere(v), c.obeyedFor(&v)

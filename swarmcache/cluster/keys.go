@@ -71,8 +71,7 @@ func (k keys) allObjects() string                       { return k.prefix + "obj
 func (k keys) object(key policy.Key) string             { return k.allObjects() + sum(key) }
 func (k keys) purges() string                           { return k.prefix + "purges/" }
 func (k keys) purge(id string) string                   { return k.purges() + id }
-func (k keys) allPurged() string                        { return k.prefix + "purged/" }
-func (k keys) purged(key policy.Key) string             { return k.allPurged() + sum(key.Base()) }
+func (k keys) purged(key policy.Key) string             { return k.prefix + "purged/" + sum(key.Base()) }
 func (k keys) allKept() string                          { return k.prefix + "kept/" }
 func (k keys) kept(key policy.Key) string               { return k.allKept() + sum(key) }
 func (k keys) spare(ih swarmcache.InfoHash) string      { return k.prefix + "spare/" + ih.String() }
